@@ -1,0 +1,71 @@
+-- Beside the replicated tables of one organization: cursors, fences, the change feed, an outbox.
+
+-- One row an owner, never deleted (R2).
+create table rowgate_owners (
+  owner_id bigint primary key,
+  generation bigint not null default 0,                -- +1 by link and by unlink
+  grant_id bigint,                                     -- the inbox item that brought the grant; null: none
+  fence bigint not null default 0,
+  commit_no bigint not null default 0
+);
+
+-- The owner's stream list (R3). `version` moves with every change: commits compare and swap it.
+create table rowgate_cursors (
+  owner_id bigint not null,
+  service text not null,
+  kind text not null,
+  key text not null,
+  version bigint not null,
+  cursor blob,
+  cursor_version bigint,                               -- the manifest's `cursor.writes` when it was stored
+  mapping_version bigint,
+  primary key (owner_id, service, kind, key)
+) without rowid;
+
+-- Inbox items whose effect is committed (R4: a set, never a watermark).
+create table rowgate_applied (
+  owner_id bigint not null,
+  inbox_id bigint not null,
+  primary key (owner_id, inbox_id)
+) without rowid;
+
+-- What the control database must still hear (R4).
+create table rowgate_outbox (
+  owner_id bigint not null,
+  commit_no bigint not null,
+  message text not null,                               -- JSON
+  primary key (owner_id, commit_no)
+) without rowid;
+
+-- Full listings in progress (R8).
+create table rowgate_brackets (
+  owner_id bigint not null,
+  table_name text not null,
+  scope text not null,                                 -- canonical JSON of the conditions
+  id bigint not null,
+  mapping_version bigint not null,
+  primary key (owner_id, table_name, scope)
+) without rowid;
+create table rowgate_bracket_keys (
+  bracket_id bigint not null,
+  commit_no bigint not null,
+  keys text not null,                                  -- JSON array of unique keys presented in that commit
+  primary key (bracket_id, commit_no)
+) without rowid;
+
+-- Change feed (R12): the latest change of each row, in commit order. One writer a file, so the
+-- commit's id is its number.
+create table rowgate_feed (
+  table_name text not null,
+  unique_key text not null,
+  pk bigint not null,
+  deleted boolean not null,
+  commit_id bigint not null,
+  primary key (table_name, unique_key)
+) without rowid;
+create index rowgate_feed_order on rowgate_feed (commit_id, table_name);
+create table rowgate_commits (
+  id integer primary key autoincrement,
+  owner_id bigint not null,
+  committed_at bigint not null
+);

@@ -1,0 +1,1 @@
+//! Google Calendar as SQL tables: a Rowgate plugin.

@@ -1,0 +1,1 @@
+//! A Google Calendar and OAuth server for demos, tests and plugin authors.

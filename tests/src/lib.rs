@@ -1,0 +1,1 @@
+//! The project's integration tests: the real host, real components, the simulator, over real sockets.
