@@ -4,10 +4,9 @@
 //! (`inbox` in `store`), scheduled (`schedule`), and run (`run`): the component (`plugin`) sends
 //! requests (`egress`) and writes rows (`rows`), which `store` commits with the cursor.
 
-#[rustfmt::skip]
-mod path {}
 
 // Plain data and the rim.
+pub mod chance;
 pub mod clock;
 pub mod config;
 pub mod model;

@@ -1,0 +1,78 @@
+//! Where time comes from. No other module reads the system's clock or sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::model::Micros;
+
+/// The time, real or simulated.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The system's clock.
+    System,
+    /// A clock that only moves when a test moves it.
+    Simulated(Arc<Simulated>),
+}
+
+/// State of a simulated clock.
+#[derive(Debug)]
+pub struct Simulated {
+    now: AtomicI64,
+    moved: Notify,
+}
+
+impl Clock {
+    /// A simulated clock that stands at `now`.
+    pub fn simulated(now: Micros) -> Self {
+        Self::Simulated(Arc::new(Simulated { now: AtomicI64::new(now), moved: Notify::new() }))
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    pub fn now(&self) -> Micros {
+        match self {
+            Self::System => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)),
+            Self::Simulated(clock) => clock.now.load(Ordering::Acquire),
+        }
+    }
+
+    /// Waits until the clock has reached `at`.
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    pub async fn sleep_until(&self, at: Micros) {
+        match self {
+            Self::System => {
+                let wait = u64::try_from(at - self.now()).unwrap_or(0);
+                tokio::time::sleep(Duration::from_micros(wait)).await;
+            }
+            Self::Simulated(clock) => loop {
+                let moved = clock.moved.notified();
+                tokio::pin!(moved);
+                moved.as_mut().enable();
+                if clock.now.load(Ordering::Acquire) >= at {
+                    return;
+                }
+                moved.await;
+            },
+        }
+    }
+
+    /// Waits for `duration`.
+    pub async fn sleep(&self, duration: Duration) {
+        let micros = Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 2);
+        self.sleep_until(self.now().saturating_add(micros)).await;
+    }
+
+    /// Moves a simulated clock forward; does nothing to the system's.
+    pub fn advance(&self, duration: Duration) {
+        if let Self::Simulated(clock) = self {
+            let micros = Micros::try_from(duration.as_micros()).unwrap_or(0);
+            clock.now.fetch_add(micros, Ordering::AcqRel);
+            clock.moved.notify_waiters();
+        }
+    }
+}

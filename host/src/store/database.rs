@@ -1,0 +1,207 @@
+//! One SQLite file: a single writer that puts many small transactions under one sync to disk, and
+//! a few readers beside it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Connection, Executor};
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes that one transaction takes in at most; more wait for the next one.
+const BATCH_MAX: usize = 256;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Disk full, file gone, locked for too long: try again later.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// The statement can't have worked; nothing was written.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// What is stored contradicts itself.
+    #[error("inconsistent: {0}")]
+    Inconsistent(String),
+    /// The lease, generation or cursor this write was made under has moved (R2, R3).
+    #[error("superseded: {0}")]
+    Superseded(&'static str),
+    /// The caller asked for something that isn't possible; the text says what to do.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// One database file.
+#[derive(Clone, Debug)]
+pub struct Database {
+    writes: mpsc::Sender<Box<dyn Write>>,
+    readers: SqlitePool,
+}
+
+impl Database {
+    /// Opens or creates the file and brings its schema up to date. A file with a newer schema than
+    /// this program knows is refused.
+    pub async fn open(path: &Path, migrations: &Migrator) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(512)
+            .pragma("cache_size", "-65536")
+            .pragma("temp_store", "memory");
+        let mut writer = SqliteConnection::connect_with(&options).await.map_err(unavailable)?;
+        {
+            // Two processes that migrate at once would both create the bookkeeping table.
+            let lock = fs::File::create(path.with_extension("migrate-lock")).map_err(io)?;
+            lock.lock().map_err(io)?;
+            migrations.run_direct(&mut writer).await.map_err(|error| match error {
+                sqlx::migrate::MigrateError::VersionMissing(version) => Error::Refused(format!(
+                    "{} has schema version {version}, which this program doesn't know: \
+                     start the newer rowgate that wrote it",
+                    path.display()
+                )),
+                other => Error::Inconsistent(format!("{}: {other}", path.display())),
+            })?;
+        }
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(unavailable)?;
+        let (sender, receiver) = mpsc::channel(1024);
+        tokio::spawn(write_batches(writer, receiver));
+        Ok(Self { writes: sender, readers })
+    }
+
+    /// Connections that only read; each statement sees what was committed before it began.
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Runs `operation` inside a transaction and answers when it is on disk. If it fails, nothing
+    /// of it is kept. Operations run one after the other; what is waiting shares one sync.
+    pub async fn write<T, F>(&self, operation: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let pending = Pending { operation: Some(operation), result: None, answer: Some(answer) };
+        let gone = || Error::Unavailable("the writer has stopped".into());
+        self.writes.send(Box::new(pending)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// A write on its way; type-erased so that one queue holds them all.
+trait Write: Send {
+    /// Runs it; false: it failed and its savepoint must be rolled back.
+    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool>;
+    fn answer(&mut self, committed: Result<(), Error>);
+}
+
+struct Pending<T, F> {
+    operation: Option<F>,
+    result: Option<Result<T, Error>>,
+    answer: Option<oneshot::Sender<Result<T, Error>>>,
+}
+
+impl<T, F> Write for Pending<T, F>
+where
+    T: Send,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>> + Send,
+{
+    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool> {
+        Box::pin(async move {
+            let Some(operation) = self.operation.take() else { return false };
+            let result = operation(connection).await;
+            let worked = result.is_ok();
+            self.result = Some(result);
+            worked
+        })
+    }
+
+    fn answer(&mut self, committed: Result<(), Error>) {
+        let Some(answer) = self.answer.take() else { return };
+        let result = match (self.result.take(), committed) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(Error::Unavailable("the write was not run".into())),
+        };
+        // The caller may have given up waiting; the write stands all the same.
+        let _ = answer.send(result);
+    }
+}
+
+async fn write_batches(
+    mut connection: SqliteConnection,
+    mut waiting: mpsc::Receiver<Box<dyn Write>>,
+) {
+    while let Some(first) = waiting.recv().await {
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MAX {
+            let Ok(next) = waiting.try_recv() else { break };
+            batch.push(next);
+        }
+        let committed = write_batch(&mut connection, &mut batch).await;
+        for write in &mut batch {
+            write.answer(match &committed {
+                Ok(()) => Ok(()),
+                Err(error) => Err(Error::Unavailable(error.to_string())),
+            });
+        }
+    }
+    let _ = connection.close().await;
+}
+
+async fn write_batch(
+    connection: &mut SqliteConnection,
+    batch: &mut [Box<dyn Write>],
+) -> Result<(), sqlx::Error> {
+    connection.execute("begin immediate").await?;
+    let done = write_all(connection, batch).await;
+    let done = match done {
+        Ok(()) => connection.execute("commit").await.map(drop),
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        // Fails harmlessly where SQLite has rolled back by itself (disk full).
+        let _ = connection.execute("rollback").await;
+    }
+    done
+}
+
+async fn write_all(
+    connection: &mut SqliteConnection,
+    batch: &mut [Box<dyn Write>],
+) -> Result<(), sqlx::Error> {
+    for write in batch {
+        connection.execute("savepoint item").await?;
+        if !write.run(connection).await {
+            connection.execute("rollback to item").await?;
+        }
+        connection.execute("release item").await?;
+    }
+    Ok(())
+}
+
+fn unavailable(error: sqlx::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+fn io(error: std::io::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}
