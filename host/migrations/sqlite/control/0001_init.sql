@@ -131,26 +131,3 @@ create table owner_secrets (
   expires_at bigint,
   primary key (owner_id, grant_id, name)
 );
-
--- Who is fetching a secret just now (single flight, R10).
-create table elections (
-  owner_id bigint not null,
-  grant_id bigint not null,
-  name text not null,
-  holder text not null,
-  expires_at bigint not null,
-  primary key (owner_id, grant_id, name)
-);
-
-create table runs (
-  id integer primary key,
-  owner_id bigint not null,
-  stream text not null,
-  digest text not null,
-  started_at bigint not null,
-  ended_at bigint,
-  steps bigint not null default 0,
-  rows bigint not null default 0,
-  outcome text
-);
-create index runs_owner on runs (owner_id, id);

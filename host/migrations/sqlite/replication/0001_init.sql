@@ -6,7 +6,8 @@ create table rowgate_owners (
   generation bigint not null default 0,                -- +1 by link and by unlink
   grant_id bigint,                                     -- the inbox item that brought the grant; null: none
   fence bigint not null default 0,
-  commit_no bigint not null default 0
+  commit_no bigint not null default 0,
+  services text not null default '[]'                  -- JSON: for which of the tree streams were derived
 );
 
 -- The owner's stream list (R3). `version` moves with every change: commits compare and swap it.
