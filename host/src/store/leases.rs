@@ -1,0 +1,217 @@
+//! Leases (R1, R2): who may run an owner, and the fence that refuses whoever no longer may.
+
+use sqlx::{FromRow, Row};
+
+use super::{Database, Error};
+use crate::model::{Micros, OrganizationId, OwnerId};
+
+/// A claimed owner. Every control write of the holder says `where fence = ..`.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct Lease {
+    /// The leased owner.
+    #[sqlx(rename = "id")]
+    pub owner_id: OwnerId,
+    /// Its organization.
+    pub organization_id: OrganizationId,
+    /// Its integration tree.
+    pub root_id: String,
+    /// The customer's id of it.
+    pub external_owner_id: String,
+    /// The control fence this claim raised.
+    pub fence: i64,
+    /// Outbox messages up to here have reached the control database (R4).
+    pub relayed_no: i64,
+    /// `unlinked`, `linked` or `grant_dead`.
+    pub state: String,
+    /// The former holder did not release it: relay before anything else.
+    pub unreleased: bool,
+}
+
+/// What the replication database says of an owner when a fence is planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planted {
+    /// Raised by each link and unlink.
+    pub generation: i64,
+    /// The inbox item that brought the owner's grant.
+    pub grant_id: Option<i64>,
+    /// Number of the owner's last commit.
+    pub commit_no: i64,
+}
+
+/// Claims the owner that has been due the longest, if any is due.
+pub async fn claim(
+    control: &Database,
+    host: &str,
+    now: Micros,
+    ttl: Micros,
+) -> Result<Option<Lease>, Error> {
+    let host = host.to_owned();
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                let lease = sqlx::query_as::<_, Lease>(CLAIM)
+                    .bind(now)
+                    .bind(now + ttl)
+                    .bind(host)
+                    .fetch_optional(connection)
+                    .await?;
+                Ok(lease)
+            })
+        })
+        .await
+}
+
+/// `returning` sees the row as updated, so the former holder is read beside it.
+const CLAIM: &str = "
+with next as (
+  select id, lease_host from owners
+  where due_at <= $1 and lease_until <= $1
+  order by due_at limit 1
+)
+update owners set fence = fence + 1, lease_until = $2, lease_host = $3
+from next where owners.id = next.id
+returning owners.id, organization_id, root_id, external_owner_id, fence, relayed_no, state,
+          next.lease_host is not null as unreleased";
+
+/// When the next owner that nobody holds falls due.
+pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
+    let row = sqlx::query(
+        "select due_at from owners where due_at is not null and lease_host is null
+         order by due_at limit 1",
+    )
+    .fetch_optional(control.readers())
+    .await?;
+    Ok(row.map(|row| row.get("due_at")))
+}
+
+/// Extends every lease of this host.
+pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), Error> {
+    let host = host.to_owned();
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query("update owners set lease_until = $1 where lease_host = $2")
+                    .bind(until)
+                    .bind(host)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Ends all leases at once. Only for a host that holds the data directory's lock: nobody else can
+/// hold one. They stay marked unreleased, so that each owner's next holder relays first.
+pub async fn take_back(control: &Database) -> Result<(), Error> {
+    control
+        .write(|connection| {
+            Box::pin(async move {
+                sqlx::query("update owners set lease_until = 0, due_at = coalesce(due_at, 0) where lease_host is not null")
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Gives a lease back and works out when the owner must be looked at again: the earliest of its
+/// open inbox items and of its streams, each no earlier than its pauses allow.
+pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(RELEASE).bind(owner_id).bind(fence).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+const RELEASE: &str = "
+update owners set lease_host = null, lease_until = 0, due_at = (
+  select min(at) from (
+    select not_before as at from inbox
+    where owner_id = $1 and done_at is null and not parked
+    union all
+    select max(coalesce(s.due_at, 0), s.not_before, owners.not_before,
+               (select not_before from integrations where id = owners.root_id)) as at
+    from streams s
+    where s.owner_id = $1 and owners.state = 'linked' and (s.due_at is not null or s.taken is not null)
+  )
+) where id = $1 and fence = $2";
+
+/// Plants the control fence in the replication database. If that one is already as high though the
+/// control lease is live (it was restored from an older copy), the control fence is lifted above it
+/// and planted again; the lease then carries the lifted fence.
+pub async fn plant(
+    control: &Database,
+    replication: &Database,
+    lease: &mut Lease,
+) -> Result<Planted, Error> {
+    loop {
+        match plant_once(replication, lease.owner_id, lease.fence).await? {
+            Ok(planted) => return Ok(planted),
+            Err(planted_fence) => lift(control, lease, planted_fence + 1).await?,
+        }
+    }
+}
+
+async fn plant_once(
+    replication: &Database,
+    owner_id: OwnerId,
+    fence: i64,
+) -> Result<Result<Planted, i64>, Error> {
+    replication
+        .write(move |connection| {
+            Box::pin(async move {
+                let planted = sqlx::query(
+                    "insert into rowgate_owners (owner_id, fence) values ($1, $2)
+                     on conflict (owner_id) do update set fence = $2 where rowgate_owners.fence < $2
+                     returning generation, grant_id, commit_no",
+                )
+                .bind(owner_id)
+                .bind(fence)
+                .fetch_optional(&mut *connection)
+                .await?;
+                if let Some(row) = planted {
+                    return Ok(Ok(Planted {
+                        generation: row.get("generation"),
+                        grant_id: row.get("grant_id"),
+                        commit_no: row.get("commit_no"),
+                    }));
+                }
+                let (fence,): (i64,) =
+                    sqlx::query_as("select fence from rowgate_owners where owner_id = $1")
+                        .bind(owner_id)
+                        .fetch_one(connection)
+                        .await?;
+                Ok(Err(fence))
+            })
+        })
+        .await
+}
+
+async fn lift(control: &Database, lease: &mut Lease, fence: i64) -> Result<(), Error> {
+    let (owner_id, held) = (lease.owner_id, lease.fence);
+    let lifted = control
+        .write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query("update owners set fence = $1 where id = $2 and fence = $3")
+                    .bind(fence)
+                    .bind(owner_id)
+                    .bind(held)
+                    .execute(connection)
+                    .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await?;
+    if lifted == 0 {
+        return Err(Error::Superseded("the lease has passed on"));
+    }
+    lease.fence = fence;
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! The relay (R4): what commits of the replication database say to the control database, told in
+//! the order of the commits, each once. A host may die between the two: whoever holds the owner
+//! next tells the rest first.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::commit::{Message, StreamKey};
+use super::leases::Lease;
+use super::streams::holds;
+use super::{Database, Error};
+use crate::model::{Micros, OwnerId};
+
+/// Relays everything that waits. The lease then carries the new `relayed_no`.
+pub async fn relay(
+    control: &Database,
+    replication: &Database,
+    lease: &mut Lease,
+    now: Micros,
+) -> Result<(), Error> {
+    let waiting = sqlx::query(
+        "select commit_no, message from rowgate_outbox
+         where owner_id = $1 and commit_no > $2 order by commit_no",
+    )
+    .bind(lease.owner_id)
+    .bind(lease.relayed_no)
+    .fetch_all(replication.readers())
+    .await?;
+    let Some(last) = waiting.last() else { return Ok(()) };
+    let last: i64 = last.get("commit_no");
+    let mut messages = Vec::with_capacity(waiting.len());
+    for row in &waiting {
+        let text: &str = row.get("message");
+        let message: Message = serde_json::from_str(text)
+            .map_err(|error| Error::Inconsistent(format!("outbox message: {error}")))?;
+        messages.push((row.get::<i64, _>("commit_no"), message));
+    }
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
+                // Another process may have told some of it since they were read.
+                let relayed: i64 = sqlx::query("select relayed_no from owners where id = $1")
+                    .bind(owner_id)
+                    .fetch_one(&mut *connection)
+                    .await?
+                    .get("relayed_no");
+                for (_, message) in messages.iter().filter(|(no, _)| *no > relayed) {
+                    tell(connection, owner_id, message, now).await?;
+                }
+                sqlx::query("update owners set relayed_no = max(relayed_no, $1) where id = $2")
+                    .bind(last)
+                    .bind(owner_id)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+    lease.relayed_no = lease.relayed_no.max(last);
+    forget(replication, owner_id, last).await
+}
+
+/// A replication database that was put back to an older copy has fewer commits than were relayed:
+/// what those commits applied is applied again.
+pub async fn drive_again(
+    control: &Database,
+    replication: &Database,
+    lease: &mut Lease,
+    commit_no: i64,
+) -> Result<(), Error> {
+    let applied: Vec<(i64,)> =
+        sqlx::query_as("select inbox_id from rowgate_applied where owner_id = $1")
+            .bind(lease.owner_id)
+            .fetch_all(replication.readers())
+            .await?;
+    let applied: Vec<i64> = applied.into_iter().map(|(id,)| id).collect();
+    let applied = serde_json::to_string(&applied).expect("numbers are JSON");
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
+                sqlx::query(
+                    "update inbox set done_at = null where owner_id = $1 and done_at is not null
+                       and id not in (select value from json_each($2))",
+                )
+                .bind(owner_id)
+                .bind(applied)
+                .execute(&mut *connection)
+                .await?;
+                sqlx::query("update owners set relayed_no = $1 where id = $2")
+                    .bind(commit_no)
+                    .bind(owner_id)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await?;
+    lease.relayed_no = commit_no;
+    Ok(())
+}
+
+async fn forget(replication: &Database, owner_id: OwnerId, upto: i64) -> Result<(), Error> {
+    replication
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query("delete from rowgate_outbox where owner_id = $1 and commit_no <= $2")
+                    .bind(owner_id)
+                    .bind(upto)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+async fn tell(
+    connection: &mut SqliteConnection,
+    owner_id: OwnerId,
+    message: &Message,
+    now: Micros,
+) -> Result<(), Error> {
+    if message.unlinked {
+        unlinked(connection, owner_id).await?;
+    }
+    for (stream, page_limit) in &message.added {
+        sqlx::query(
+            "insert into streams (owner_id, service, kind, key, due_at, page_limit)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict (owner_id, service, kind, key) do update
+             set due_at = excluded.due_at, unreadable = null, taken = null",
+        )
+        .bind(owner_id)
+        .bind(&stream.0)
+        .bind(&stream.1)
+        .bind(&stream.2)
+        .bind(now)
+        .bind(page_limit)
+        .execute(&mut *connection)
+        .await?;
+    }
+    for stream in &message.removed {
+        on_stream(connection, "delete from streams", owner_id, stream).await?;
+    }
+    if let Some(grant_id) = message.linked {
+        linked(connection, owner_id, grant_id, now).await?;
+    }
+    if message.all_due {
+        sqlx::query(
+            "update streams set due_at = min(coalesce(due_at, $1), $1), unreadable = null,
+                    not_before = 0, attempts = 0
+             where owner_id = $2",
+        )
+        .bind(now)
+        .bind(owner_id)
+        .execute(&mut *connection)
+        .await?;
+    }
+    for (stream, at) in &message.due {
+        let at = at.unwrap_or(now).max(0);
+        let sql = format!(
+            "update streams set due_at = min(coalesce(due_at, {at}), {at}), unreadable = null"
+        );
+        on_stream(connection, &sql, owner_id, stream).await?;
+    }
+    if let Some(item) = message.item {
+        sqlx::query("update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2")
+            .bind(now)
+            .bind(item)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The grant's sealed values move from the inbox item to the owner's secrets; an older grant's go.
+async fn linked(
+    connection: &mut SqliteConnection,
+    owner_id: OwnerId,
+    grant_id: Option<i64>,
+    now: Micros,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update owners set state = 'linked', reason = null, not_before = 0, attempts = 0,
+                linked_at = coalesce(linked_at, $1)
+         where id = $2",
+    )
+    .bind(now)
+    .bind(owner_id)
+    .execute(&mut *connection)
+    .await?;
+    let Some(grant_id) = grant_id else { return Ok(()) };
+    sqlx::query("delete from owner_secrets where owner_id = $1 and grant_id <> $2")
+        .bind(owner_id)
+        .bind(grant_id)
+        .execute(&mut *connection)
+        .await?;
+    let sealed: Option<(String,)> = sqlx::query_as("select sealed from inbox where id = $1")
+        .bind(grant_id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let sealed = sealed.map_or("{}".to_owned(), |(sealed,)| sealed);
+    for (name, value) in sealed_values(&sealed)? {
+        sqlx::query(
+            "insert into owner_secrets (owner_id, grant_id, name, version, sealed)
+             values ($1, $2, $3, 1, $4) on conflict (owner_id, grant_id, name) do nothing",
+        )
+        .bind(owner_id)
+        .bind(grant_id)
+        .bind(name)
+        .bind(value)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn unlinked(connection: &mut SqliteConnection, owner_id: OwnerId) -> Result<(), Error> {
+    for sql in [
+        "delete from owner_secrets where owner_id = $1",
+        "delete from streams where owner_id = $1",
+        "update owners set state = 'unlinked', reason = null, linked_at = null, not_before = 0,
+                attempts = 0 where id = $1",
+    ] {
+        sqlx::query(sql).bind(owner_id).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn on_stream(
+    connection: &mut SqliteConnection,
+    sql: &str,
+    owner_id: OwnerId,
+    stream: &StreamKey,
+) -> Result<(), Error> {
+    let sql = format!("{sql} where owner_id = $1 and service = $2 and kind = $3 and key = $4");
+    sqlx::query(&sql)
+        .bind(owner_id)
+        .bind(&stream.0)
+        .bind(&stream.1)
+        .bind(&stream.2)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn sealed_values(text: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    use base64::Engine as _;
+    let broken = |error: String| Error::Inconsistent(format!("sealed fields: {error}"));
+    let map: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+    map.into_iter()
+        .map(|(name, value)| {
+            let bytes = base64::prelude::BASE64_STANDARD.decode(value);
+            Ok((name, bytes.map_err(|error| broken(error.to_string()))?))
+        })
+        .collect()
+}

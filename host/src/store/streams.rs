@@ -1,0 +1,383 @@
+//! The schedule of streams (R6) in the control database. Every write of a holder says under which
+//! fence; a write whose fence has passed on changes nothing and is reported as superseded.
+
+use sqlx::{FromRow, SqliteConnection};
+
+use super::leases::Lease;
+use super::{Database, Error};
+use crate::model::{InboxId, Micros, OwnerId, StreamId};
+
+/// A stream that may run now.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+#[allow(missing_docs, reason = "columns of the schema")]
+pub struct DueStream {
+    pub id: i64,
+    pub service: String,
+    pub kind: String,
+    pub key: String,
+    pub page_limit: i64,
+    pub slow_count: i64,
+    pub attempts: i64,
+}
+
+impl DueStream {
+    /// Which stream it is.
+    pub fn stream(&self) -> StreamId {
+        StreamId {
+            service: self.service.clone(),
+            kind: self.kind.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+/// An inbox item that its owner's holder handles next.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+#[allow(missing_docs, reason = "columns of the schema")]
+pub struct InboxItem {
+    pub id: InboxId,
+    pub integration_id: String,
+    pub received_at: Micros,
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub headers: String,
+    pub body: Vec<u8>,
+    pub sealed: String,
+    pub attempts: i64,
+    pub not_before: Micros,
+}
+
+/// Pauses that hold for all streams of an owner.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+#[allow(missing_docs, reason = "columns of the schema")]
+pub struct Pauses {
+    pub state: String,
+    pub attempts: i64,
+    pub owner_not_before: Micros,
+    pub tree_not_before: Micros,
+    pub misconfigured: Option<String>,
+}
+
+/// The first open inbox item of the owner; later ones wait for it (order of acceptance).
+pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<InboxItem>, Error> {
+    let item = sqlx::query_as(
+        "select id, integration_id, received_at, method, path, query, headers, body, sealed,
+                attempts, not_before
+         from inbox where owner_id = $1 and done_at is null and not parked order by id limit 1",
+    )
+    .bind(owner_id)
+    .fetch_optional(control.readers())
+    .await?;
+    Ok(item)
+}
+
+/// Reads what may hold the owner's streams back.
+pub async fn pauses(control: &Database, owner_id: OwnerId) -> Result<Pauses, Error> {
+    let pauses = sqlx::query_as(
+        "select o.state, o.attempts, o.not_before as owner_not_before,
+                i.not_before as tree_not_before, i.misconfigured
+         from owners o join integrations i on i.id = o.root_id where o.id = $1",
+    )
+    .bind(owner_id)
+    .fetch_one(control.readers())
+    .await?;
+    Ok(pauses)
+}
+
+/// Streams of the owner that are due, the longest due first. One that another fence took and never
+/// released counts as due.
+pub async fn due(
+    control: &Database,
+    lease: &Lease,
+    now: Micros,
+    limit: u32,
+) -> Result<Vec<DueStream>, Error> {
+    let streams = sqlx::query_as(
+        "select id, service, kind, key, page_limit, slow_count, attempts from streams
+         where owner_id = $1 and not_before <= $2
+           and ((taken is null and due_at <= $2) or taken <> $3)
+         order by coalesce(due_at, 0), id limit $4",
+    )
+    .bind(lease.owner_id)
+    .bind(now)
+    .bind(lease.fence)
+    .bind(limit)
+    .fetch_all(control.readers())
+    .await?;
+    Ok(streams)
+}
+
+/// Marks streams as running under the lease. Committed before the first request to the vendor, so
+/// that an activation during the run finds `due_at` empty and sets it again.
+pub async fn take(control: &Database, lease: &Lease, streams: Vec<i64>) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
+                for id in streams {
+                    sqlx::query("update streams set taken = $1, due_at = null where id = $2")
+                        .bind(fence)
+                        .bind(id)
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// How a stream's run ended, as the schedule keeps it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ended {
+    /// When it is due again; none: not before it is activated.
+    pub next_at: Option<Micros>,
+    /// A back-off, which no activation shortens.
+    pub not_before: Micros,
+    /// Failed attempts in a row.
+    pub attempts: i64,
+    /// Size of the next page.
+    pub page_limit: i64,
+    /// Timeouts in a row.
+    pub slow_count: i64,
+    /// Why the stream stopped alone.
+    pub unreadable: Option<String>,
+    /// The failure, without secrets.
+    pub error: Option<String>,
+    /// When it ended.
+    pub at: Micros,
+    /// The run reached the stream's end.
+    pub succeeded: bool,
+    /// It ended a full listing.
+    pub full: bool,
+}
+
+/// Gives a taken stream back.
+pub async fn put_back(
+    control: &Database,
+    lease: &Lease,
+    stream: i64,
+    ended: Ended,
+) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
+                sqlx::query(PUT_BACK)
+                    .bind(stream)
+                    .bind(ended.next_at)
+                    .bind(ended.not_before)
+                    .bind(ended.attempts)
+                    .bind(ended.page_limit)
+                    .bind(ended.slow_count)
+                    .bind(ended.unreadable)
+                    .bind(ended.error)
+                    .bind(ended.at)
+                    .bind(ended.succeeded)
+                    .bind(ended.full)
+                    .bind(fence)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+const PUT_BACK: &str = "
+update streams set taken = null,
+  due_at = case when due_at is null then $2 when $2 is null then due_at else min(due_at, $2) end,
+  not_before = $3, attempts = $4, page_limit = $5, slow_count = $6, unreadable = $7,
+  last_error = $8, last_error_at = case when $8 is null then last_error_at else $9 end,
+  last_success_at = case when $10 then $9 else last_success_at end,
+  last_full_at = case when $11 then $9 else last_full_at end
+where id = $1 and taken = $12";
+
+/// Pauses all streams of the owner.
+pub async fn pause_owner(
+    control: &Database,
+    lease: &Lease,
+    not_before: Micros,
+    reason: String,
+) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update owners set not_before = max(not_before, $1), attempts = attempts + 1,
+                            reason = $2
+                     where id = $3 and fence = $4",
+                )
+                .bind(not_before)
+                .bind(reason)
+                .bind(owner_id)
+                .bind(fence)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Clears the owner's failure count after a success.
+pub async fn owner_works(control: &Database, lease: &Lease) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update owners set attempts = 0, reason = null
+                     where id = $1 and fence = $2 and state = 'linked'",
+                )
+                .bind(owner_id)
+                .bind(fence)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Stops the owner until it links again; its rows stay.
+pub async fn grant_is_dead(
+    control: &Database,
+    lease: &Lease,
+    reason: String,
+) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update owners set state = 'grant_dead', reason = $1
+                     where id = $2 and fence = $3 and state = 'linked'",
+                )
+                .bind(reason)
+                .bind(owner_id)
+                .bind(fence)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Pauses a whole tree. `misconfigured` marks it as broken until a probe succeeds.
+pub async fn pause_tree(
+    control: &Database,
+    root_id: &str,
+    not_before: Micros,
+    misconfigured: Option<String>,
+) -> Result<(), Error> {
+    let root_id = root_id.to_owned();
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update integrations set not_before = max(not_before, $1),
+                            misconfigured = coalesce($2, misconfigured)
+                     where id = $3",
+                )
+                .bind(not_before)
+                .bind(misconfigured)
+                .bind(root_id)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// While a tree is misconfigured one owner at a time may probe it; the winner moves the pause on.
+pub async fn probe_tree(
+    control: &Database,
+    root_id: &str,
+    now: Micros,
+    next: Micros,
+) -> Result<bool, Error> {
+    let root_id = root_id.to_owned();
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "update integrations set not_before = $1 where id = $2 and not_before <= $3",
+                )
+                .bind(next)
+                .bind(root_id)
+                .bind(now)
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected() > 0)
+            })
+        })
+        .await
+}
+
+/// A call of the tree has succeeded: it is not misconfigured (any more).
+pub async fn tree_works(control: &Database, root_id: &str) -> Result<(), Error> {
+    let root_id = root_id.to_owned();
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update integrations set misconfigured = null, not_before = 0
+                     where id = $1 and misconfigured is not null",
+                )
+                .bind(root_id)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Keeps a failed inbox item for later, or parks it: later items of the owner then go on (R15).
+pub async fn postpone_item(
+    control: &Database,
+    item: InboxId,
+    not_before: Micros,
+    error: String,
+    parked: bool,
+) -> Result<(), Error> {
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
+                            parked = $3
+                     where id = $4 and done_at is null",
+                )
+                .bind(not_before)
+                .bind(error)
+                .bind(parked)
+                .bind(item)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Fails unless the fence is still the owner's.
+pub(super) async fn holds(
+    connection: &mut SqliteConnection,
+    owner_id: OwnerId,
+    fence: i64,
+) -> Result<(), Error> {
+    let held: Option<(i64,)> = sqlx::query_as("select 1 from owners where id = $1 and fence = $2")
+        .bind(owner_id)
+        .bind(fence)
+        .fetch_optional(connection)
+        .await?;
+    held.map(drop).ok_or(Error::Superseded("the lease has passed on"))
+}
