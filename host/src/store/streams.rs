@@ -381,3 +381,23 @@ pub(super) async fn holds(
         .await?;
     held.map(drop).ok_or(Error::Superseded("the lease has passed on"))
 }
+
+/// Gives back whatever is still taken under this lease; it is due at once.
+pub async fn put_back_all(control: &Database, lease: &Lease) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update streams set taken = null, due_at = coalesce(due_at, 0)
+                     where owner_id = $1 and taken = $2",
+                )
+                .bind(owner_id)
+                .bind(fence)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}

@@ -1,0 +1,136 @@
+//! Runs: a leased owner, from its inbox items to its due streams, until nothing of it is due.
+
+mod call_secrets;
+pub(crate) mod components;
+mod decision;
+mod environment;
+mod holder;
+mod inbox;
+mod stream;
+pub(crate) mod tree;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
+
+pub use decision::BackOff;
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::egress::Egress;
+use crate::plugin::Budget;
+use crate::secrets::Keyring;
+use crate::store::leases::{self, Lease};
+use crate::store::streams::{self, DueStream};
+use crate::store::{Error, Store};
+use holder::Holder;
+use stream::StreamRun;
+use tree::Trees;
+
+/// Settings of runs.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// How waits after failures grow.
+    pub back_off: BackOff,
+}
+
+/// What every run needs. One per process.
+pub struct Runner {
+    pub(crate) store: Arc<Store>,
+    pub(crate) trees: Trees,
+    pub(crate) egress: Egress,
+    pub(crate) keyring: Keyring,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+    pub(crate) budget: Budget,
+    pub(crate) options: RunOptions,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Runner {
+    /// Runs an owner until nothing of it is due, and gives the lease back. `arrived` tells of new
+    /// inbox items of this owner.
+    pub async fn execute(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
+        let holder = Holder::begin(Arc::clone(self), lease).await?;
+        let done = self.drain(&holder, arrived).await;
+        leases::release(self.store.control(), &holder.lease()).await?;
+        done
+    }
+
+    async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {
+        loop {
+            holder.receive().await?;
+            if self.is_stopping() || !holder.may_run().await? {
+                return Ok(());
+            }
+            let due = self.next_streams(holder).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            self.run_streams(holder, due, arrived).await?;
+        }
+    }
+
+    /// Streams that may run side by side: several only where the manifest gives them disjoint rows.
+    async fn next_streams(&self, holder: &Holder) -> Result<Vec<DueStream>, Error> {
+        let tree = holder.tree().await?;
+        let limit = tree.tables.manifest.plugin.streams_per_owner.max(1);
+        let lease = holder.lease();
+        let mut due = streams::due(holder.control(), &lease, holder.now(), limit).await?;
+        let disjoint = |due: &DueStream| {
+            tree.kind(&due.stream()).is_some_and(|kind| !kind.rows.is_empty())
+        };
+        if let Some(alone) = due.iter().position(|due| !disjoint(due)) {
+            due = vec![due.swap_remove(alone)];
+        }
+        let ids = due.iter().map(|due| due.id).collect();
+        if !due.is_empty() {
+            streams::take(holder.control(), &lease, ids).await?;
+        }
+        Ok(due)
+    }
+
+    /// Runs streams side by side. An inbox item that arrives meanwhile is handled at once; if it
+    /// linked or unlinked the owner, what runs is dropped: it couldn't commit any more.
+    async fn run_streams(
+        &self,
+        holder: &Holder,
+        due: Vec<DueStream>,
+        arrived: &Notify,
+    ) -> Result<(), Error> {
+        let mut running: FuturesUnordered<_> =
+            due.into_iter().map(|due| StreamRun::new(holder, due).run()).collect();
+        loop {
+            tokio::select! {
+                biased;
+                () = arrived.notified() => {
+                    holder.receive().await?;
+                    if holder.take_interrupted() {
+                        drop(running);
+                        return streams::put_back_all(holder.control(), &holder.lease()).await;
+                    }
+                }
+                ended = running.next() => match ended {
+                    Some(run) => { run?; }
+                    // A stream that ended as gone may have left itself taken.
+                    None => {
+                        holder.take_interrupted();
+                        return streams::put_back_all(holder.control(), &holder.lease()).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// No new call begins; the calls in flight go on to their commit.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,324 @@
+//! The holder of a lease: one owner, its inbox items in the order of acceptance, its due streams.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+
+use super::call_secrets::{CallSecrets, Elections};
+use super::decision::{BackOff, Decision, jittered};
+use super::environment::CallEnvironment;
+use super::tree::Tree;
+use super::{Runner, inbox};
+use crate::egress::{Session, SessionOptions};
+use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamId};
+use crate::plugin::Called;
+use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
+use crate::store::leases::{self, Lease};
+use crate::store::{Database, Error, relay, streams};
+
+/// See the module.
+pub(super) struct Holder {
+    runner: Arc<Runner>,
+    lease: Mutex<Lease>,
+    generation: AtomicI64,
+    /// 0: no grant.
+    grant_id: AtomicI64,
+    elections: Arc<Elections>,
+    /// Counts `receive` commits. A page commits only if none came since its call began, so a row
+    /// that `receive` deleted can't come back from a page that was read before.
+    received: RwLock<u64>,
+    interrupted: AtomicBool,
+    /// There is a failure count or a misconfiguration mark that a success must clear.
+    clear_on_success: AtomicBool,
+}
+
+/// Under what a call is made; see [`Holder::commit`].
+#[derive(Clone)]
+pub(super) struct Standpoint {
+    under: Under,
+    received: u64,
+}
+
+impl Holder {
+    /// Takes up a claimed lease: what the former holder left untold is told first.
+    pub(super) async fn begin(runner: Arc<Runner>, mut lease: Lease) -> Result<Self, Error> {
+        let tree = runner.trees.get(&lease.root_id).await?;
+        let control = runner.store.control();
+        let planted = leases::plant(control, &tree.replication, &mut lease).await?;
+        if planted.commit_no < lease.relayed_no {
+            let no = planted.commit_no;
+            relay::drive_again(control, &tree.replication, &mut lease, no).await?;
+        }
+        if lease.unreleased {
+            relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
+        }
+        let holder = Self {
+            runner,
+            lease: Mutex::new(lease),
+            generation: AtomicI64::new(planted.generation),
+            grant_id: AtomicI64::new(planted.grant_id.unwrap_or(0)),
+            elections: Arc::default(),
+            received: RwLock::new(0),
+            interrupted: AtomicBool::new(false),
+            clear_on_success: AtomicBool::new(false),
+        };
+        let tables = Arc::clone(&tree.tables);
+        let under = holder.under_now();
+        let now = holder.now();
+        if commit::derive_all(&tree.replication, under, tables, now).await? {
+            holder.relay(&tree).await?;
+        }
+        Ok(holder)
+    }
+
+    /// Calls the component under the owner's present grant.
+    pub(super) async fn call(
+        &self,
+        tree: &Arc<Tree>,
+        service: &str,
+        call: &Call,
+    ) -> Result<(Called, Option<i64>), Error> {
+        let lease = self.lease();
+        let integration = tree.integrations.get(service).cloned().unwrap_or_default();
+        let context = CallContext {
+            now: self.now(),
+            integration,
+            service: service.to_owned(),
+            external_owner_id: Some(lease.external_owner_id.clone()),
+            config: tree.config.clone(),
+        };
+        let environment = Arc::new(CallEnvironment {
+            egress: self.runner.egress.clone(),
+            session: self.session(tree, &lease),
+            tree: Arc::clone(&tree.tables),
+            replication: tree.replication.clone(),
+            owner_id: lease.owner_id,
+            external_owner_id: lease.external_owner_id,
+            read_at: AtomicI64::new(-1),
+        });
+        let budget = &self.runner.budget;
+        let outside = Arc::clone(&environment);
+        let called = tree.component.call(&context, call, outside, budget).await;
+        Ok((called, environment.read_at()))
+    }
+
+    /// Commits a call, unless the owner has moved on since `at`.
+    pub(super) async fn commit(
+        &self,
+        tree: &Tree,
+        at: Standpoint,
+        step: CommitOf,
+        effects: Effects,
+        read_at: Option<i64>,
+    ) -> Result<Committed, Error> {
+        let received = self.received.read().await;
+        if *received != at.received {
+            return Err(Error::Superseded("an inbox item came between"));
+        }
+        let tables = Arc::clone(&tree.tables);
+        let step = StepCommit { under: at.under, now: self.now(), tree: tables, step, effects, read_at };
+        let committed = commit::commit(&tree.replication, step).await?;
+        if committed.outbox {
+            self.relay(tree).await?;
+        }
+        Ok(committed)
+    }
+
+    /// Commits a `receive`. An UNLINK of many rows takes several transactions.
+    pub(super) async fn commit_item(
+        &self,
+        tree: &Tree,
+        step: CommitOf,
+        effects: Effects,
+        read_at: Option<i64>,
+    ) -> Result<(), Error> {
+        let mut received = self.received.write().await;
+        loop {
+            let step = StepCommit {
+                under: self.under_now(),
+                now: self.now(),
+                tree: Arc::clone(&tree.tables),
+                step: step.clone(),
+                effects: effects.clone(),
+                read_at,
+            };
+            let committed = commit::commit(&tree.replication, step).await?;
+            if committed.generation != self.generation.load(Ordering::Acquire) {
+                self.interrupted.store(true, Ordering::Release);
+            }
+            self.generation.store(committed.generation, Ordering::Release);
+            self.grant_id.store(committed.grant_id.unwrap_or(0), Ordering::Release);
+            *received += 1;
+            if !committed.unfinished {
+                break;
+            }
+        }
+        self.relay(tree).await
+    }
+
+    /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
+    pub(super) async fn relay(&self, tree: &Tree) -> Result<(), Error> {
+        let mut lease = self.lease();
+        relay::relay(self.control(), &tree.replication, &mut lease, self.now()).await?;
+        let mut held = self.lock();
+        held.relayed_no = held.relayed_no.max(lease.relayed_no);
+        Ok(())
+    }
+
+    /// Handles the open inbox items that may be handled now.
+    pub(super) async fn receive(&self) -> Result<(), Error> {
+        while let Some(item) = streams::next_item(self.control(), self.owner_id()).await? {
+            if item.not_before > self.now() || !inbox::handle(self, item).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A call has succeeded: clears failure counts and marks, if there are any.
+    pub(super) async fn works(&self, tree: &Tree) -> Result<(), Error> {
+        if !self.clear_on_success.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        streams::owner_works(self.control(), &self.lease()).await?;
+        let root_id = self.lease().root_id;
+        tracing::debug!(root_id, services = tree.integrations.len(), "the tree works");
+        streams::tree_works(self.control(), &root_id).await
+    }
+
+    /// May streams of the owner run now? While its tree is misconfigured, one owner probes.
+    pub(super) async fn may_run(&self) -> Result<bool, Error> {
+        let pauses = streams::pauses(self.control(), self.owner_id()).await?;
+        let now = self.now();
+        if pauses.state != "linked" || pauses.owner_not_before > now || pauses.tree_not_before > now {
+            return Ok(false);
+        }
+        let broken = pauses.misconfigured.is_some();
+        self.clear_on_success.store(broken || pauses.attempts > 0, Ordering::Release);
+        if !broken {
+            return Ok(true);
+        }
+        let next = self.later(self.back_off().max_ms);
+        streams::probe_tree(self.control(), &self.lease().root_id, now, next).await
+    }
+
+    pub(super) async fn misconfigured(&self, failure: &Failure) -> Result<(), Error> {
+        let (lease, not_before) = (self.lease(), self.later(self.back_off().max_ms));
+        let reason = failure.to_string();
+        // This owner rests longer than the tree, so that others probe.
+        let rest = self.later(self.back_off().max_ms * 8);
+        streams::pause_owner(self.control(), &lease, rest, reason.clone()).await?;
+        streams::pause_tree(self.control(), &lease.root_id, not_before, Some(reason)).await
+    }
+
+    /// One line an operator can act on, once, where the failure is decided on.
+    pub(super) fn tell_failure(&self, stream: &StreamId, failure: &Failure, decision: &Decision) {
+        let lease = self.lease();
+        let (service, key) = (&stream.service, &stream.key);
+        let owner = &lease.external_owner_id;
+        let root = &lease.root_id;
+        match failure {
+            Failure::Bug(_) | Failure::Misconfigured(_) => {
+                tracing::error!(root, owner, service, key, %failure, ?decision, "stream failed");
+            }
+            Failure::Reauthorise(_) => {
+                tracing::warn!(root, owner, %failure, "the owner must link again");
+            }
+            _ => tracing::info!(root, owner, service, key, %failure, ?decision, "stream failed"),
+        }
+    }
+
+    pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {
+        self.runner.trees.get(&self.lease().root_id).await
+    }
+
+    pub(super) fn standpoint(&self, received: u64) -> Standpoint {
+        Standpoint { under: self.under_now(), received }
+    }
+
+    /// Under what a call that begins now is made.
+    pub(super) async fn stand(&self) -> Standpoint {
+        let received = self.received.read().await;
+        self.standpoint(*received)
+    }
+
+    fn under_now(&self) -> Under {
+        let lease = self.lease();
+        Under {
+            owner_id: lease.owner_id,
+            external_owner_id: lease.external_owner_id,
+            fence: lease.fence,
+            generation: self.generation.load(Ordering::Acquire),
+        }
+    }
+
+    fn session(&self, tree: &Tree, lease: &Lease) -> Session {
+        let secrets = CallSecrets {
+            store: Arc::clone(&self.runner.store),
+            keyring: self.runner.keyring.clone(),
+            clock: self.runner.clock.clone(),
+            manifest: Arc::clone(&tree.tables.manifest),
+            config: Arc::clone(&tree.secrets),
+            owner_id: lease.owner_id,
+            grant_id: Some(self.grant_id.load(Ordering::Acquire)).filter(|id| *id > 0),
+            elections: Arc::clone(&self.elections),
+            won: Mutex::new(HashMap::new()),
+        };
+        let budget = self.runner.budget.granted(&tree.tables.manifest.plugin.limits);
+        Session::new(SessionOptions {
+            manifest: Arc::clone(&tree.tables.manifest),
+            config: tree.config.clone(),
+            grants: tree.grants.clone(),
+            secrets: Arc::new(secrets),
+            wall: budget.wall,
+            answer_limit_bytes: budget.answer_bytes,
+        })
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Lease> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn owner_id(&self) -> OwnerId {
+        self.lock().owner_id
+    }
+
+    pub(super) fn control(&self) -> &Database {
+        self.runner.store.control()
+    }
+
+    pub(super) fn now(&self) -> Micros {
+        self.runner.clock.now()
+    }
+
+    /// In about `wait_ms`.
+    pub(super) fn later(&self, wait_ms: u64) -> Micros {
+        let wait = Duration::from_millis(jittered(wait_ms, self.chance()));
+        self.now() + Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX / 2)
+    }
+
+    pub(super) fn chance(&self) -> u64 {
+        self.runner.chance.below(u64::MAX)
+    }
+
+    pub(super) fn back_off(&self) -> BackOff {
+        self.runner.options.back_off
+    }
+
+    /// Streams must stop before their next call.
+    pub(super) fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire) || self.runner.is_stopping()
+    }
+
+    /// Takes the mark that the generation has moved under running streams.
+    pub(super) fn take_interrupted(&self) -> bool {
+        self.interrupted.swap(false, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,86 @@
+//! Hands one inbox item to the plugin's `receive` and commits what it did.
+
+use super::decision::{Decision, Standing, decide, failure_of};
+use super::holder::Holder;
+use crate::model::{Call, Failure, StreamId, Webhook};
+use crate::store::commit::CommitOf;
+use crate::store::streams::{self, InboxItem};
+use crate::store::{Error, inbox};
+
+/// Tries after which an item is parked, so that later ones go on (R15).
+const TRIES: u32 = 8;
+
+/// Handles an item; false: it waits, and so do later ones.
+pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
+    let tree = holder.tree().await?;
+    if inbox::is_applied(&tree.replication, holder.owner_id(), item.id).await? {
+        // Its commit stands, only the word of it was lost.
+        inbox::mark_done(holder.control(), item.id, holder.now()).await?;
+        return Ok(true);
+    }
+    let service = tree.integrations.iter().find(|(_, id)| **id == item.integration_id);
+    let Some((service, _)) = service else {
+        let text = format!("integration {} is gone", item.integration_id);
+        streams::postpone_item(holder.control(), item.id, 0, text, true).await?;
+        return Ok(true);
+    };
+    let call = Call::Receive(webhook(&item)?);
+    let (called, read_at) = holder.call(&tree, service, &call).await?;
+    let failure = match called.result {
+        Ok(_) => {
+            let grants = item.sealed != "{}";
+            let step = CommitOf::Item { id: item.id, grants };
+            match holder.commit_item(&tree, step, called.effects, read_at).await {
+                Ok(()) => return Ok(true),
+                Err(Error::Refused(reason)) => Failure::Bug(reason),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error) => failure_of(error),
+    };
+    postpone(holder, &item, service, &failure).await
+}
+
+async fn postpone(
+    holder: &Holder,
+    item: &InboxItem,
+    service: &str,
+    failure: &Failure,
+) -> Result<bool, Error> {
+    let attempts = u32::try_from(item.attempts).unwrap_or(0);
+    let standing = Standing {
+        attempts,
+        slow_count: 0,
+        page_limit: 1,
+        page_limit_min: 1,
+        cursor_may_expire: false,
+    };
+    let decision = decide(failure, standing, holder.back_off());
+    let stream = StreamId { service: service.into(), kind: "receive".into(), key: String::new() };
+    holder.tell_failure(&stream, failure, &decision);
+    let wait_ms = match decision {
+        Decision::Wait { wait_ms, .. } => wait_ms,
+        _ => holder.back_off().max_ms,
+    };
+    let parked = attempts + 1 >= TRIES;
+    if parked {
+        tracing::error!(item = item.id, %failure, "an inbox item is parked; later ones go on");
+    }
+    let not_before = holder.later(wait_ms);
+    streams::postpone_item(holder.control(), item.id, not_before, failure.to_string(), parked)
+        .await?;
+    Ok(parked)
+}
+
+fn webhook(item: &InboxItem) -> Result<Webhook, Error> {
+    let headers = serde_json::from_str(&item.headers)
+        .map_err(|error| Error::Inconsistent(format!("headers of item {}: {error}", item.id)))?;
+    Ok(Webhook {
+        received_at: item.received_at,
+        method: item.method.clone(),
+        path: item.path.clone(),
+        query: item.query.clone(),
+        headers,
+        body: item.body.clone(),
+    })
+}

@@ -1,0 +1,134 @@
+//! Claims owners that are due and hands them to runs, up to a number at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::model::{Micros, OwnerId};
+use crate::run::Runner;
+use crate::store::Error;
+use crate::store::leases::{self, Lease};
+
+/// Settings of the scheduler.
+#[derive(Clone, Debug)]
+pub struct ScheduleOptions {
+    /// Name of this host in leases; unique among those that share a control database.
+    pub host: String,
+    /// Owners that run at once.
+    pub workers: usize,
+    /// Life of a lease that isn't renewed.
+    pub lease_ttl: Duration,
+    /// At most so long without looking, whatever else was heard.
+    pub poll: Duration,
+}
+
+/// Wakes the scheduler, and the holder of an owner, when an inbox item was accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Wake {
+    due: Arc<Notify>,
+    holders: Arc<Mutex<HashMap<OwnerId, Arc<Notify>>>>,
+}
+
+impl Wake {
+    /// An inbox item of this owner is stored.
+    pub fn arrived(&self, owner_id: OwnerId) {
+        match self.lock().get(&owner_id) {
+            Some(holder) => holder.notify_one(),
+            None => self.due.notify_one(),
+        }
+    }
+
+    /// Something changed; look.
+    pub fn look(&self) {
+        self.due.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OwnerId, Arc<Notify>>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs until the runner is stopped, then waits for the runs in flight.
+pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
+    let slots = Arc::new(Semaphore::new(options.workers.max(1)));
+    let mut runs = JoinSet::new();
+    let beat = tokio::spawn(heartbeat(Arc::clone(&runner), options.clone()));
+    while !runner.is_stopping() {
+        while runs.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        match claim(&runner, &options).await {
+            Ok(Some(lease)) => {
+                let (runner, wake) = (Arc::clone(&runner), wake.clone());
+                runs.spawn(async move {
+                    run(runner, wake, lease).await;
+                    drop(slot);
+                });
+            }
+            Ok(None) => {
+                drop(slot);
+                rest(&runner, &wake, &options).await;
+            }
+            Err(error) => {
+                drop(slot);
+                tracing::error!(%error, "no owner can be claimed");
+                runner.clock.sleep(options.poll).await;
+            }
+        }
+    }
+    while runs.join_next().await.is_some() {}
+    beat.abort();
+}
+
+async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease) {
+    let owner_id = lease.owner_id;
+    let arrived = Arc::new(Notify::new());
+    wake.lock().insert(owner_id, Arc::clone(&arrived));
+    let done = runner.execute(lease.clone(), &arrived).await;
+    wake.lock().remove(&owner_id);
+    // What arrived between the last look and the release is due in the database.
+    wake.look();
+    match done {
+        Ok(()) => {}
+        Err(Error::Superseded(what)) => {
+            tracing::info!(owner_id, what, "the lease is gone; another holder goes on");
+        }
+        Err(error) => {
+            // The lease runs out by itself: the next holder relays first and goes on from there.
+            tracing::error!(owner_id, %error, "a run ended without giving its lease back");
+        }
+    }
+}
+
+async fn claim(runner: &Runner, options: &ScheduleOptions) -> Result<Option<Lease>, Error> {
+    let ttl = Micros::try_from(options.lease_ttl.as_micros()).unwrap_or(Micros::MAX / 2);
+    leases::claim(runner.store.control(), &options.host, runner.clock.now(), ttl).await
+}
+
+/// Waits until something is due, or is said to be.
+async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
+    let now = runner.clock.now();
+    let poll = Micros::try_from(options.poll.as_micros()).unwrap_or(Micros::MAX / 2);
+    let next = match leases::next_due(runner.store.control()).await {
+        Ok(next) => next.unwrap_or(Micros::MAX),
+        Err(_) => Micros::MAX,
+    };
+    tokio::select! {
+        () = wake.due.notified() => {}
+        () = runner.clock.sleep_until(next.clamp(now, now + poll)) => {}
+    }
+}
+
+async fn heartbeat(runner: Arc<Runner>, options: ScheduleOptions) {
+    let ttl = Micros::try_from(options.lease_ttl.as_micros()).unwrap_or(Micros::MAX / 2);
+    loop {
+        runner.clock.sleep(options.lease_ttl / 3).await;
+        let until = runner.clock.now() + ttl;
+        let renewed = leases::renew(runner.store.control(), &options.host, until).await;
+        if let Err(error) = renewed {
+            tracing::error!(%error, "leases could not be renewed");
+        }
+    }
+}
