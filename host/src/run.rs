@@ -55,9 +55,8 @@ impl Runner {
     /// inbox items of this owner.
     pub async fn execute(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
         let holder = Holder::begin(Arc::clone(self), lease).await?;
-        let done = self.drain(&holder, arrived).await;
-        leases::release(self.store.control(), &holder.lease()).await?;
-        done
+        self.drain(&holder, arrived).await?;
+        leases::release(self.store.control(), &holder.lease()).await
     }
 
     async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {
@@ -107,7 +106,7 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = arrived.notified() => {
-                    holder.receive().await?;
+                    receive_beside(holder, &mut running).await?;
                     if holder.take_interrupted() {
                         drop(running);
                         return streams::put_back_all(holder.control(), &holder.lease()).await;
@@ -132,5 +131,20 @@ impl Runner {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Handles inbox items while streams go on: a page that is being committed must come to its end
+/// before an item can be.
+async fn receive_beside<'h>(
+    holder: &Holder,
+    running: &mut FuturesUnordered<impl Future<Output = Result<stream::Run, Error>> + 'h>,
+) -> Result<(), Error> {
+    let mut receive = std::pin::pin!(holder.receive());
+    loop {
+        tokio::select! {
+            done = &mut receive => return done,
+            Some(run) = running.next(), if !running.is_empty() => { run?; }
+        }
     }
 }

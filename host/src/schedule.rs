@@ -12,6 +12,9 @@ use crate::run::Runner;
 use crate::store::Error;
 use crate::store::leases::{self, Lease};
 
+/// A run that broke off is taken up again after so many microseconds.
+const AFTER_TROUBLE: Micros = 2_000_000;
+
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
 pub struct ScheduleOptions {
@@ -96,8 +99,12 @@ async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease) {
             tracing::info!(owner_id, what, "the lease is gone; another holder goes on");
         }
         Err(error) => {
-            // The lease runs out by itself: the next holder relays first and goes on from there.
-            tracing::error!(owner_id, %error, "a run ended without giving its lease back");
+            tracing::error!(owner_id, %error, "a run broke off; it begins again in a while");
+            let at = runner.clock.now() + AFTER_TROUBLE;
+            if let Err(error) = leases::abandon(runner.store.control(), &lease, at).await {
+                // Then the lease runs out by itself.
+                tracing::error!(owner_id, %error, "its lease could not be given back");
+            }
         }
     }
 }

@@ -5,11 +5,18 @@
 //! and an outbox). On SQLite each is a file under the data directory.
 
 mod database;
+pub mod commit;
 pub mod integrations;
 pub mod inbox;
+pub mod items;
+pub mod leases;
 pub mod organizations;
+pub mod owner_secrets;
 pub mod plugins;
+pub mod relay;
 pub mod sql;
+pub mod streams;
 pub mod tables;
+pub mod trees;
 
 pub use database::{Database, Error};

@@ -17,7 +17,7 @@ use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamI
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
-use crate::store::{Database, Error, relay, streams};
+use crate::store::{Database, Error, items, relay, streams};
 
 /// See the module.
 pub(super) struct Holder {
@@ -38,7 +38,7 @@ pub(super) struct Holder {
 /// Under what a call is made; see [`Holder::commit`].
 #[derive(Clone)]
 pub(super) struct Standpoint {
-    under: Under,
+    pub(super) under: Under,
     received: u64,
 }
 
@@ -109,7 +109,7 @@ impl Holder {
     pub(super) async fn commit(
         &self,
         tree: &Tree,
-        at: Standpoint,
+        at: &Standpoint,
         step: CommitOf,
         effects: Effects,
         read_at: Option<i64>,
@@ -119,7 +119,7 @@ impl Holder {
             return Err(Error::Superseded("an inbox item came between"));
         }
         let tables = Arc::clone(&tree.tables);
-        let step = StepCommit { under: at.under, now: self.now(), tree: tables, step, effects, read_at };
+        let step = StepCommit { under: at.under.clone(), now: self.now(), tree: tables, step, effects, read_at };
         let committed = commit::commit(&tree.replication, step).await?;
         if committed.outbox {
             self.relay(tree).await?;
@@ -170,7 +170,7 @@ impl Holder {
 
     /// Handles the open inbox items that may be handled now.
     pub(super) async fn receive(&self) -> Result<(), Error> {
-        while let Some(item) = streams::next_item(self.control(), self.owner_id()).await? {
+        while let Some(item) = items::next_item(self.control(), self.owner_id()).await? {
             if item.not_before > self.now() || !inbox::handle(self, item).await? {
                 break;
             }
@@ -235,14 +235,15 @@ impl Holder {
         self.runner.trees.get(&self.lease().root_id).await
     }
 
-    pub(super) fn standpoint(&self, received: u64) -> Standpoint {
-        Standpoint { under: self.under_now(), received }
-    }
-
     /// Under what a call that begins now is made.
     pub(super) async fn stand(&self) -> Standpoint {
         let received = self.received.read().await;
-        self.standpoint(*received)
+        Standpoint { under: self.under_now(), received: *received }
+    }
+
+    /// Has no inbox item been applied since (R10)?
+    pub(super) async fn still_stands(&self, at: &Standpoint) -> bool {
+        *self.received.read().await == at.received
     }
 
     fn under_now(&self) -> Under {

@@ -4,8 +4,8 @@ use super::decision::{Decision, Standing, decide, failure_of};
 use super::holder::Holder;
 use crate::model::{Call, Failure, StreamId, Webhook};
 use crate::store::commit::CommitOf;
-use crate::store::streams::{self, InboxItem};
-use crate::store::{Error, inbox};
+use crate::store::items::{self, InboxItem};
+use crate::store::Error;
 
 /// Tries after which an item is parked, so that later ones go on (R15).
 const TRIES: u32 = 8;
@@ -13,15 +13,15 @@ const TRIES: u32 = 8;
 /// Handles an item; false: it waits, and so do later ones.
 pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
     let tree = holder.tree().await?;
-    if inbox::is_applied(&tree.replication, holder.owner_id(), item.id).await? {
+    if items::is_applied(&tree.replication, holder.owner_id(), item.id).await? {
         // Its commit stands, only the word of it was lost.
-        inbox::mark_done(holder.control(), item.id, holder.now()).await?;
+        items::mark_done(holder.control(), item.id, holder.now()).await?;
         return Ok(true);
     }
     let service = tree.integrations.iter().find(|(_, id)| **id == item.integration_id);
     let Some((service, _)) = service else {
         let text = format!("integration {} is gone", item.integration_id);
-        streams::postpone_item(holder.control(), item.id, 0, text, true).await?;
+        items::postpone_item(holder.control(), item.id, 0, text, true).await?;
         return Ok(true);
     };
     let call = Call::Receive(webhook(&item)?);
@@ -67,7 +67,7 @@ async fn postpone(
         tracing::error!(item = item.id, %failure, "an inbox item is parked; later ones go on");
     }
     let not_before = holder.later(wait_ms);
-    streams::postpone_item(holder.control(), item.id, not_before, failure.to_string(), parked)
+    items::postpone_item(holder.control(), item.id, not_before, failure.to_string(), parked)
         .await?;
     Ok(parked)
 }

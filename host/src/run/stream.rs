@@ -1,5 +1,7 @@
 //! Runs one taken stream: call, commit, again, until it rests, fails, or is interrupted.
 
+use std::sync::Arc;
+
 use crate::model::{Call, Failure, Micros, Progress, RetryScope, Step, StreamId};
 use crate::plugin::Returned;
 use crate::store::commit::{self, CommitOf, StoredCursor};
@@ -7,7 +9,7 @@ use crate::store::streams::{DueStream, Ended};
 use crate::store::{Error, streams};
 
 use super::decision::{Decision, Standing, decide, failure_of, jittered};
-use super::holder::Holder;
+use super::holder::{Holder, Standpoint};
 use super::tree::Tree;
 
 /// How the run of a stream ended for its holder.
@@ -30,6 +32,15 @@ pub(super) struct StreamRun<'h> {
     committed: bool,
     /// The run began (or went over) a full listing.
     full: bool,
+}
+
+/// Where a call was made.
+struct At {
+    stand: Standpoint,
+    /// None: the tree could not be had.
+    tree: Option<Arc<Tree>>,
+    /// Of the stored cursor.
+    version: i64,
 }
 
 /// What one step made of the stream.
@@ -69,14 +80,18 @@ impl<'h> StreamRun<'h> {
         let holder = self.holder;
         let tree = match holder.tree().await {
             Ok(tree) => tree,
-            Err(error) => return self.fail(None, &not_now(&error), 0).await,
+            Err(error) => {
+                let failed = At { stand: holder.stand().await, tree: None, version: 0 };
+                return self.fail(&failed, false, &not_now(&error)).await;
+            }
         };
-        let under = holder.under();
+        let stand = holder.stand().await;
         let stored = commit::load_cursor(&tree.replication, holder.owner_id(), &self.stream).await?;
         let Some(stored) = stored else { return Ok(Next::Gone) };
         let cursor = readable(&tree, &stored);
         self.full |= cursor.is_none();
         let had_cursor = cursor.is_some();
+        let at = At { stand, tree: Some(Arc::clone(&tree)), version: stored.version };
         let call =
             Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
         let (called, read_at) = holder.call(&tree, &self.stream.service, &call).await?;
@@ -84,9 +99,7 @@ impl<'h> StreamRun<'h> {
             Ok(Returned::Stepped(step)) => step,
             Ok(Returned::Received) => unreachable!("a sync call returns a step"),
             Err(error) => {
-                let failure = failure_of(error);
-                let standing = Some((&*tree, had_cursor));
-                return self.fail(standing, &failure, stored.version).await;
+                return self.fail(&at, had_cursor, &failure_of(error)).await;
             }
         };
         let step = CommitOf::Page {
@@ -94,12 +107,11 @@ impl<'h> StreamRun<'h> {
             version: stored.version,
             cursor: returned.cursor.clone(),
         };
-        let committed = holder.commit(&tree, under, step, called.effects, read_at).await;
+        let committed = holder.commit(&tree, &at.stand, step, called.effects, read_at).await;
         match committed {
             Ok(_) => {}
             Err(Error::Refused(reason)) => {
-                let failure = Failure::Bug(reason);
-                return self.fail(Some((&*tree, had_cursor)), &failure, stored.version).await;
+                return self.fail(&at, had_cursor, &Failure::Bug(reason)).await;
             }
             Err(error) => return Err(error),
         }
@@ -129,21 +141,24 @@ impl<'h> StreamRun<'h> {
         }
     }
 
-    /// `at` is none where the tree itself could not be had.
     async fn fail(
         &mut self,
-        at: Option<(&Tree, bool)>,
+        at: &At,
+        had_cursor: bool,
         failure: &Failure,
-        version: i64,
     ) -> Result<Next, Error> {
         let holder = self.holder;
-        let kind = at.and_then(|(tree, _)| tree.kind(&self.stream));
+        // Made under another grant or cursor than the present one, it says nothing of that (R10).
+        if !holder.still_stands(&at.stand).await {
+            return Ok(Next::Again);
+        }
+        let kind = at.tree.as_ref().and_then(|tree| tree.kind(&self.stream));
         let standing = Standing {
             attempts: u32::try_from(self.due.attempts).unwrap_or(0),
             slow_count: self.slow_count,
             page_limit: self.page_limit,
             page_limit_min: kind.map_or(1, |kind| kind.page_limit_min),
-            cursor_may_expire: self.committed && at.is_some_and(|(_, had_cursor)| had_cursor),
+            cursor_may_expire: self.committed && had_cursor,
         };
         let decision = decide(failure, standing, holder.back_off());
         holder.tell_failure(&self.stream, failure, &decision);
@@ -160,11 +175,10 @@ impl<'h> StreamRun<'h> {
                 Ok(Next::Again)
             }
             Decision::FullListing { wait_ms } => {
-                let Some((tree, _)) = at else { return Ok(Next::End(failed)) };
-                let under = holder.under();
-                let tables = tree.tables.clone();
-                let stream = self.stream.clone();
-                commit::drop_cursor(&tree.replication, under, tables, stream, version).await?;
+                let Some(tree) = &at.tree else { return Ok(Next::End(failed)) };
+                let (tables, stream) = (Arc::clone(&tree.tables), self.stream.clone());
+                let under = at.stand.under.clone();
+                commit::drop_cursor(&tree.replication, under, tables, stream, at.version).await?;
                 self.committed = false;
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
                 Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))

@@ -107,7 +107,10 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
     control
         .write(|connection| {
             Box::pin(async move {
-                sqlx::query("update owners set lease_until = 0, due_at = coalesce(due_at, 0) where lease_host is not null")
+                sqlx::query(
+                    "update owners set lease_until = 0, due_at = coalesce(due_at, 0)
+                     where lease_host is not null",
+                )
                     .execute(connection)
                     .await?;
                 Ok(())
@@ -142,6 +145,31 @@ update owners set lease_host = null, lease_until = 0, due_at = (
     where s.owner_id = $1 and owners.state = 'linked' and (s.due_at is not null or s.taken is not null)
   )
 ) where id = $1 and fence = $2";
+
+/// Leaves a lease that ended in trouble: it stays marked unreleased, so that the next holder, from
+/// `at` on, relays first.
+pub async fn abandon(control: &Database, lease: &Lease, at: Micros) -> Result<(), Error> {
+    let (owner_id, host) = (lease.owner_id, format!("abandoned at fence {}", lease.fence));
+    let fence = lease.fence;
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                // The fence may have been lifted since the claim.
+                sqlx::query(
+                    "update owners set lease_host = $1, lease_until = $2
+                     where id = $3 and fence >= $4 and lease_host is not null",
+                )
+                .bind(host)
+                .bind(at)
+                .bind(owner_id)
+                .bind(fence)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
 
 /// Plants the control fence in the replication database. If that one is already as high though the
 /// control lease is live (it was restored from an older copy), the control fence is lifted above it

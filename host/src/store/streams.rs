@@ -5,7 +5,7 @@ use sqlx::{FromRow, SqliteConnection};
 
 use super::leases::Lease;
 use super::{Database, Error};
-use crate::model::{InboxId, Micros, OwnerId, StreamId};
+use crate::model::{Micros, OwnerId, StreamId};
 
 /// A stream that may run now.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -31,23 +31,6 @@ impl DueStream {
     }
 }
 
-/// An inbox item that its owner's holder handles next.
-#[derive(Clone, Debug, PartialEq, FromRow)]
-#[allow(missing_docs, reason = "columns of the schema")]
-pub struct InboxItem {
-    pub id: InboxId,
-    pub integration_id: String,
-    pub received_at: Micros,
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub headers: String,
-    pub body: Vec<u8>,
-    pub sealed: String,
-    pub attempts: i64,
-    pub not_before: Micros,
-}
-
 /// Pauses that hold for all streams of an owner.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 #[allow(missing_docs, reason = "columns of the schema")]
@@ -57,19 +40,6 @@ pub struct Pauses {
     pub owner_not_before: Micros,
     pub tree_not_before: Micros,
     pub misconfigured: Option<String>,
-}
-
-/// The first open inbox item of the owner; later ones wait for it (order of acceptance).
-pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<InboxItem>, Error> {
-    let item = sqlx::query_as(
-        "select id, integration_id, received_at, method, path, query, headers, body, sealed,
-                attempts, not_before
-         from inbox where owner_id = $1 and done_at is null and not parked order by id limit 1",
-    )
-    .bind(owner_id)
-    .fetch_optional(control.readers())
-    .await?;
-    Ok(item)
 }
 
 /// Reads what may hold the owner's streams back.
@@ -332,34 +302,6 @@ pub async fn tree_works(control: &Database, root_id: &str) -> Result<(), Error> 
                      where id = $1 and misconfigured is not null",
                 )
                 .bind(root_id)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-}
-
-/// Keeps a failed inbox item for later, or parks it: later items of the owner then go on (R15).
-pub async fn postpone_item(
-    control: &Database,
-    item: InboxId,
-    not_before: Micros,
-    error: String,
-    parked: bool,
-) -> Result<(), Error> {
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
-                            parked = $3
-                     where id = $4 and done_at is null",
-                )
-                .bind(not_before)
-                .bind(error)
-                .bind(parked)
-                .bind(item)
                 .execute(connection)
                 .await?;
                 Ok(())

@@ -1,0 +1,95 @@
+//! Inbox items as the holder of their owner handles them.
+
+use sqlx::FromRow;
+
+use super::{Database, Error};
+use crate::model::{InboxId, Micros, OwnerId};
+
+/// An inbox item that its owner's holder handles next.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+#[allow(missing_docs, reason = "columns of the schema")]
+pub struct InboxItem {
+    pub id: InboxId,
+    pub integration_id: String,
+    pub received_at: Micros,
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub headers: String,
+    pub body: Vec<u8>,
+    pub sealed: String,
+    pub attempts: i64,
+    pub not_before: Micros,
+}
+
+/// The first open inbox item of the owner; later ones wait for it (order of acceptance).
+pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<InboxItem>, Error> {
+    let item = sqlx::query_as(
+        "select id, integration_id, received_at, method, path, query, headers, body, sealed,
+                attempts, not_before
+         from inbox where owner_id = $1 and done_at is null and not parked order by id limit 1",
+    )
+    .bind(owner_id)
+    .fetch_optional(control.readers())
+    .await?;
+    Ok(item)
+}
+
+/// Keeps a failed inbox item for later, or parks it: later items of the owner then go on (R15).
+pub async fn postpone_item(
+    control: &Database,
+    item: InboxId,
+    not_before: Micros,
+    error: String,
+    parked: bool,
+) -> Result<(), Error> {
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
+                            parked = $3
+                     where id = $4 and done_at is null",
+                )
+                .bind(not_before)
+                .bind(error)
+                .bind(parked)
+                .bind(item)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Is the item's effect committed, though the control database has not heard of it?
+pub async fn is_applied(
+    replication: &Database,
+    owner_id: OwnerId,
+    item: InboxId,
+) -> Result<bool, Error> {
+    let applied: Option<(i64,)> =
+        sqlx::query_as("select 1 from rowgate_applied where owner_id = $1 and inbox_id = $2")
+            .bind(owner_id)
+            .bind(item)
+            .fetch_optional(replication.readers())
+            .await?;
+    Ok(applied.is_some())
+}
+
+/// Marks an applied item as done.
+pub async fn mark_done(control: &Database, item: InboxId, now: Micros) -> Result<(), Error> {
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                sqlx::query("update inbox set done_at = $1, sealed = '{}' where id = $2")
+                    .bind(now)
+                    .bind(item)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}
