@@ -21,6 +21,7 @@ pub use decision::BackOff;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::egress::Egress;
+use crate::model::Micros;
 use crate::plugin::Budget;
 use crate::secrets::Keyring;
 use crate::store::leases::{self, Lease};
@@ -29,6 +30,9 @@ use crate::store::{Error, Store};
 use holder::Holder;
 use stream::StreamRun;
 use tree::Trees;
+
+/// A run that broke off is taken up again after so many microseconds.
+const AFTER_TROUBLE: Micros = 2_000_000;
 
 /// Settings of runs.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +56,24 @@ pub struct Runner {
 
 impl Runner {
     /// Runs an owner until nothing of it is due, and gives the lease back. `arrived` tells of new
-    /// inbox items of this owner.
+    /// inbox items of this owner. After trouble the owner is taken up again in a while.
     pub async fn execute(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
-        let holder = Holder::begin(Arc::clone(self), lease).await?;
-        self.drain(&holder, arrived).await?;
-        leases::release(self.store.control(), &holder.lease()).await
+        let holder = match Holder::begin(Arc::clone(self), lease.clone()).await {
+            Ok(holder) => holder,
+            Err(error) => return self.abandon(&lease, error).await,
+        };
+        match self.drain(&holder, arrived).await {
+            Ok(()) => leases::release(self.store.control(), &holder.lease()).await,
+            Err(error) => self.abandon(&holder.lease(), error).await,
+        }
+    }
+
+    async fn abandon(&self, lease: &Lease, error: Error) -> Result<(), Error> {
+        if !matches!(error, Error::Superseded(_)) {
+            let at = self.clock.now() + AFTER_TROUBLE;
+            leases::abandon(self.store.control(), lease, at).await?;
+        }
+        Err(error)
     }
 
     async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {

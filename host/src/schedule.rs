@@ -12,9 +12,6 @@ use crate::run::Runner;
 use crate::store::Error;
 use crate::store::leases::{self, Lease};
 
-/// A run that broke off is taken up again after so many microseconds.
-const AFTER_TROUBLE: Micros = 2_000_000;
-
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
 pub struct ScheduleOptions {
@@ -100,11 +97,6 @@ async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease) {
         }
         Err(error) => {
             tracing::error!(owner_id, %error, "a run broke off; it begins again in a while");
-            let at = runner.clock.now() + AFTER_TROUBLE;
-            if let Err(error) = leases::abandon(runner.store.control(), &lease, at).await {
-                // Then the lease runs out by itself.
-                tracing::error!(owner_id, %error, "its lease could not be given back");
-            }
         }
     }
 }

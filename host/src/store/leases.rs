@@ -154,10 +154,9 @@ pub async fn abandon(control: &Database, lease: &Lease, at: Micros) -> Result<()
     control
         .write(move |connection| {
             Box::pin(async move {
-                // The fence may have been lifted since the claim.
                 sqlx::query(
                     "update owners set lease_host = $1, lease_until = $2
-                     where id = $3 and fence >= $4 and lease_host is not null",
+                     where id = $3 and fence = $4",
                 )
                 .bind(host)
                 .bind(at)
