@@ -17,6 +17,5 @@ pub mod relay;
 pub mod sql;
 pub mod streams;
 pub mod tables;
-pub mod trees;
 
 pub use database::{Database, Error};

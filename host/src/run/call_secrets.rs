@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::egress::{Presence, SecretSource, SecretValue};
 use crate::model::{Micros, OwnerId};
 use crate::secrets::Keyring;
-use crate::store::{Store, owner_secrets};
+use crate::store::{Store, inbox, owner_secrets};
 
 /// Nobody waits longer for somebody else's token refresh (R10).
 const ELECTION_WAIT: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ impl CallSecrets {
         let key = (self.owner_id, grant_id);
         let found = owner_secrets::find(self.store.control(), key, name, self.clock.now()).await;
         let Some(stored) = found.map_err(|error| error.to_string())? else { return Ok(None) };
-        let place = owner_secrets::place(self.owner_id, name);
+        let place = inbox::place(self.owner_id, name);
         let opened = self.keyring.open(&place, &stored.sealed);
         let opened = opened.map_err(|error| error.to_string())?;
         let text = String::from_utf8(opened.to_vec()).map_err(|_| "not text".to_owned())?;
@@ -97,7 +97,7 @@ impl SecretSource for CallSecrets {
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let Some(grant_id) = self.grant_id else { return Ok(()) };
-            let place = owner_secrets::place(self.owner_id, name);
+            let place = inbox::place(self.owner_id, name);
             let sealed = self.keyring.seal(&place, value.as_bytes());
             let expires_at = expires_in_s.map(|seconds| {
                 let micros = Micros::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);

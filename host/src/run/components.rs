@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::plugin::{Component, Engine};
-use crate::store::{Error, Store, plugins};
+use crate::store::{Error, Store};
 
 /// Loaded components by digest.
 pub(crate) struct Components {
@@ -25,8 +25,8 @@ impl Components {
 
     /// The active version of a plugin. A call in flight keeps the version it began with.
     pub(crate) async fn active(&self, plugin: &str) -> Result<Arc<Component>, Error> {
-        let digest = plugins::active_digest(&self.store, plugin).await?;
-        let digest = digest.ok_or_else(|| {
+        let active = self.store.active_plugin(plugin).await?;
+        let digest = active.map(|active| active.digest).ok_or_else(|| {
             Error::Refused(format!(
                 "no version of plugin {plugin} is active: rowgate plugins activate {plugin}"
             ))

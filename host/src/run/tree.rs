@@ -12,9 +12,8 @@ use crate::egress::Grant;
 use crate::model::StreamId;
 use crate::plugin::Component;
 use crate::rows::TableSpec;
-use crate::secrets::Keyring;
 use crate::store::commit::TreeTables;
-use crate::store::trees::{self, StoredTree};
+use crate::store::integrations::Tree as Stored;
 use crate::store::{Database, Error, Store, tables};
 
 /// See the module.
@@ -40,20 +39,19 @@ impl Tree {
 /// Trees by root, each as the active version of its plugin has it.
 pub(crate) struct Trees {
     store: Arc<Store>,
-    keyring: Keyring,
-    components: Arc<Components>,
-    ready: Mutex<HashMap<String, (u64, Arc<Tree>)>>,
+    components: Components,
+    ready: Mutex<HashMap<String, (i64, Arc<Tree>)>>,
 }
 
 impl Trees {
-    pub(crate) fn new(store: Arc<Store>, keyring: Keyring, components: Arc<Components>) -> Self {
-        Self { store, keyring, components, ready: Mutex::default() }
+    pub(crate) fn new(store: Arc<Store>, components: Components) -> Self {
+        Self { store, components, ready: Mutex::default() }
     }
 
     /// The tree under this root.
     pub(crate) async fn get(&self, root_id: &str) -> Result<Arc<Tree>, Error> {
         // Read before the rows: a change in between makes the next call load again.
-        let epoch = self.store.config_epoch();
+        let epoch = self.store.config_epoch().await?;
         if let Some((of, tree)) = self.lock().get(root_id)
             && *of == epoch
         {
@@ -65,31 +63,48 @@ impl Trees {
     }
 
     async fn load(&self, root_id: &str) -> Result<Tree, Error> {
-        let stored = trees::load(self.store.control(), root_id).await?;
-        let stored = stored.ok_or_else(|| {
-            Error::Inconsistent(format!("an owner of {root_id}, which doesn't exist"))
-        })?;
-        let component = self.components.active(&stored.plugin).await?;
+        let stored = self.store.tree(root_id).await?;
+        let component = self.components.active(&stored.root.plugin).await?;
         let manifest = Arc::clone(&component.manifest);
-        let replication = self.store.replication(stored.organization_id).await?;
+        let replication = self.store.replication(stored.root.organization_id).await?;
         let tables = create_tables(&replication, &manifest, &stored).await?;
-        let config = resolved(&manifest, &stored);
+        let secrets = self.secrets(&manifest, &stored).await?;
+        let members = stored.members.into_iter();
+        let grant = |grant: crate::store::integrations::Grant| Grant {
+            origin: grant.origin,
+            private_addresses: grant.private_addresses,
+        };
         Ok(Tree {
             tables: Arc::new(TreeTables { manifest, tables }),
             component,
             replication,
-            config,
-            secrets: Arc::new(open_secrets(&self.keyring, &stored)?),
-            integrations: stored.services.into_iter().map(|(name, (id, _))| (name, id)).collect(),
-            grants: stored
-                .grants
-                .into_iter()
-                .map(|(origin, private_addresses)| Grant { origin, private_addresses })
-                .collect(),
+            config: stored.config,
+            secrets: Arc::new(secrets),
+            integrations: members.map(|member| (member.service, member.id)).collect(),
+            grants: stored.grants.into_iter().map(grant).collect(),
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Tree>)>> {
+    /// Secret configuration of the root, opened.
+    async fn secrets(
+        &self,
+        manifest: &Manifest,
+        stored: &Stored,
+    ) -> Result<HashMap<String, Zeroizing<String>>, Error> {
+        let mut secrets = HashMap::new();
+        let fields = manifest.services.get(&stored.root.service).map(|service| &service.config);
+        for (name, _) in fields.into_iter().flatten().filter(|(_, field)| field.secret) {
+            let Some(opened) = self.store.tree_secret(&stored.root.id, name).await? else {
+                continue;
+            };
+            let text = String::from_utf8(opened.to_vec())
+                .map_err(|_| Error::Inconsistent(format!("secret {name} is not text")))?;
+            secrets.insert(name.clone(), Zeroizing::new(text));
+        }
+        Ok(secrets)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (i64, Arc<Tree>)>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,17 +112,17 @@ impl Trees {
 async fn create_tables(
     replication: &Database,
     manifest: &Manifest,
-    stored: &StoredTree,
+    stored: &Stored,
 ) -> Result<HashMap<String, Arc<TableSpec>>, Error> {
     let mut specs = HashMap::new();
-    for (service, (_, table_name)) in &stored.services {
+    for member in &stored.members {
         // A service that the running version no longer offers keeps its rows and rests.
-        if !manifest.services.contains_key(service) {
+        if !manifest.services.contains_key(&member.service) {
             continue;
         }
-        let spec = TableSpec::new(manifest, service, table_name)
-            .map_err(|error| Error::Refused(format!("table of {service}: {error}")))?;
-        specs.insert(service.clone(), Arc::new(spec));
+        let spec = TableSpec::new(manifest, &member.service, &member.table_name)
+            .map_err(|error| Error::Refused(format!("table of {}: {error}", member.service)))?;
+        specs.insert(member.service.clone(), Arc::new(spec));
     }
     let create: Vec<Arc<TableSpec>> = specs.values().cloned().collect();
     replication
@@ -121,33 +136,4 @@ async fn create_tables(
         })
         .await?;
     Ok(specs)
-}
-
-/// Values of the root, else the manifest's defaults.
-fn resolved(manifest: &Manifest, stored: &StoredTree) -> BTreeMap<String, String> {
-    let root = stored.services.keys().next().map(|service| manifest.root(service));
-    let fields = root.and_then(|root| manifest.services.get(root)).map(|root| &root.config);
-    let fields = fields.into_iter().flatten().filter(|(_, field)| !field.secret);
-    fields
-        .filter_map(|(name, field)| {
-            let value = stored.config.get(name).or(field.default.as_ref())?;
-            Some((name.clone(), value.clone()))
-        })
-        .collect()
-}
-
-fn open_secrets(
-    keyring: &Keyring,
-    stored: &StoredTree,
-) -> Result<HashMap<String, Zeroizing<String>>, Error> {
-    let mut secrets = HashMap::new();
-    for (name, sealed) in &stored.sealed {
-        let place = format!("integration_secrets/{}/{name}", stored.root_id);
-        let opened = keyring.open(&place, sealed);
-        let opened = opened.map_err(|error| Error::Refused(format!("{error:#}")))?;
-        let text = String::from_utf8(opened.to_vec())
-            .map_err(|_| Error::Inconsistent(format!("{place} is not text")))?;
-        secrets.insert(name.clone(), Zeroizing::new(text));
-    }
-    Ok(secrets)
 }

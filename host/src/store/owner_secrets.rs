@@ -6,11 +6,6 @@ use sqlx::{FromRow, Row, SqliteConnection};
 use super::{Database, Error};
 use crate::model::{Micros, OwnerId};
 
-/// Associated data of an owner's sealed secret, in the inbox and in `owner_secrets` alike.
-pub fn place(owner_id: OwnerId, name: &str) -> String {
-    format!("owner/{owner_id}/{name}")
-}
-
 /// A stored secret.
 #[derive(Clone, Debug, FromRow)]
 pub struct OwnerSecret {

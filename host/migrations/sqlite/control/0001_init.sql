@@ -131,3 +131,25 @@ create table owner_secrets (
   expires_at bigint,
   primary key (owner_id, grant_id, name)
 );
+
+-- Moves with every change of what runs how, by whatever process: caches ask for it.
+create table configuration (epoch bigint not null);
+insert into configuration (epoch) values (1);
+create trigger configuration_plugins after update on plugins
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_plugins_new after insert on plugins
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_integrations_new after insert on integrations
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_integrations after update of config, config_version, table_name on integrations
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_secrets_new after insert on integration_secrets
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_secrets after update on integration_secrets
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_grants_new after insert on grants
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_grants after update on grants
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_grants_gone after delete on grants
+begin update configuration set epoch = epoch + 1; end;
