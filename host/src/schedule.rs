@@ -1,10 +1,11 @@
 //! Claims owners that are due and hands them to runs, up to a number at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::model::{Micros, OwnerId};
@@ -25,29 +26,64 @@ pub struct ScheduleOptions {
     pub poll: Duration,
 }
 
-/// Wakes the scheduler, and the holder of an owner, when an inbox item was accepted.
+/// Wakes the scheduler, and the holder of an owner, when an inbox item was accepted; tells when
+/// nothing is left to do.
 #[derive(Clone, Debug, Default)]
-pub struct Wake {
-    due: Arc<Notify>,
-    holders: Arc<Mutex<HashMap<OwnerId, Arc<Notify>>>>,
+pub struct Wake(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    due: Notify,
+    holders: Mutex<HashMap<OwnerId, Arc<Notify>>>,
+    /// Wakes so far: idle is only what was idle since the last of them.
+    wakes: AtomicU64,
+    idle: watch::Sender<bool>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (idle, _) = watch::channel(false);
+        Self { due: Notify::new(), holders: Mutex::default(), wakes: AtomicU64::new(0), idle }
+    }
 }
 
 impl Wake {
     /// An inbox item of this owner is stored.
     pub fn arrived(&self, owner_id: OwnerId) {
-        match self.lock().get(&owner_id) {
-            Some(holder) => holder.notify_one(),
-            None => self.due.notify_one(),
+        if let Some(holder) = self.holders().get(&owner_id) {
+            holder.notify_one();
         }
+        self.look();
     }
 
     /// Something changed; look.
     pub fn look(&self) {
-        self.due.notify_one();
+        self.0.wakes.fetch_add(1, Ordering::AcqRel);
+        self.0.idle.send_replace(false);
+        self.0.due.notify_one();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OwnerId, Arc<Notify>>> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until no owner runs and none is due.
+    pub async fn idle(&self) {
+        let mut idle = self.0.idle.subscribe();
+        // The sender lives as long as `self`.
+        let _ = idle.wait_for(|idle| *idle).await;
+    }
+
+    /// Nothing was due and nothing ran, unless a wake came since the count was `wakes`.
+    fn rests(&self, wakes: u64) {
+        self.0.idle.send_if_modified(|idle| {
+            let rests = self.0.wakes.load(Ordering::Acquire) == wakes;
+            rests && !std::mem::replace(idle, rests)
+        });
+    }
+
+    fn wakes(&self) -> u64 {
+        self.0.wakes.load(Ordering::Acquire)
+    }
+
+    fn holders(&self) -> std::sync::MutexGuard<'_, HashMap<OwnerId, Arc<Notify>>> {
+        self.0.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,16 +95,22 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     while !runner.is_stopping() {
         while runs.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let wakes = wake.wakes();
         match claim(&runner, &options).await {
             Ok(Some(lease)) => {
                 let (runner, wake) = (Arc::clone(&runner), wake.clone());
+                let arrived = Arc::new(Notify::new());
+                wake.holders().insert(lease.owner_id, Arc::clone(&arrived));
                 runs.spawn(async move {
-                    run(runner, wake, lease).await;
+                    run(runner, wake, lease, arrived).await;
                     drop(slot);
                 });
             }
             Ok(None) => {
                 drop(slot);
+                if wake.holders().is_empty() {
+                    wake.rests(wakes);
+                }
                 rest(&runner, &wake, &options).await;
             }
             Err(error) => {
@@ -82,12 +124,10 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     beat.abort();
 }
 
-async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease) {
+async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease, arrived: Arc<Notify>) {
     let owner_id = lease.owner_id;
-    let arrived = Arc::new(Notify::new());
-    wake.lock().insert(owner_id, Arc::clone(&arrived));
     let done = runner.execute(lease.clone(), &arrived).await;
-    wake.lock().remove(&owner_id);
+    wake.holders().remove(&owner_id);
     // What arrived between the last look and the release is due in the database.
     wake.look();
     match done {
@@ -115,7 +155,7 @@ async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
         Err(_) => Micros::MAX,
     };
     tokio::select! {
-        () = wake.due.notified() => {}
+        () = wake.0.due.notified() => {}
         () = runner.clock.sleep_until(next.clamp(now, now + poll)) => {}
     }
 }
