@@ -1,2 +1,47 @@
-//! Entry.
-fn main() {}
+//! The project's task runner: `cargo xtask --help`.
+//!
+//! It needs neither host nor wasmtime, so it is there a minute after a clone. What it prints for
+//! people goes to standard error; results go to standard output.
+
+mod checkout;
+mod components;
+mod conformance;
+mod suites;
+mod wasm_route;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Build plugins and run the project's tests.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build every plugin under plugins/ to target/plugins/NAME.wasm.
+    Plugins {
+        /// Build the guests under tests/guests/ to target/guests/NAME.wasm too.
+        #[arg(long)]
+        guests: bool,
+    },
+    /// Run everything that CI runs, suite by suite.
+    Test(suites::Options),
+}
+
+fn main() -> Result<()> {
+    let checkout = checkout::Checkout::find()?;
+    match Arguments::parse().task {
+        Task::Plugins { guests } => {
+            components::build_plugins(&checkout)?;
+            if guests {
+                components::build_guests(&checkout)?;
+            }
+            Ok(())
+        }
+        Task::Test(options) => suites::run(&checkout, &options),
+    }
+}
