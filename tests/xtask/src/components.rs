@@ -21,6 +21,8 @@ const GUEST_SOURCES: &str = "tests/guests";
 pub(crate) const GUESTS: &str = "guests";
 /// What a plugin may import.
 const CONTRACT: &str = "rowgate:plugin/";
+/// What a plugin must export.
+const EXPORT: &str = "rowgate:plugin/integration@";
 
 /// Build every plugin to `target/plugins/NAME.wasm`.
 pub(crate) fn build_plugins(checkout: &Checkout) -> Result<()> {
@@ -65,7 +67,7 @@ fn build_all(checkout: &Checkout, sources: &str, into: &str) -> Result<Vec<Compo
     fs::create_dir_all(&into).with_context(|| format!("can't make {}", into.display()))?;
     let build = |package: &Package| {
         let module = compile(checkout, &route, package)?;
-        finish(package, &module, &into).with_context(|| format!("component {}", package.name))
+        finish(package, &module, &into).with_context(|| format!("package {}", package.name))
     };
     packages.iter().map(build).collect()
 }
@@ -106,16 +108,19 @@ fn compile(checkout: &Checkout, route: &wasm_route::Route, package: &Package) ->
 fn finish(package: &Package, module: &[u8], into: &Path) -> Result<Component> {
     let text = fs::read_to_string(&package.manifest)
         .with_context(|| format!("can't read {}", package.manifest.display()))?;
-    let manifest = Manifest::from_toml(&text)
-        .with_context(|| format!("in {}", package.manifest.display()))?;
+    let manifest =
+        Manifest::from_toml(&text).with_context(|| format!("in {}", package.manifest.display()))?;
     let component = ComponentEncoder::default()
         .validate(true)
         .module(module)
-        .context("no component type in it: does the crate export the integration?")?
+        .context("can't make a component of the module")?
         .encode()?;
     let bytes = rowgate_manifest::embed(&component, &manifest);
 
     let name = manifest.plugin.name;
+    if name != package.name {
+        bail!("{} calls itself {name}: name both alike", package.manifest.display());
+    }
     let imports = imports(&bytes)?;
     let path = into.join(format!("{name}.wasm"));
     write_if_changed(&path, &bytes)?;
@@ -130,15 +135,16 @@ fn finish(package: &Package, module: &[u8], into: &Path) -> Result<Component> {
     Ok(Component { name, imports })
 }
 
-/// What a component imports: all it can ever reach.
+/// What a component imports: all it can ever reach. It must export the contract's one interface.
 fn imports(component: &[u8]) -> Result<Vec<String>> {
-    match wit_component::decode(component)? {
-        DecodedWasm::Component(resolve, world) => {
-            let imports = resolve.worlds[world].imports.keys();
-            Ok(imports.map(|key| resolve.name_world_key(key)).collect())
-        }
-        DecodedWasm::WitPackage(..) => bail!("is a package of interfaces, not a component"),
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
+        bail!("this is a package of interfaces, not a component");
+    };
+    let world = &resolve.worlds[world];
+    if !world.exports.keys().any(|key| resolve.name_world_key(key).starts_with(EXPORT)) {
+        bail!("the crate doesn't export {EXPORT}*; is the export macro missing?");
     }
+    Ok(world.imports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
 
 /// Replace a file in one step, so that a host that watches it never reads half of it.

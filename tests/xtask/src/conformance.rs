@@ -91,8 +91,11 @@ fn install_python(checkout: &Checkout) -> Result<()> {
     }
     const PACKAGES: [&str; 2] = ["python3", "python3-venv"];
     if !is_root(checkout) {
-        bail!("Python can't make virtual environments here; run this once: sudo apt-get install \
-               -y {}", PACKAGES.join(" "));
+        bail!(
+            "Python can't make virtual environments here; run this once: sudo apt-get install \
+               -y {}",
+            PACKAGES.join(" ")
+        );
     }
     eprintln!("conformance: installing Debian's {}", PACKAGES.join(" and "));
     apt_install(checkout, &PACKAGES)

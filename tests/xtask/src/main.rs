@@ -9,6 +9,8 @@ mod conformance;
 mod suites;
 mod wasm_route;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -32,9 +34,20 @@ enum Task {
     Test(suites::Options),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not the backtrace that anyhow would add: the chain says what to do.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
     let checkout = checkout::Checkout::find()?;
-    match Arguments::parse().task {
+    match task {
         Task::Plugins { guests } => {
             components::build_plugins(&checkout)?;
             if guests {

@@ -77,9 +77,7 @@ fn selected(asked: &[Suite]) -> Vec<Suite> {
     let all = Suite::value_variants().iter().copied();
     let needs_components = asked.contains(&Suite::EndToEnd);
     all.filter(|suite| {
-        asked.is_empty()
-            || asked.contains(suite)
-            || (*suite == Suite::Plugins && needs_components)
+        asked.is_empty() || asked.contains(suite) || (*suite == Suite::Plugins && needs_components)
     })
     .collect()
 }

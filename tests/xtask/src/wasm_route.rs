@@ -77,9 +77,9 @@ pub(crate) fn prepare(checkout: &Checkout) -> Result<Route> {
                 "no way to compile for {TARGET}; run this once: sudo apt-get install -y {}",
                 DEBIAN_PACKAGES.join(" ")
             ),
-            Step::GiveUp => bail!(
-                "no way to compile for {TARGET}; run this once: rustup target add {TARGET}"
-            ),
+            Step::GiveUp => {
+                bail!("no way to compile for {TARGET}; run this once: rustup target add {TARGET}")
+            }
         }
     }
 }
