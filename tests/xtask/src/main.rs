@@ -25,11 +25,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Build every plugin under plugins/ to target/plugins/NAME.wasm.
-    Plugins {
-        /// Build the guests under tests/guests/ to target/guests/NAME.wasm too.
-        #[arg(long)]
-        guests: bool,
-    },
+    Plugins,
+    /// Build the tests' guests under tests/guests/ to target/guests/NAME.wasm.
+    Guests,
     /// Run everything that CI runs, suite by suite.
     Test(suites::Options),
 }
@@ -48,13 +46,8 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let checkout = checkout::Checkout::find()?;
     match task {
-        Task::Plugins { guests } => {
-            components::build_plugins(&checkout)?;
-            if guests {
-                components::build_guests(&checkout)?;
-            }
-            Ok(())
-        }
+        Task::Plugins => components::build_plugins(&checkout),
+        Task::Guests => components::build_guests(&checkout),
         Task::Test(options) => suites::run(&checkout, &options),
     }
 }
