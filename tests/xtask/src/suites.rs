@@ -1,0 +1,267 @@
+//! `cargo xtask test`: the suites that CI runs, one after another, with the minutes of each.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::checkout::{self, Checkout};
+use crate::{components, conformance, wasm_route};
+
+/// What to run, and how.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these suites, in the order of this list. None: all.
+    suites: Vec<Suite>,
+    /// Run the other suites too when one fails.
+    #[arg(long)]
+    keep_going: bool,
+    /// Larger sizes: more seeds, more kills, longer runs (ROWGATE_SOAK=1 for the tests).
+    #[arg(long)]
+    soak: bool,
+}
+
+/// In the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Suite {
+    /// Install what is missing on this machine.
+    Setup,
+    /// Build plugins and guests.
+    Plugins,
+    /// Rules about the sources.
+    Tidy,
+    /// Tests inside the crates.
+    Unit,
+    /// The real host with real components over real sockets.
+    #[value(alias = "e2e")]
+    EndToEnd,
+    /// Google's own Python client against the simulator.
+    Conformance,
+}
+
+/// The package with the tests that need a host and components.
+const TESTS: &str = "tests";
+const TIDY: &str = "tidy";
+
+/// Run the suites, then print a table of them. An error names the suites that failed.
+pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
+    let mut results = Vec::new();
+    for suite in selected(&options.suites) {
+        eprintln!("\n== {} ==", suite.name());
+        let stopwatch = Stopwatch::start();
+        let outcome = suite.run(checkout, options.soak);
+        if let Err(error) = &outcome {
+            eprintln!("error: suite {}: {error:#}", suite.name());
+        }
+        let result = SuiteResult { suite, took: stopwatch.elapsed(), tests: outcome.ok() };
+        let failed = result.tests.is_none();
+        results.push(result);
+        if failed && !options.keep_going {
+            break;
+        }
+    }
+    println!("\n{}", table(&results));
+    let failed: Vec<_> =
+        results.iter().filter(|result| result.tests.is_none()).map(|r| r.suite.name()).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}; again: cargo xtask test {}", failed.join(", "), failed.join(" "));
+    }
+    Ok(())
+}
+
+/// The suites that were asked for, and those that they need.
+fn selected(asked: &[Suite]) -> Vec<Suite> {
+    let all = Suite::value_variants().iter().copied();
+    let needs_components = asked.contains(&Suite::EndToEnd);
+    all.filter(|suite| {
+        asked.is_empty() || asked.contains(suite) || (*suite == Suite::Plugins && needs_components)
+    })
+    .collect()
+}
+
+impl Suite {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Returns how many tests passed.
+    fn run(self, checkout: &Checkout, soak: bool) -> Result<Passed> {
+        let test = |arguments: &[&str]| {
+            let mut cargo = checkout.cargo();
+            cargo.arg("test").args(arguments);
+            if soak {
+                cargo.env("ROWGATE_SOAK", "1");
+            }
+            cargo
+        };
+        match self {
+            Suite::Setup => {
+                wasm_route::prepare(checkout)?;
+                conformance::prepare(checkout)?;
+                Ok(Passed(0))
+            }
+            Suite::Plugins => {
+                components::build_plugins(checkout)?;
+                components::build_guests(checkout)?;
+                Ok(Passed(0))
+            }
+            Suite::Tidy => counted(&mut test(&["-p", TESTS, "--test", TIDY])),
+            Suite::Unit => counted(&mut test(&["--workspace", "--exclude", TESTS])),
+            Suite::EndToEnd => {
+                let targets = end_to_end_targets(checkout)?;
+                let host = built_binary(checkout, "rowgate")?;
+                let mut cargo = test(&["-p", TESTS, "--lib"]);
+                cargo.args(targets.iter().flat_map(|name| ["--test", name]));
+                cargo
+                    .env("ROWGATE_TEST_HOST", host)
+                    .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS))
+                    .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
+                counted(&mut cargo)
+            }
+            Suite::Conformance => {
+                let simulator = built_binary(checkout, "simulator")?;
+                conformance::run(checkout, &simulator)?;
+                Ok(Passed(1))
+            }
+        }
+    }
+}
+
+/// Integration tests of the package `tests`, without those of the tidy suite.
+fn end_to_end_targets(checkout: &Checkout) -> Result<Vec<String>> {
+    let packages = checkout.packages()?;
+    let package = packages.iter().find(|package| package["name"] == TESTS);
+    let targets = package.and_then(|package| package["targets"].as_array());
+    let targets = targets.with_context(|| format!("no package {TESTS} in the workspace"))?;
+    let is_test = |kinds: &serde_json::Value| {
+        kinds.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"))
+    };
+    let tests = targets.iter().filter(|target| is_test(&target["kind"]));
+    let names = tests.filter_map(|target| target["name"].as_str()).filter(|name| *name != TIDY);
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Build one of the workspace's binaries and return where it is.
+fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
+    let mut cargo = checkout.cargo();
+    // The whole workspace is named so that dependencies get the features they have in the tests
+    // and are not built twice.
+    cargo.args(["build", "--workspace", "--bin", name]);
+    let artifacts = checkout::build(&mut cargo)?;
+    let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
+    binary.map(|made| made.path).with_context(|| format!("cargo built no binary {name}"))
+}
+
+/// How many tests passed; 0 for a suite that only builds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Passed(u64);
+
+/// Run `cargo test`, show what it prints, and count. To run no test at all is a failure.
+fn counted(cargo: &mut Command) -> Result<Passed> {
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("can't start cargo")?;
+    let stdout = child.stdout.take().context("cargo has no standard output")?;
+    let mut passed = 0;
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line?;
+        passed += passed_in(&String::from_utf8_lossy(&line));
+        let mut out = std::io::stdout().lock();
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("cargo test ended with {status}");
+    }
+    if passed == 0 {
+        bail!("no test ran");
+    }
+    Ok(Passed(passed))
+}
+
+/// The figure in `test result: ok. 3 passed; 0 failed; ...`, else 0.
+fn passed_in(line: &str) -> u64 {
+    let Some((_, counts)) = line.split_once("test result: ") else { return 0 };
+    let passed = counts.split_once(" passed").and_then(|(before, _)| before.split(' ').next_back());
+    passed.and_then(|figure| figure.parse().ok()).unwrap_or(0)
+}
+
+struct SuiteResult {
+    suite: Suite,
+    took: Duration,
+    /// None: failed.
+    tests: Option<Passed>,
+}
+
+fn table(results: &[SuiteResult]) -> String {
+    let row = |name: &str, took: Duration, said: String| {
+        format!("{name:<12} {:>6.1} min  {said}\n", took.as_secs_f64() / 60.0)
+    };
+    let mut table = String::new();
+    for result in results {
+        let said = match result.tests {
+            None => "FAILED".to_owned(),
+            Some(Passed(0)) => "ok".to_owned(),
+            Some(Passed(tests)) => format!("ok, {tests} tests"),
+        };
+        table += &row(&result.suite.name(), result.took, said);
+    }
+    let failed = results.iter().filter(|result| result.tests.is_none()).count();
+    let passed: u64 = results.iter().filter_map(|result| result.tests).map(|tests| tests.0).sum();
+    table += &row("all", results.iter().map(|result| result.took).sum(), String::new());
+    // Tests that passed, suites that failed: the closing line that scripts look for.
+    table + &format!("\n{passed} passed, {failed} failed")
+}
+
+struct Stopwatch(Instant);
+
+#[allow(clippy::disallowed_methods, reason = "a task runner measures real time")]
+impl Stopwatch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_run_in_their_own_order_with_what_they_need() {
+        use Suite::{Conformance, EndToEnd, Plugins, Setup, Tidy, Unit};
+        let all = vec![Setup, Plugins, Tidy, Unit, EndToEnd, Conformance];
+        assert_eq!(selected(&[]), all);
+        assert_eq!(selected(&[Unit, Tidy]), [Tidy, Unit]);
+        assert_eq!(selected(&[EndToEnd]), [Plugins, EndToEnd]);
+    }
+
+    #[test]
+    fn counts_of_passed_tests() {
+        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; finished in 0.1s";
+        assert_eq!(passed_in(line), 12);
+        assert_eq!(passed_in("test result: \x1b[32mok\x1b(B\x1b[m. 3 passed; 0 failed"), 3);
+        assert_eq!(passed_in("test parses_passed_in ... ok"), 0);
+        assert_eq!(passed_in("running 12 tests"), 0);
+    }
+
+    #[test]
+    fn the_table_ends_with_a_line_for_scripts() {
+        let result = |suite, tests| SuiteResult { suite, took: Duration::from_secs(90), tests };
+        let table = table(&[
+            result(Suite::Setup, Some(Passed(0))),
+            result(Suite::Unit, Some(Passed(7))),
+            result(Suite::EndToEnd, None),
+        ]);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines[0], "setup           1.5 min  ok");
+        assert_eq!(lines[1], "unit            1.5 min  ok, 7 tests");
+        assert_eq!(lines[2], "end-to-end      1.5 min  FAILED");
+        assert_eq!(lines[5], "7 passed, 1 failed");
+    }
+}
