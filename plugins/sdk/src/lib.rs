@@ -1,1 +1,3 @@
 //! SDK for Rowgate plugins.
+#[doc(hidden)]
+pub mod bindings;

@@ -1,0 +1,144 @@
+//! Tables: names, keys and everything that refers to a column.
+
+use super::{Check, RESERVED_COLUMNS, references};
+use crate::{ColumnType, PartialIndex, Table};
+
+const COLUMNS_MAX: usize = 256;
+
+impl Check<'_> {
+    pub(super) fn tables(&mut self) {
+        for (name, table) in &self.manifest.tables {
+            let path = format!("tables.{name}");
+            self.identifier(&path, name);
+            let used = self.manifest.services.values().any(|service| service.table == *name);
+            self.require(used, &path, || "no service has this table; remove it".into());
+            self.names(&path, table);
+            self.key(&path, table);
+            self.computed(&path, table);
+            self.references_to_columns(&path, table);
+        }
+    }
+
+    fn names(&mut self, path: &str, table: &Table) {
+        self.require(table.columns.len() <= COLUMNS_MAX, &format!("{path}.columns"), || {
+            format!("more than {COLUMNS_MAX} columns")
+        });
+        let columns = table.columns.keys().map(|name| ("columns", name));
+        let computed = table.computed.keys().map(|name| ("computed", name));
+        for (part, name) in columns.chain(computed) {
+            let path = format!("{path}.{part}.{name}");
+            self.column_name(&path, name);
+            self.require(table.owner.as_ref() != Some(name), &path, || {
+                "is the `owner` column, which the host adds; leave it out here".into()
+            });
+            let twice = part == "computed" && table.columns.contains_key(name);
+            self.require(!twice, &path, || "is in `columns` too; leave it out there".into());
+        }
+        if let Some(owner) = &table.owner {
+            self.column_name(&format!("{path}.owner"), owner);
+        }
+    }
+
+    fn column_name(&mut self, path: &str, name: &str) {
+        self.identifier(path, name);
+        self.require(!RESERVED_COLUMNS.contains(&name), path, || {
+            format!("every table has `{name}` by itself; leave it out or rename it")
+        });
+    }
+
+    fn key(&mut self, path: &str, table: &Table) {
+        for (i, column) in table.key.iter().enumerate() {
+            self.require(table.columns.contains_key(column), &format!("{path}.key[{i}]"), || {
+                no_column(column)
+            });
+        }
+        self.require(!(table.key.is_empty() && table.owner.is_none()), path, || {
+            "neither `key` nor `owner` tells rows apart; give one".into()
+        });
+    }
+
+    fn computed(&mut self, path: &str, table: &Table) {
+        for (i, (name, template)) in table.computed.iter().enumerate() {
+            let path = format!("{path}.computed.{name}");
+            let parts: Vec<_> = template.split("}-{").collect();
+            let joined = template.starts_with('{') && template.ends_with('}');
+            let (true, Some(names)) = (joined, references(template)) else {
+                self.problem(path, joined_by_dashes(template));
+                continue;
+            };
+            self.require(names.len() == parts.len(), &path, || joined_by_dashes(template));
+            for name in &names {
+                let known = table.columns.contains_key(*name) || table.owner.as_deref() == Some(name);
+                self.require(known, &path, || no_column(name));
+            }
+            let parts_of_key = table.owner.iter().chain(&table.key);
+            let missing: Vec<_> =
+                parts_of_key.filter(|column| !names.contains(&column.as_str())).collect();
+            self.require(i > 0 || missing.is_empty(), &path, || {
+                format!("the first computed column is the unique key; {missing:?} isn't in it")
+            });
+        }
+    }
+
+    fn references_to_columns(&mut self, path: &str, table: &Table) {
+        for (i, column) in table.never_written.iter().enumerate() {
+            let path = format!("{path}.never_written[{i}]");
+            self.require(table.columns.contains_key(column), &path, || no_column(column));
+            self.require(!table.key.contains(column), &path, || {
+                format!("`{column}` is part of the key, so it must be written")
+            });
+        }
+        if let Some(newer) = &table.newer {
+            let ordered = matches!(
+                table.columns.get(newer),
+                Some(ColumnType::Timestamptz | ColumnType::Date | ColumnType::Int)
+            );
+            self.require(ordered, &format!("{path}.newer"), || {
+                format!("`{newer}` is no column of type timestamptz, date or int")
+            });
+        }
+        for (i, index) in table.indexes.iter().enumerate() {
+            self.index(&format!("{path}.indexes[{i}]"), table, index);
+        }
+        for (i, partial) in table.partial.iter().enumerate() {
+            self.partial(&format!("{path}.partial[{i}]"), table, partial);
+        }
+    }
+
+    fn partial(&mut self, path: &str, table: &Table, partial: &PartialIndex) {
+        self.index(&format!("{path}.on"), table, &partial.on);
+        self.require(!partial.conditions.is_empty(), &format!("{path}.where"), || {
+            "without a condition it is a plain index; move it to `indexes`".into()
+        });
+        for column in partial.conditions.keys() {
+            self.require(table.has_column(column), &format!("{path}.where.{column}"), || {
+                no_column(column)
+            });
+        }
+    }
+
+    fn index(&mut self, path: &str, table: &Table, columns: &[String]) {
+        self.require(!columns.is_empty(), path, || "an index needs a column".into());
+        for column in columns {
+            self.require(table.has_column(column), path, || no_column(column));
+        }
+    }
+}
+
+impl Table {
+    /// Is there such a column, counting those that the host adds?
+    pub fn has_column(&self, name: &str) -> bool {
+        self.columns.contains_key(name)
+            || self.computed.contains_key(name)
+            || self.owner.as_deref() == Some(name)
+            || RESERVED_COLUMNS.contains(&name)
+    }
+}
+
+pub(super) fn no_column(name: &str) -> String {
+    format!("the table has no column `{name}`; add it to `columns` or correct the name")
+}
+
+fn joined_by_dashes(template: &str) -> String {
+    format!("`{template}` must be columns in braces joined by `-`, as in \"{{a}}-{{b}}\"")
+}

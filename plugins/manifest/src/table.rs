@@ -1,0 +1,69 @@
+//! Tables.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// A table. `pk`, `row_created_at`, `row_updated_at` and `data` come by themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Column with the external owner id, filled by the host.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Natural key beside the owner.
+    pub key: Vec<String>,
+    /// Columns made of others: `{column}` references joined by `-`, which is escaped in all but
+    /// the last part. The first one is the table's unique key.
+    #[serde(default)]
+    pub computed: IndexMap<String, String>,
+    /// Columns and their types, in the table's order.
+    pub columns: IndexMap<String, ColumnType>,
+    /// Columns that stand for compatibility and stay null.
+    #[serde(default)]
+    pub never_written: Vec<String>,
+    /// An older value of this column never replaces a newer one.
+    #[serde(default)]
+    pub newer: Option<String>,
+    /// Plain indexes.
+    #[serde(default)]
+    pub indexes: Vec<Vec<String>>,
+    /// Partial indexes.
+    #[serde(default)]
+    pub partial: Vec<PartialIndex>,
+}
+
+/// An index over some rows only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartialIndex {
+    /// Columns.
+    pub on: Vec<String>,
+    /// All must hold.
+    #[serde(rename = "where")]
+    pub conditions: IndexMap<String, PartialCondition>,
+}
+
+/// A condition of a partial index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PartialCondition {
+    DistinctFrom(String),
+    Null(bool),
+}
+
+/// Type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ColumnType {
+    Bool,
+    Int,
+    Double,
+    Decimal,
+    Text,
+    Json,
+    Date,
+    Timestamptz,
+    Bytes,
+}
