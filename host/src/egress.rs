@@ -1,0 +1,3 @@
+//! Outbound HTTP.
+mod message;
+pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};

@@ -1,0 +1,67 @@
+//! Resolves names for the connector, and hands it only addresses that may be reached. Every new
+//! connection passes here, so a name that changes its answer gains nothing.
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::address::is_public;
+
+/// Names to addresses.
+pub trait Lookup: Send + Sync {
+    /// All addresses of a host name.
+    fn lookup(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+}
+
+/// The system's resolver.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    fn lookup(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// A name that leads to no address which may be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("`{host}` resolves to {address}, which isn't a public address")]
+pub(super) struct Blocked {
+    host: String,
+    address: IpAddr,
+}
+
+/// The connector's resolver.
+pub(super) struct Guard {
+    pub(super) lookup: Arc<dyn Lookup>,
+    /// The grant of this connection allows any address.
+    pub(super) private_addresses: bool,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        let found = self.lookup.lookup(host.clone());
+        let private_addresses = self.private_addresses;
+        Box::pin(async move {
+            let mut addresses = found.await?;
+            if !private_addresses {
+                let blocked = addresses.iter().copied().find(|address| !is_public(*address));
+                addresses.retain(|address| is_public(*address));
+                if let (true, Some(address)) = (addresses.is_empty(), blocked) {
+                    return Err(Box::new(Blocked { host, address }) as Box<dyn Error + Send + Sync>);
+                }
+            }
+            // Port 0: the connector takes the URL's.
+            let sockets = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(sockets) as Addrs)
+        })
+    }
+}
