@@ -115,7 +115,7 @@ fn finish(package: &Package, module: &[u8], into: &Path) -> Result<Component> {
         .module(module)
         .context("can't make a component of the module")?
         .encode()?;
-    let bytes = rowgate_manifest::embed(&component, &manifest);
+    let bytes = rowgate_manifest::embed(&component, &manifest)?;
 
     let name = manifest.plugin.name;
     if name != package.name {
