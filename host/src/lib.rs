@@ -4,7 +4,6 @@
 //! (`inbox` in `store`), scheduled (`schedule`), and run (`run`): the component (`plugin`) sends
 //! requests (`egress`) and writes rows (`rows`), which `store` commits with the cursor.
 
-
 // Plain data and the rim.
 pub mod chance;
 pub mod clock;
@@ -13,11 +12,6 @@ pub mod model;
 
 // The path.
 pub mod auth;
-pub mod egress;
-pub mod plugin;
-pub mod rows;
-pub mod run;
-pub mod schedule;
 pub mod secrets;
 pub mod server;
 pub mod store;

@@ -1,0 +1,210 @@
+//! Configuration: compiled-in defaults < file < environment < flags. Unknown keys are errors. The
+//! only module that reads the environment.
+
+mod data_dir;
+mod layers;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+pub use data_dir::{DataDir, HostLock};
+use layers::Layers;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Databases, plugins, key.
+    pub data_dir: PathBuf,
+    /// Key of the organization that commands work on.
+    pub org: String,
+    /// Directory of components to install at start; empty: none.
+    pub plugins: PathBuf,
+    /// Base64 of the sealing key; empty: from the data directory.
+    pub key: Key,
+    /// HTTP.
+    pub server: Server,
+    /// Logs.
+    pub log: Log,
+    /// Scheduling and execution.
+    pub run: Run,
+    /// Limits on what comes in and goes out.
+    pub limits: Limits,
+    #[serde(skip)]
+    layers: Layers,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub connections_max: usize,
+    pub header_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub shutdown_timeout_ms: u64,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `[run]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Run {
+    pub workers: usize,
+    pub lease_ttl_ms: u64,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Limits {
+    pub webhook_body_max_bytes: usize,
+    pub accept_timeout_ms: u64,
+    pub sql_rows_max: usize,
+    pub sql_bytes_max: usize,
+    pub sql_timeout_ms: u64,
+}
+
+/// The sealing key as given; never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Key(String);
+
+impl Key {
+    /// What was given, if anything.
+    pub fn given(&self) -> Option<&str> {
+        Some(self.0.trim()).filter(|key| !key.is_empty())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.given().is_some() { "(given)" } else { "(none)" })
+    }
+}
+
+/// What the command line overrides.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
+    pub org: Option<String>,
+    pub plugins: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub public_url: Option<String>,
+}
+
+impl Config {
+    /// From this process's environment.
+    pub fn load(flags: &Flags) -> anyhow::Result<Self> {
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::resolve(flags, environment)
+    }
+
+    /// From a given environment.
+    pub fn resolve(
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> anyhow::Result<Self> {
+        let mut layers = Layers::defaults();
+        let (mut above, mut file) = (Layers::defaults(), flags.config.clone());
+        for (name, value) in environment {
+            match name.as_str() {
+                "ROWGATE_CONFIG" => file = file.or(Some(value.into())),
+                _ => above.set_environment(&name, &value)?,
+            }
+        }
+        above.set_flags(flags)?;
+        let found = Path::new(above.text("data_dir")).join("rowgate.toml");
+        match file {
+            Some(file) => layers.set_file(&file)?,
+            None if found.exists() => {
+                layers.set_file(&found)?;
+                if layers.is_set("data_dir") {
+                    bail!("{}: data_dir can't be set by a file inside it", found.display());
+                }
+            }
+            None => {}
+        }
+        layers.override_with(above);
+        let mut config: Self =
+            layers.values().clone().try_into().context("reading the configuration")?;
+        config.check()?;
+        config.layers = layers;
+        Ok(config)
+    }
+
+    /// Where endpoints are reached, without a trailing slash.
+    pub fn public_url(&self) -> String {
+        match self.server.public_url.trim_end_matches('/') {
+            "" => format!("http://{}", self.server.listen),
+            given => given.to_owned(),
+        }
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> DataDir {
+        DataDir::new(&self.data_dir)
+    }
+
+    /// Each key with its value, secrets hidden, and where it comes from.
+    pub fn describe(&self) -> Vec<(String, String, String)> {
+        self.layers.describe()
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.server.public_url.is_empty() {
+            let url = url::Url::parse(&self.server.public_url)
+                .with_context(|| format!("server.public_url {:?}", self.server.public_url))?;
+            if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
+                bail!("server.public_url must be an http or https URL, not {url}");
+            }
+        }
+        for (name, value) in [
+            ("run.workers", self.run.workers as u64),
+            ("run.lease_ttl_ms", self.run.lease_ttl_ms),
+            ("server.connections_max", self.server.connections_max as u64),
+            ("limits.webhook_body_max_bytes", self.limits.webhook_body_max_bytes as u64),
+            ("limits.accept_timeout_ms", self.limits.accept_timeout_ms),
+        ] {
+            if value == 0 {
+                bail!("{name} must be at least 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! HTTP: a listener with limits on connections and slow senders, routes, graceful shutdown.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::model::Micros;
+use crate::store::Store;
+use crate::webhook::{self, Webhooks};
+
+/// What a listener allows.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub connections_max: usize,
+    pub header_timeout: Duration,
+    pub shutdown_timeout: Duration,
+}
+
+/// Time to let the system recover when it can't give another socket.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything that is served.
+pub fn router(webhooks: Webhooks) -> Router {
+    let (store, started_at) = (webhooks.store.clone(), webhooks.store.clock().now());
+    Router::new()
+        .route("/healthz", get(healthy))
+        .route("/statusz", get(move || status(store.clone(), started_at)))
+        .merge(webhooks.router())
+        .fallback(not_found)
+}
+
+/// Binds the address.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+}
+
+/// Serves until `shutdown` comes, then lets requests in flight end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    loop {
+        let next = tokio::select! {
+            () = &mut shutdown => break,
+            next = accept(&listener, &permits, &clock) => next,
+        };
+        while connections.try_join_next().is_some() {}
+        if let Some((stream, permit)) = next {
+            let served = connection(stream, router.clone(), limits, stopped.clone());
+            connections.spawn(async move {
+                served.await;
+                drop(permit);
+            });
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = clock.sleep(limits.shutdown_timeout) => {
+            tracing::warn!(connections = connections.len(), "connections cut at shutdown");
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    clock: &Clock,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "accepting a connection");
+            clock.sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // Answers are small: they must not wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn healthy() -> Response {
+    webhook::json_response(StatusCode::OK, &json!({ "o": "k" }))
+}
+
+async fn status(store: Arc<Store>, started_at: Micros) -> Response {
+    let uptime_s = (store.clock().now() - started_at) / 1_000_000;
+    let waiting = store.waiting_items().await;
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": uptime_s,
+        "database": if waiting.is_ok() { "ok" } else { "unavailable" },
+        "inbox_waiting": waiting.ok(),
+    });
+    webhook::json_response(StatusCode::OK, &body)
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let message = format!("There is nothing at {}", uri.path());
+    webhook::error(StatusCode::NOT_FOUND, &message, Some("not_found"))
+}

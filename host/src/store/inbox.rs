@@ -1,0 +1,120 @@
+//! Stored authenticated webhooks, in the order of acceptance.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sqlx::SqliteConnection;
+use zeroize::Zeroizing;
+
+use super::{Error, Store};
+use crate::model::{InboxId, OrganizationId, OwnerId};
+use crate::secrets::Keyring;
+
+/// An authenticated webhook that is to be stored.
+pub struct NewItem {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// The top of the integration's tree.
+    pub root_id: String,
+    /// The integration whose endpoint it came to.
+    pub integration_id: String,
+    /// The customer's id of the owner; empty where the service has no owners.
+    pub external_owner_id: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path as it was sent.
+    pub path: String,
+    /// Query without `?`.
+    pub query: String,
+    /// Only what the manifest lists.
+    pub headers: Vec<(String, String)>,
+    /// Sealed fields are null.
+    pub body: Vec<u8>,
+    /// By the name of the secret.
+    pub secrets: Vec<(String, Zeroizing<String>)>,
+}
+
+/// Where a sealed field of an item of this owner lives.
+pub fn place(owner: OwnerId, secret: &str) -> String {
+    format!("inbox/{owner}/{secret}")
+}
+
+impl Store {
+    /// Stores an item, makes its owner due, and answers when both are on disk.
+    pub async fn accept(&self, item: NewItem) -> Result<InboxId, Error> {
+        let (keyring, now) = (self.keyring.clone(), self.clock.now());
+        self.control
+            .write(move |connection| {
+                Box::pin(async move {
+                    let owner = make_due(connection, &item, now).await?;
+                    insert(connection, &item, owner, &keyring, now).await
+                })
+            })
+            .await
+    }
+}
+
+impl Store {
+    /// How many items wait to be applied.
+    pub async fn waiting_items(&self) -> Result<i64, Error> {
+        let count = "select count(*) from inbox where done_at is null";
+        Ok(sqlx::query_scalar(count).fetch_one(self.control.readers()).await?)
+    }
+}
+
+async fn make_due(
+    connection: &mut SqliteConnection,
+    item: &NewItem,
+    now: i64,
+) -> Result<OwnerId, Error> {
+    let owner = sqlx::query_scalar(
+        "insert into owners (organization_id, root_id, external_owner_id, due_at)
+         values ($1, $2, $3, $4)
+         on conflict (root_id, external_owner_id)
+           do update set due_at = min(coalesce(due_at, excluded.due_at), excluded.due_at)
+         returning id",
+    )
+    .bind(item.organization)
+    .bind(&item.root_id)
+    .bind(&item.external_owner_id)
+    .bind(now)
+    .fetch_one(connection)
+    .await?;
+    Ok(owner)
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    item: &NewItem,
+    owner: OwnerId,
+    keyring: &Keyring,
+    now: i64,
+) -> Result<InboxId, Error> {
+    let sealed: BTreeMap<&str, String> = item
+        .secrets
+        .iter()
+        .map(|(name, secret)| {
+            let sealed = keyring.seal(&place(owner, name), secret.as_bytes());
+            (name.as_str(), BASE64_STANDARD.encode(sealed))
+        })
+        .collect();
+    let json = |error| Error::Inconsistent(format!("an inbox item as JSON: {error}"));
+    let id = sqlx::query_scalar(
+        "insert into inbox
+           (owner_id, integration_id, received_at, method, path, query, headers, body, sealed)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
+    )
+    .bind(owner)
+    .bind(&item.integration_id)
+    .bind(now)
+    .bind(&item.method)
+    .bind(&item.path)
+    .bind(&item.query)
+    .bind(serde_json::to_string(&item.headers).map_err(json)?)
+    .bind(&item.body)
+    .bind(serde_json::to_string(&sealed).map_err(json)?)
+    .fetch_one(connection)
+    .await?;
+    Ok(id)
+}

@@ -1,0 +1,130 @@
+//! Organizations: whom integrations, owners and tables belong to.
+
+use super::{Error, Store};
+use crate::model::OrganizationId;
+
+/// An organization.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct Organization {
+    pub id: OrganizationId,
+    /// Lower-case letters, digits and `_`; names the replication file.
+    pub key: String,
+    pub name: String,
+    pub created_at: i64,
+}
+
+/// The organization that is made when none is asked for.
+pub const DEFAULT: &str = "default";
+
+impl Store {
+    /// Makes an organization; its key is the slug of its name.
+    pub async fn create_organization(&self, name: &str) -> Result<Organization, Error> {
+        let (key, name, now) = (slug(name)?, name.trim().to_owned(), self.clock.now());
+        self.control
+            .write(move |connection| {
+                Box::pin(async move {
+                    let made = sqlx::query_as(
+                        "insert into organizations (key, name, created_at) values ($1, $2, $3)
+                         on conflict (key) do nothing returning id, key, name, created_at",
+                    )
+                    .bind(&key)
+                    .bind(name)
+                    .bind(now)
+                    .fetch_optional(connection)
+                    .await?;
+                    made.ok_or_else(|| {
+                        Error::Refused(format!("there is an organization `{key}` already"))
+                    })
+                })
+            })
+            .await
+    }
+
+    /// All organizations, oldest first.
+    pub async fn organizations(&self) -> Result<Vec<Organization>, Error> {
+        let all = "select id, key, name, created_at from organizations order by id";
+        Ok(sqlx::query_as(all).fetch_all(self.control.readers()).await?)
+    }
+
+    /// The organization with this key or id. `default` is made at first use.
+    pub async fn organization(&self, key_or_id: &str) -> Result<Organization, Error> {
+        if let Some(found) = self.find_organization(key_or_id).await? {
+            return Ok(found);
+        }
+        if key_or_id == DEFAULT {
+            return match self.create_organization(DEFAULT).await {
+                // Another process was faster.
+                Err(Error::Refused(_)) => self
+                    .find_organization(DEFAULT)
+                    .await?
+                    .ok_or_else(|| Error::Inconsistent("`default` comes and goes".into())),
+                made => made,
+            };
+        }
+        let keys: Vec<String> =
+            self.organizations().await?.into_iter().map(|organization| organization.key).collect();
+        Err(Error::Refused(format!(
+            "there is no organization `{key_or_id}` (there are: {}); make it with \
+             `rowgate orgs create`",
+            if keys.is_empty() { "none".into() } else { keys.join(", ") }
+        )))
+    }
+
+    async fn find_organization(&self, key_or_id: &str) -> Result<Option<Organization>, Error> {
+        let by_key = "select id, key, name, created_at from organizations
+                      where key = $1 or cast(id as text) = $1 order by key = $1 desc limit 1";
+        let reader = self.control.readers();
+        Ok(sqlx::query_as(by_key).bind(key_or_id).fetch_optional(reader).await?)
+    }
+}
+
+/// The key of a name: `Acme, Inc.` becomes `acme_inc`. At most 63 characters, and no leading
+/// digit, so that it can be a host name, a schema or a file name.
+fn slug(name: &str) -> Result<String, Error> {
+    let mut key = String::new();
+    for letter in name.trim().to_lowercase().chars() {
+        match letter {
+            'a'..='z' | '0'..='9' => key.push(letter),
+            _ if key.is_empty() || key.ends_with('_') => {}
+            _ => key.push('_'),
+        }
+    }
+    key.truncate(63);
+    let key = key.trim_end_matches('_');
+    if key.is_empty() {
+        return Err(Error::Refused(format!(
+            "an organization's name needs letters a-z or digits, {name:?} has none"
+        )));
+    }
+    if !key.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(key.to_owned());
+    }
+    const DIGITS: [&str; 10] =
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    let digit = usize::from(key.as_bytes()[0] - b'0');
+    let mut spelled = format!("{}{}", DIGITS[digit], &key[1..]);
+    spelled.truncate(63);
+    Ok(spelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_slug_of_the_name() {
+        for (name, key) in [
+            ("Acme, Inc.", "acme_inc"),
+            ("  default ", "default"),
+            ("3M", "threem"),
+            ("a--b", "a_b"),
+            ("Ünder", "nder"),
+        ] {
+            assert_eq!(slug(name).unwrap(), key);
+        }
+        assert_eq!(slug(&"x".repeat(80)).unwrap().len(), 63);
+        assert!(slug("日本").is_err());
+        assert!(slug("").is_err());
+    }
+}

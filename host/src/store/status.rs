@@ -1,0 +1,139 @@
+//! How owners and streams are: what `owners` and `streams` show.
+
+use sqlx::SqliteConnection;
+
+use super::{Error, Store};
+use crate::model::{Micros, OrganizationId, OwnerId};
+
+/// An owner and the least and largest of its streams' times.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct OwnerStatus {
+    pub id: OwnerId,
+    pub root_id: String,
+    pub external_owner_id: String,
+    /// `unlinked`, `linked` or `grant_dead`.
+    pub state: String,
+    /// Why the grant is dead.
+    pub reason: Option<String>,
+    pub linked_at: Option<Micros>,
+    pub due_at: Option<Micros>,
+    pub not_before: Micros,
+    /// Inbox items that wait.
+    pub waiting: i64,
+    pub parked: i64,
+    pub streams: i64,
+    /// Streams that never came to an end.
+    pub unfinished: i64,
+    pub last_success_at: Option<Micros>,
+    pub last_full_at: Option<Micros>,
+    pub last_error: Option<String>,
+}
+
+/// A stream's schedule.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct StreamStatus {
+    pub root_id: String,
+    pub external_owner_id: String,
+    pub owner_state: String,
+    pub owner_reason: Option<String>,
+    pub service: String,
+    pub kind: String,
+    pub key: String,
+    pub due_at: Option<Micros>,
+    /// The fence that runs it.
+    pub taken: Option<i64>,
+    pub not_before: Micros,
+    pub page_limit: i64,
+    pub attempts: i64,
+    pub unreadable: Option<String>,
+    pub last_error: Option<String>,
+    pub last_error_at: Option<Micros>,
+    pub last_success_at: Option<Micros>,
+    pub last_full_at: Option<Micros>,
+}
+
+const OWNERS: &str = "
+  select o.id, o.root_id, o.external_owner_id, o.state, o.reason, o.linked_at, o.due_at,
+    max(o.not_before, r.not_before) as not_before,
+    (select count(*) from inbox i where i.owner_id = o.id and i.done_at is null and not i.parked)
+      as waiting,
+    (select count(*) from inbox i where i.owner_id = o.id and i.done_at is null and i.parked)
+      as parked,
+    (select count(*) from streams s where s.owner_id = o.id) as streams,
+    (select count(*) from streams s where s.owner_id = o.id and s.last_success_at is null
+       and s.unreadable is null) as unfinished,
+    (select max(s.last_success_at) from streams s where s.owner_id = o.id) as last_success_at,
+    (select max(s.last_full_at) from streams s where s.owner_id = o.id) as last_full_at,
+    coalesce(
+      (select i.last_error from inbox i where i.owner_id = o.id and i.done_at is null
+         and i.last_error is not null order by i.id limit 1),
+      (select s.last_error from streams s where s.owner_id = o.id and s.last_error is not null
+         order by s.last_error_at desc limit 1)) as last_error
+  from owners o join integrations r on r.id = o.root_id
+  where o.organization_id = $1 and ($2 is null or o.external_owner_id = $2)
+  order by o.root_id, o.external_owner_id";
+
+const STREAMS: &str = "
+  select o.root_id, o.external_owner_id, o.state as owner_state, o.reason as owner_reason,
+    s.service, s.kind, s.key, s.due_at, s.taken, max(s.not_before, o.not_before) as not_before,
+    s.page_limit, s.attempts, s.unreadable, s.last_error, s.last_error_at, s.last_success_at,
+    s.last_full_at
+  from streams s join owners o on o.id = s.owner_id
+  where o.organization_id = $1 and ($2 is null or o.external_owner_id = $2)
+  order by o.root_id, o.external_owner_id, s.service, s.kind, s.key";
+
+impl Store {
+    /// Owners of an organization, or those with one external id (one in each tree).
+    pub async fn owner_statuses(
+        &self,
+        organization: OrganizationId,
+        external_owner_id: Option<&str>,
+    ) -> Result<Vec<OwnerStatus>, Error> {
+        let query = sqlx::query_as(OWNERS).bind(organization).bind(external_owner_id);
+        Ok(query.fetch_all(self.control.readers()).await?)
+    }
+
+    /// Streams of an organization, or of the owners with one external id.
+    pub async fn stream_statuses(
+        &self,
+        organization: OrganizationId,
+        external_owner_id: Option<&str>,
+    ) -> Result<Vec<StreamStatus>, Error> {
+        let query = sqlx::query_as(STREAMS).bind(organization).bind(external_owner_id);
+        Ok(query.fetch_all(self.control.readers()).await?)
+    }
+
+    /// Rows of a table where all of these columns have these values; none while it doesn't exist.
+    pub async fn count_rows(
+        &self,
+        organization: OrganizationId,
+        table_name: &str,
+        columns: &[(String, String)],
+    ) -> Result<Option<i64>, Error> {
+        let database = self.replication(organization).await?;
+        let mut reader = database.readers().acquire().await?;
+        if !has_table(&mut reader, table_name).await? {
+            return Ok(None);
+        }
+        let conditions: String = (columns.iter().enumerate())
+            .map(|(at, (column, _))| format!(" and {} = ${}", quoted(column), at + 1))
+            .collect();
+        let sql =
+            format!("select count(*) from {} where true{conditions}", quoted(table_name));
+        let query = sqlx::query_scalar(&sql);
+        let query = columns.iter().fold(query, |query, (_, value)| query.bind(value));
+        Ok(Some(query.fetch_one(&mut *reader).await?))
+    }
+}
+
+async fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, Error> {
+    let count = "select count(*) from sqlite_master where type = 'table' and name = $1";
+    let count: i64 = sqlx::query_scalar(count).bind(name).fetch_one(connection).await?;
+    Ok(count > 0)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

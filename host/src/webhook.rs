@@ -1,0 +1,180 @@
+//! The webhook endpoint: find the integration, authenticate, check the body, store it durably,
+//! answer. WebhookDB's contract up to authentication, stricter after it.
+
+mod answer;
+mod body;
+mod bots;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use axum::routing::any;
+use rowgate_manifest::Webhook;
+
+use crate::auth::{self, Claim, Rejected};
+use crate::clock::Clock;
+use crate::model::InboxId;
+use crate::store::Store;
+use crate::store::inbox::NewItem;
+use crate::store::integrations::{Endpoint, Integration};
+use answer::Answer;
+pub(crate) use answer::{error, json_response};
+use body::Checked;
+
+/// What the endpoint needs.
+#[derive(Clone)]
+pub struct Webhooks {
+    /// Where items go.
+    pub store: Arc<Store>,
+    /// Called after each stored item, so that the scheduler looks at once.
+    pub wake: Wake,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Tells the scheduler that something is due.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Limits of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A larger body is answered 413.
+    pub body_max_bytes: usize,
+    /// A body must have arrived after this time.
+    pub body_timeout: Duration,
+    /// What isn't on disk after this time is answered 503.
+    pub accept_timeout: Duration,
+}
+
+impl Webhooks {
+    /// The routes of the endpoint.
+    pub fn router(self) -> Router {
+        let paths = ["/{id}", "/{id}/", "/{id}/{*rest}"];
+        paths.into_iter().fold(Router::new(), |router, path| {
+            router.route(&format!("/v1/service_integrations{path}"), any(handle))
+        })
+        .with_state(self)
+    }
+
+    fn clock(&self) -> &Clock {
+        self.store.clock()
+    }
+}
+
+async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response {
+    let (parts, mut body) = request.into_parts();
+    let id = integration_id(parts.uri.path()).to_owned();
+    match webhooks.receive(&id, &parts, &mut body).await {
+        Ok(item) => {
+            tracing::debug!(integration = id, item, "webhook stored");
+            (webhooks.wake)();
+            Answer::Accepted.into_response()
+        }
+        Err(answer) => {
+            answer.log(&id);
+            read::discard(webhooks.clock(), &parts.headers, &mut body).await;
+            answer.into_response()
+        }
+    }
+}
+
+impl Webhooks {
+    async fn receive(
+        &self,
+        id: &str,
+        parts: &axum::http::request::Parts,
+        body: &mut Body,
+    ) -> Result<InboxId, Answer> {
+        let endpoint = self.in_time(self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
+        if !is_served(&parts.method) {
+            return Err(Answer::Method);
+        }
+        if parts.method == Method::GET && bots::is_refused(&parts.headers, parts.uri.query()) {
+            return Err(Answer::Bot);
+        }
+        let service = endpoint.manifest.services.get(&endpoint.integration.service);
+        let webhook = service.and_then(|service| service.webhook.as_ref());
+        self.authenticate(&endpoint, webhook, &parts.headers).await?;
+        let Some(webhook) = webhook else { return Err(Answer::Rejected(Rejected::Missing)) };
+        let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
+        let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
+        let item = new_item(&endpoint.integration, webhook, parts, checked);
+        self.in_time(self.store.accept(item)).await
+    }
+
+    async fn authenticate(
+        &self,
+        endpoint: &Endpoint,
+        webhook: Option<&Webhook>,
+        headers: &HeaderMap,
+    ) -> Result<(), Answer> {
+        match auth::claim(webhook, headers).map_err(Answer::Rejected)? {
+            Claim::Secret { name, presented } => {
+                let root = &endpoint.integration.root_id;
+                let stored = self.in_time(self.store.tree_secret(root, name)).await?;
+                match stored {
+                    Some(stored) if auth::matches(presented, &stored) => Ok(()),
+                    _ => Err(Answer::Rejected(Rejected::Mismatch)),
+                }
+            }
+            // No channel is ever registered, so none is known.
+            Claim::Channel { .. } => Err(Answer::Rejected(Rejected::Mismatch)),
+        }
+    }
+
+    /// The store's answer, or 503 where it fails or takes too long. What comes too late is stored
+    /// all the same: the sender repeats what it got no 202 for, and that does no harm.
+    async fn in_time<T>(
+        &self,
+        store: impl Future<Output = Result<T, crate::store::Error>>,
+    ) -> Result<T, Answer> {
+        tokio::select! {
+            result = store => result.map_err(|error| Answer::Unavailable(error.to_string())),
+            () = self.clock().sleep(self.limits.accept_timeout) => {
+                Err(Answer::Unavailable("no answer in time".into()))
+            }
+        }
+    }
+}
+
+/// The path segment after the fixed prefix.
+fn integration_id(path: &str) -> &str {
+    path.split('/').nth(3).unwrap_or_default()
+}
+
+fn is_served(method: &Method) -> bool {
+    let served = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    served.contains(method)
+}
+
+fn new_item(
+    integration: &Integration,
+    webhook: &Webhook,
+    parts: &axum::http::request::Parts,
+    checked: Checked,
+) -> NewItem {
+    let headers = webhook.headers.iter().flat_map(|name| {
+        let values = parts.headers.get_all(name).iter();
+        values.map(|value| (name.clone(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+    });
+    NewItem {
+        organization: integration.organization_id,
+        root_id: integration.root_id.clone(),
+        integration_id: integration.id.clone(),
+        external_owner_id: checked.owner.unwrap_or_default(),
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: headers.collect(),
+        body: checked.body,
+        secrets: checked.secrets,
+    }
+}

@@ -1,0 +1,73 @@
+//! Reading a request's body, with limits in size and time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+
+use super::Limits;
+use super::answer::Answer;
+use crate::clock::Clock;
+
+/// So much of a body that nobody wants is still read: a sender that is cut off while it writes
+/// sees a reset connection instead of the answer.
+const DISCARD_MAX_BYTES: usize = 4 << 20;
+const DISCARD_TIME: Duration = Duration::from_millis(500);
+
+/// The whole body, or why not. Nothing beyond the limit is kept.
+pub(super) async fn body(
+    clock: &Clock,
+    limits: Limits,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Vec<u8>, Answer> {
+    let too_large = Answer::TooLarge { max_bytes: limits.body_max_bytes };
+    if content_length(headers).is_some_and(|length| length > limits.body_max_bytes) {
+        return Err(too_large);
+    }
+    let mut bytes = Vec::new();
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            // The sender is gone; nobody hears the answer.
+            let Ok(frame) = frame else { return Err(Answer::TooSlow) };
+            let Some(data) = frame.data_ref() else { continue };
+            if bytes.len() + data.len() > limits.body_max_bytes {
+                return Err(too_large);
+            }
+            bytes.extend_from_slice(data);
+        }
+        Ok(())
+    };
+    tokio::select! {
+        read = read => read?,
+        () = clock.sleep(limits.body_timeout) => return Err(Answer::TooSlow),
+    }
+    Ok(bytes)
+}
+
+/// Reads on for a moment, unless the sender waits for our word before it sends, or would send more
+/// than we are ready to take.
+pub(super) async fn discard(clock: &Clock, headers: &HeaderMap, body: &mut Body) {
+    let length = content_length(headers);
+    if headers.contains_key(header::EXPECT) || length.is_some_and(|l| l > DISCARD_MAX_BYTES) {
+        return;
+    }
+    let read = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, |data| data.len());
+            if bytes > DISCARD_MAX_BYTES {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = clock.sleep(DISCARD_TIME) => {}
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
