@@ -1,29 +1,5 @@
 //! Rowgate turns third-party APIs into SQL tables.
-//!
-//! The path of data, in the order of the modules: a `webhook` is authenticated (`auth`), stored
-//! (`inbox` in `store`), scheduled (`schedule`), and run (`run`): the component (`plugin`) sends
-//! requests (`egress`) and writes rows (`rows`), which `store` commits with the cursor.
 
-#[rustfmt::skip]
-mod path {}
-
-// Plain data and the rim.
-pub mod clock;
-pub mod config;
 pub mod model;
-
-// The path.
-pub mod auth;
-pub mod egress;
-pub mod plugin;
 pub mod rows;
-pub mod run;
-pub mod schedule;
-pub mod secrets;
-pub mod server;
 pub mod store;
-pub mod webhook;
-
-// What wires it.
-pub mod app;
-pub mod cli;
