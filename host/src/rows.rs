@@ -4,6 +4,8 @@
 mod batch;
 mod check;
 mod condition;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod json;
 mod name;
 mod number;

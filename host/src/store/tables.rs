@@ -211,12 +211,13 @@ struct Moved {
 }
 
 fn count(changed: &mut BTreeSet<i64>, applied: &mut Applied, moved: &Moved) {
-    let pks = moved.rows.iter().map(|(pk, _)| *pk);
     match moved.change {
-        Change::Upserted => changed.extend(pks),
+        Change::Upserted => changed.extend(moved.rows.iter().map(|(pk, _)| *pk)),
         Change::Deleted => {
             applied.deleted += moved.rows.len() as u64;
-            pks.for_each(|pk| drop(changed.remove(&pk)));
+            for (pk, _) in &moved.rows {
+                changed.remove(pk);
+            }
         }
     }
 }

@@ -61,8 +61,8 @@ pub async fn add_missing_columns(
                 let wanted = column_type(column.kind);
                 return Err(incompatible(format!("has type {kind}, not {wanted}")));
             }
-            None if !column.nullable() => {
-                return Err(incompatible("is missing and can't be null".to_owned()));
+            None if !column.nullable() || spec.unique_column().name == column.name => {
+                return Err(incompatible("is missing and can't be added".to_owned()));
             }
             None => {
                 let table = quoted(&spec.table_name);
