@@ -77,10 +77,24 @@ pub enum Write {
     Upsert(Batch),
     /// As upsert, but rows that don't exist are left out.
     Patch(Batch),
-    Update { table: String, set: Vec<(String, Scalar)>, conditions: Vec<Condition> },
-    Delete { table: String, conditions: Vec<Condition> },
-    BeginFull { table: String, scope: Vec<Condition> },
-    EndFull { table: String, scope: Vec<Condition>, unseen: Unseen },
+    Update {
+        table: String,
+        set: Vec<(String, Scalar)>,
+        conditions: Vec<Condition>,
+    },
+    Delete {
+        table: String,
+        conditions: Vec<Condition>,
+    },
+    BeginFull {
+        table: String,
+        scope: Vec<Condition>,
+    },
+    EndFull {
+        table: String,
+        scope: Vec<Condition>,
+        unseen: Unseen,
+    },
 }
 
 /// Rows as columns.

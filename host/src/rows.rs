@@ -1,0 +1,26 @@
+//! What a guest wrote, made ready for a database: resolved tables, checks of hostile input, and
+//! values in the one form that compares by value. Pure: no I/O, no SQL.
+
+mod batch;
+mod check;
+mod condition;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod json;
+mod name;
+mod number;
+mod overlay;
+mod reader;
+mod rejected;
+mod scope;
+mod spec;
+mod value;
+
+pub use batch::{Cells, Part, Presented, Rows};
+pub use check::{check_batch, check_lookup, check_write};
+pub use condition::{Test, assignments, bookkeeping, tests, upper_bound};
+pub use overlay::{Bracketed, Overlay};
+pub use rejected::Rejected;
+pub use scope::{key_prefix, parse_scope, scope_key};
+pub use spec::{ColumnSpec, IndexSpec, Role, SpecError, TableSpec};
+pub use value::{Value, date_text, text_date, text_timestamp, timestamp_text};

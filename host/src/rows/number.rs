@@ -1,0 +1,154 @@
+//! Decimal numbers of any size in one spelling per value.
+
+/// Longer plain numbers are written with an exponent.
+const PLAIN_MAX_DIGITS: i64 = 40;
+
+/// Length in bytes of the number at the beginning of `bytes`, by the grammar of RFC 8259.
+pub(super) fn scan(bytes: &[u8]) -> Option<usize> {
+    let mut at = usize::from(bytes.first() == Some(&b'-'));
+    let whole = run(bytes, at);
+    if whole == 0 || (whole > 1 && bytes[at] == b'0') {
+        return None;
+    }
+    at += whole;
+    if bytes.get(at) == Some(&b'.') {
+        let fraction = run(bytes, at + 1);
+        if fraction == 0 {
+            return None;
+        }
+        at += 1 + fraction;
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        at += 1;
+        at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+        let exponent = run(bytes, at);
+        if exponent == 0 {
+            return None;
+        }
+        at += exponent;
+    }
+    Some(at)
+}
+
+fn run(bytes: &[u8], from: usize) -> usize {
+    bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Appends a number that [`scan`] accepted, so that equal values have equal text and no digit is
+/// lost: `1.50` and `15e-1` are `1.5`, `1e400` stays. Exponents beyond 18 digits stay as written.
+pub(super) fn push_canonical(text: &str, out: &mut String) {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if digits.len() == whole.len() && (whole.len() as i64) <= PLAIN_MAX_DIGITS {
+        out.push_str(if whole == "0" { "0" } else { text });
+        return;
+    }
+    let significant = format!("{whole}{fraction}");
+    let significant = significant.trim_start_matches('0');
+    let kept = significant.trim_end_matches('0');
+    if kept.is_empty() {
+        out.push('0');
+        return;
+    }
+    let Some(exponent) = small_integer(exponent) else {
+        out.push_str(text);
+        return;
+    };
+    if negative {
+        out.push('-');
+    }
+    let scale = exponent - fraction.len() as i64 + (significant.len() - kept.len()) as i64;
+    push_scaled(kept, scale, out);
+}
+
+/// `digits` x 10^`scale`; `digits` neither begins nor ends with a zero.
+fn push_scaled(digits: &str, scale: i64, out: &mut String) {
+    let length = digits.len() as i64;
+    if scale >= 0 && (scale == 0 || length + scale <= PLAIN_MAX_DIGITS) {
+        out.push_str(digits);
+        out.extend(std::iter::repeat_n('0', scale as usize));
+    } else if scale < 0 && length + scale > 0 {
+        let (whole, fraction) = digits.split_at((length + scale) as usize);
+        out.push_str(whole);
+        out.push('.');
+        out.push_str(fraction);
+    } else if scale < 0 && -scale <= PLAIN_MAX_DIGITS {
+        out.push_str("0.");
+        out.extend(std::iter::repeat_n('0', (-scale - length) as usize));
+        out.push_str(digits);
+    } else {
+        out.push_str(digits);
+        out.push('e');
+        out.push_str(&scale.to_string());
+    }
+}
+
+fn small_integer(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.trim_start_matches('0');
+    match digits.len() {
+        0 => Some(0),
+        1..=18 => digits.parse::<i64>().ok().map(|number| sign * number),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> String {
+        let mut out = String::new();
+        push_canonical(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn equal_values_have_equal_text() {
+        let long = "123456789012345678901234567890123456789012345";
+        let zeros = format!("1{}", "0".repeat(60));
+        let cases = [
+            ("0", "0"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("0e99999999999999999999", "0"),
+            ("1", "1"),
+            ("-12", "-12"),
+            ("1.50", "1.5"),
+            ("15e-1", "1.5"),
+            ("150E-2", "1.5"),
+            ("0.00015e+4", "1.5"),
+            ("1e3", "1000"),
+            ("1000.0", "1000"),
+            ("0.001", "0.001"),
+            ("1e-3", "0.001"),
+            ("1e400", "1e400"),
+            ("-10e399", "-1e400"),
+            ("1e-400", "1e-400"),
+            (long, long),
+            (zeros.as_str(), "1e60"),
+            ("1e60", "1e60"),
+            ("1e9999999999999999999999", "1e9999999999999999999999"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(scan(text.as_bytes()), Some(text.len()), "{text}");
+            assert_eq!(canonical(text), expected, "{text}");
+            assert_eq!(canonical(expected), expected, "{text} again");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number() {
+        for text in ["", "-", ".5", "01", "1.", "1e", "1e+", "+1", "--1", "x"] {
+            assert_ne!(scan(text.as_bytes()), Some(text.len()), "{text}");
+        }
+        assert_eq!(scan(b"12,"), Some(2));
+    }
+}

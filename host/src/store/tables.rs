@@ -1,0 +1,236 @@
+//! Replicated tables: their DDL, and the writes of a call as conditional SQL with its change feed.
+//!
+//! Every function works on a connection inside a transaction that the caller owns. An error leaves
+//! that transaction half done: roll it (or its savepoint) back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::model::{Micros, OwnerId, Unseen, Write};
+use crate::rows::{Rejected, Rows, TableSpec, Test, Value, assignments, tests};
+
+mod brackets;
+mod ddl;
+mod dialect;
+mod feed;
+mod filter;
+mod query;
+mod read;
+mod sweep;
+mod upsert;
+
+pub use brackets::drop_brackets;
+pub use ddl::{SchemaError, add_missing_columns, create};
+pub use read::{count_rows, lookup};
+pub use sweep::{delete_owner_rows, set_bookkeeping};
+
+use brackets::OpenBrackets;
+use feed::Change;
+
+/// For whom, when and as which commit writes are applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplyScope {
+    /// Row id of the owner: brackets are kept by it.
+    pub owner_id: OwnerId,
+    /// What the owner column holds. None: a service without owners.
+    pub external_owner_id: Option<String>,
+    /// The call's time: `row_created_at` and `row_updated_at`.
+    pub now: Micros,
+    /// Row of `rowgate_commits`; another one for each `apply`.
+    pub commit_id: i64,
+    /// The manifest's; a full listing ends under the version that it began with.
+    pub mapping_version: i64,
+    /// Rows that the call may present.
+    pub max_rows_per_call: usize,
+}
+
+/// What a call's writes did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows inserted or really changed; `changed_pks` counted.
+    pub rows_changed: u64,
+    /// Rows of all upserts and patches.
+    pub rows_presented: u64,
+    /// By service: rows inserted or really changed and still there, ascending.
+    pub changed_pks: BTreeMap<String, Vec<i64>>,
+    /// Rows deleted.
+    pub deleted: u64,
+}
+
+/// Why writes were not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A unique key that belongs to another owner.
+    #[error("table {table}: row {key} belongs to another owner")]
+    AnotherOwnersRow {
+        /// Name of the table in the database.
+        table: String,
+        /// The unique key.
+        key: String,
+    },
+    /// The guest's fault.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The database's.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Applies the writes of one call, in order. A write to a service that isn't in `tables` is dropped:
+/// nobody configured an integration for it.
+pub async fn apply(
+    conn: &mut SqliteConnection,
+    scope: &ApplyScope,
+    tables: &HashMap<String, Arc<TableSpec>>,
+    writes: &[Write],
+) -> Result<Applied, ApplyError> {
+    let prepared = prepare(scope, tables, writes)?;
+    apply_prepared(conn, scope, &prepared).await
+}
+
+/// A write, checked and normalised: all that needs no database.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    spec: &'a TableSpec,
+    action: Action<'a>,
+}
+
+#[derive(Debug)]
+enum Action<'a> {
+    Upsert(Rows<'a>),
+    Patch(Rows<'a>),
+    Update { set: Vec<(usize, Value<'a>)>, tests: Vec<Test<'a>> },
+    Delete(Vec<Test<'a>>),
+    BeginFull(Vec<Test<'a>>),
+    EndFull { scope: Vec<Test<'a>>, unseen: Option<Vec<(usize, Value<'a>)>> },
+}
+
+/// Checks and normalises writes. Pure: do it before taking the transaction.
+pub fn prepare<'a>(
+    scope: &'a ApplyScope,
+    tables: &'a HashMap<String, Arc<TableSpec>>,
+    writes: &'a [Write],
+) -> Result<Vec<Prepared<'a>>, Rejected> {
+    let owner = scope.external_owner_id.as_deref();
+    let (mut prepared, mut rows) = (Vec::with_capacity(writes.len()), 0_usize);
+    for write in writes {
+        let Some(spec) = tables.get(table(write)) else { continue };
+        if spec.owner.is_some() && owner.is_none() {
+            let text =
+                format!("table {}: its rows belong to owners, the call has none", spec.service);
+            return Err(Rejected::Other(text));
+        }
+        let action = match write {
+            Write::Upsert(batch) | Write::Patch(batch) => {
+                rows = rows.saturating_add(batch.rows);
+                if rows > scope.max_rows_per_call {
+                    let limit = scope.max_rows_per_call;
+                    return Err(Rejected::Limit(format!("more than {limit} rows in a call")));
+                }
+                let rows = Rows::new(spec, batch, owner)?;
+                if matches!(write, Write::Patch(_)) {
+                    Action::Patch(rows)
+                } else {
+                    Action::Upsert(rows)
+                }
+            }
+            Write::Update { set, conditions, .. } => {
+                Action::Update { set: assignments(spec, set)?, tests: tests(spec, conditions)? }
+            }
+            Write::Delete { conditions, .. } => Action::Delete(tests(spec, conditions)?),
+            Write::BeginFull { scope, .. } => Action::BeginFull(tests(spec, scope)?),
+            Write::EndFull { scope, unseen, .. } => {
+                let unseen = match unseen {
+                    Unseen::Delete => None,
+                    Unseen::Set(set) => Some(assignments(spec, set)?),
+                };
+                Action::EndFull { scope: tests(spec, scope)?, unseen }
+            }
+        };
+        prepared.push(Prepared { spec, action });
+    }
+    Ok(prepared)
+}
+
+/// Applies what [`prepare`] made with the same scope.
+pub async fn apply_prepared(
+    conn: &mut SqliteConnection,
+    scope: &ApplyScope,
+    writes: &[Prepared<'_>],
+) -> Result<Applied, ApplyError> {
+    let mut brackets = OpenBrackets::load(conn, scope, writes.iter().map(|w| w.spec)).await?;
+    let (mut changed, mut applied) = (BTreeMap::new(), Applied::default());
+    for Prepared { spec, action } in writes {
+        let moved = match action {
+            Action::Upsert(rows) | Action::Patch(rows) => {
+                applied.rows_presented += rows.rows as u64;
+                brackets.present(spec, rows);
+                let patch = matches!(action, Action::Patch(_));
+                upsert::upsert(conn, scope, spec, rows, patch).await?
+            }
+            Action::Update { set, tests } => {
+                sweep::update(conn, scope, spec, set, tests, None).await?
+            }
+            Action::Delete(tests) => sweep::delete(conn, scope, spec, tests, None).await?,
+            Action::BeginFull(tests) => {
+                brackets.begin(conn, scope, spec, tests).await?;
+                continue;
+            }
+            Action::EndFull { scope: tests, unseen } => {
+                let bracket = brackets.end(conn, scope, spec, tests).await?;
+                let moved = match unseen {
+                    None => sweep::delete(conn, scope, spec, tests, Some(bracket)).await?,
+                    Some(set) => {
+                        sweep::update(conn, scope, spec, set, tests, Some(bracket)).await?
+                    }
+                };
+                brackets::delete(conn, bracket).await?;
+                moved
+            }
+        };
+        feed::record(conn, spec, scope.commit_id, &moved).await?;
+        count(changed.entry(spec.service.as_str()).or_default(), &mut applied, &moved);
+    }
+    brackets.store(conn, scope).await?;
+    for (service, pks) in changed {
+        if !pks.is_empty() {
+            applied.rows_changed += pks.len() as u64;
+            applied.changed_pks.insert(service.to_owned(), pks.into_iter().collect());
+        }
+    }
+    Ok(applied)
+}
+
+/// Rows that a write moved.
+struct Moved {
+    change: Change,
+    /// `pk` and unique key.
+    rows: Vec<(i64, String)>,
+}
+
+fn count(changed: &mut BTreeSet<i64>, applied: &mut Applied, moved: &Moved) {
+    match moved.change {
+        Change::Upserted => changed.extend(moved.rows.iter().map(|(pk, _)| *pk)),
+        Change::Deleted => {
+            applied.deleted += moved.rows.len() as u64;
+            for (pk, _) in &moved.rows {
+                changed.remove(pk);
+            }
+        }
+    }
+}
+
+fn table(write: &Write) -> &str {
+    match write {
+        Write::Upsert(batch) | Write::Patch(batch) => &batch.table,
+        Write::Update { table, .. }
+        | Write::Delete { table, .. }
+        | Write::BeginFull { table, .. }
+        | Write::EndFull { table, .. } => table,
+    }
+}
+
+#[cfg(test)]
+mod tests;

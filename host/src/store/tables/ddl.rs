@@ -1,0 +1,125 @@
+//! `create table` and what keeps it in step with its manifest.
+
+use std::fmt::Write as _;
+
+use rowgate_manifest::PartialCondition;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::dialect::{PK, column_type, literal, quoted};
+use crate::rows::{ColumnSpec, IndexSpec, Role, TableSpec};
+
+/// Why a table could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// A table of this name stands, and no new column can make it fit.
+    #[error("table {table}: column {column} {reason}; rename the old table away")]
+    Incompatible {
+        /// Name of the table in the database.
+        table: String,
+        /// Name of the column.
+        column: String,
+        /// What doesn't fit.
+        reason: String,
+    },
+    /// The database's fault.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes table and indexes where they are missing, columns too.
+pub async fn create(conn: &mut SqliteConnection, spec: &TableSpec) -> Result<(), SchemaError> {
+    sqlx::query(&create_table(spec)).execute(&mut *conn).await?;
+    add_missing_columns(conn, spec).await?;
+    for index in &spec.indexes {
+        sqlx::query(&create_index(spec, index)).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Adds the columns that a table of an earlier manifest doesn't have; returns their names. Columns
+/// that left the manifest stay.
+pub async fn add_missing_columns(
+    conn: &mut SqliteConnection,
+    spec: &TableSpec,
+) -> Result<Vec<String>, SchemaError> {
+    let sql = "select name, lower(type) from pragma_table_info(?)";
+    let rows = sqlx::query(sql).bind(&spec.table_name).fetch_all(&mut *conn).await?;
+    let mut there = Vec::new();
+    for row in &rows {
+        there.push((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?));
+    }
+    let mut added = Vec::new();
+    for column in &spec.columns {
+        let incompatible = |reason: String| SchemaError::Incompatible {
+            table: spec.table_name.clone(),
+            column: column.name.clone(),
+            reason,
+        };
+        match there.iter().find(|(name, _)| *name == column.name) {
+            Some((_, kind)) if column.role == Role::Pk || kind == column_type(column.kind) => {}
+            Some((_, kind)) => {
+                let wanted = column_type(column.kind);
+                return Err(incompatible(format!("has type {kind}, not {wanted}")));
+            }
+            None if !column.nullable() || spec.unique_column().name == column.name => {
+                return Err(incompatible("is missing and can't be added".to_owned()));
+            }
+            None => {
+                let table = quoted(&spec.table_name);
+                let sql = format!("alter table {table} add column {}", definition(spec, column));
+                sqlx::query(&sql).execute(&mut *conn).await?;
+                added.push(column.name.clone());
+            }
+        }
+    }
+    Ok(added)
+}
+
+pub(super) fn create_table(spec: &TableSpec) -> String {
+    let columns = spec.columns.iter().map(|column| format!("  {}", definition(spec, column)));
+    let columns: Vec<String> = columns.collect();
+    let table = quoted(&spec.table_name);
+    format!("create table if not exists {table} (\n{}\n)", columns.join(",\n"))
+}
+
+fn definition(spec: &TableSpec, column: &ColumnSpec) -> String {
+    let name = quoted(&column.name);
+    if column.role == Role::Pk {
+        return format!("{name} {PK}");
+    }
+    let mut text = format!("{name} {}", column_type(column.kind));
+    let unique = spec.unique_column().name == column.name;
+    if unique || !column.nullable() {
+        text.push_str(" not null");
+    }
+    if unique {
+        text.push_str(" unique");
+    }
+    if column.role == Role::Data {
+        text.push_str(" default '{}'");
+    }
+    text
+}
+
+pub(super) fn create_index(spec: &TableSpec, index: &IndexSpec) -> String {
+    let name = |column: usize| quoted(&spec.columns[column].name);
+    let columns: Vec<String> = index.columns.iter().map(|column| name(*column)).collect();
+    let mut sql = format!(
+        "create index if not exists {} on {} ({})",
+        quoted(&index.name),
+        quoted(&spec.table_name),
+        columns.join(", ")
+    );
+    for (at, (column, condition)) in index.partial.iter().enumerate() {
+        let word = if at == 0 { "where" } else { "and" };
+        let test = match condition {
+            PartialCondition::DistinctFrom(value) => {
+                format!("is distinct from {}", literal(value))
+            }
+            PartialCondition::Null(true) => "is null".to_owned(),
+            PartialCondition::Null(false) => "is not null".to_owned(),
+        };
+        let _infallible = write!(sql, "\n  {word} {} {test}", name(*column));
+    }
+    sql
+}

@@ -1,0 +1,115 @@
+//! On real SQLite files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{Batch, Column, Existing, Scalar, Values};
+use crate::rows::fixture::{batch, column, condition, documents, existing, is, spec, texts};
+
+mod brackets;
+mod ddl;
+mod feed;
+mod lookup;
+mod measure;
+mod plan;
+mod property;
+mod sweep;
+mod upsert;
+
+const REPLICATION: &str = include_str!("../../../migrations/sqlite/replication/0001_init.sql");
+
+/// A database file with all tables of the fixtures, and the owners `a` and `b`.
+struct Fixture {
+    conn: SqliteConnection,
+    tables: HashMap<String, Arc<TableSpec>>,
+    commit_id: i64,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::with_services(&["thing_v1", "ticket_v1", "account_v1", "issue_v1"]).await
+    }
+
+    async fn with_services(services: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(dir.path().join("replication.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .row_buffer_size(1_024);
+        let mut conn = options.connect().await.unwrap();
+        sqlx::raw_sql(REPLICATION).execute(&mut conn).await.unwrap();
+        let mut tables = HashMap::new();
+        for service in services {
+            let spec = spec(service);
+            create(&mut conn, &spec).await.unwrap();
+            tables.insert((*service).to_owned(), Arc::new(spec));
+        }
+        Self { conn, tables, commit_id: 0, _dir: dir }
+    }
+
+    /// The scope of the next commit.
+    fn scope(&mut self, owner: &str) -> ApplyScope {
+        self.commit_id += 1;
+        ApplyScope {
+            owner_id: i64::from(owner.as_bytes()[0]),
+            external_owner_id: Some(owner.to_owned()),
+            now: self.commit_id * 1_000_000,
+            commit_id: self.commit_id,
+            mapping_version: 1,
+            max_rows_per_call: 100_000,
+        }
+    }
+
+    /// One commit; an error rolls it back.
+    async fn apply(&mut self, owner: &str, writes: &[Write]) -> Result<Applied, ApplyError> {
+        let scope = self.scope(owner);
+        self.apply_in(&scope, writes).await
+    }
+
+    async fn apply_in(
+        &mut self,
+        scope: &ApplyScope,
+        writes: &[Write],
+    ) -> Result<Applied, ApplyError> {
+        let mut transaction = self.conn.begin().await?;
+        let applied = apply(&mut transaction, scope, &self.tables, writes).await?;
+        transaction.commit().await?;
+        Ok(applied)
+    }
+
+    /// Rows of a query as text, columns joined by `|`, null as `-`.
+    async fn rows(&mut self, sql: &str) -> Vec<String> {
+        let rows = sqlx::query(sql).fetch_all(&mut self.conn).await.unwrap();
+        let text = |row: &sqlx::sqlite::SqliteRow| {
+            let cells = (0..row.len()).map(|at| {
+                let text = row.try_get_unchecked::<Option<String>, _>(at).unwrap();
+                text.unwrap_or_else(|| "-".to_owned())
+            });
+            cells.collect::<Vec<_>>().join("|")
+        };
+        rows.iter().map(text).collect()
+    }
+}
+
+/// Things on shelf `s`: id and color.
+fn things(rows: &[(&str, Option<&str>)]) -> Batch {
+    let ids: Vec<_> = rows.iter().map(|(id, _)| Some(*id)).collect();
+    let colors: Vec<_> = rows.iter().map(|(_, color)| *color).collect();
+    batch("thing_v1", rows.len(), vec![texts("id", &ids), shelf("s"), texts("color", &colors)])
+}
+
+fn shelf(name: &str) -> Column {
+    column("shelf", Values::Constant(Scalar::Text(name.to_owned())))
+}
+
+fn text(text: &str) -> Scalar {
+    Scalar::Text(text.to_owned())
+}

@@ -1,0 +1,140 @@
+use super::*;
+use crate::model::{Condition, Unseen};
+
+fn begin(scope: &[Condition]) -> Write {
+    Write::BeginFull { table: "thing_v1".into(), scope: scope.to_vec() }
+}
+
+fn end(scope: &[Condition], unseen: Unseen) -> Write {
+    Write::EndFull { table: "thing_v1".into(), scope: scope.to_vec(), unseen }
+}
+
+fn gone() -> Unseen {
+    Unseen::Set(vec![("color".into(), text("gone"))])
+}
+
+fn red(ids: &[&str]) -> Batch {
+    things(&ids.iter().map(|id| (*id, Some("red"))).collect::<Vec<_>>())
+}
+
+async fn colors(fixture: &mut Fixture) -> String {
+    let sql = "select owner_id || id || '=' || coalesce(color, '-') from thing_v1 order by 1";
+    fixture.rows(sql).await.join(" ")
+}
+
+#[tokio::test]
+async fn a_full_listing_sweeps_what_it_did_not_see() {
+    let mut fixture = Fixture::new().await;
+    let scope = [is("shelf", "s")];
+    for owner in ["a", "b"] {
+        let writes = [Write::Upsert(red(&["1", "2", "3", "4", "5", "6"]))];
+        fixture.apply(owner, &writes).await.unwrap();
+    }
+    let mut elsewhere = red(&["1"]);
+    elsewhere.columns[1] = shelf("other");
+    elsewhere.columns[0] = texts("id", &[Some("0")]);
+    // Presented before it begins: doesn't count. After: also if unchanged, patched, or by another call.
+    let first = [Write::Upsert(red(&["6"])), begin(&scope), Write::Upsert(red(&["1"]))];
+    fixture.apply("a", &first).await.unwrap();
+    fixture
+        .apply("a", &[Write::Patch(red(&["2", "new"])), Write::Upsert(elsewhere)])
+        .await
+        .unwrap();
+    fixture.apply("b", &[Write::Upsert(red(&["4"]))]).await.unwrap();
+    let last = [Write::Upsert(red(&["3"])), end(&scope, gone())];
+    let applied = fixture.apply("a", &last).await.unwrap();
+    assert_eq!(applied.changed_pks["thing_v1"], [4, 5, 6]);
+    assert_eq!(
+        colors(&mut fixture).await,
+        "a0=red a1=red a2=red a3=red a4=gone a5=gone a6=gone \
+         b1=red b2=red b3=red b4=red b5=red b6=red"
+    );
+    assert_eq!(fixture.rows("select count(*) from rowgate_brackets").await, ["0"]);
+    assert_eq!(fixture.rows("select count(*) from rowgate_bracket_keys").await, ["0"]);
+    // Swept again, nothing moves.
+    let again = [begin(&scope), Write::Upsert(red(&["1", "2", "3"])), end(&scope, gone())];
+    assert_eq!(fixture.apply("a", &again).await.unwrap().rows_changed, 0);
+    let deleted = [begin(&[]), Write::Upsert(red(&["1"])), end(&[], Unseen::Delete)];
+    assert_eq!(fixture.apply("a", &deleted).await.unwrap().deleted, 6);
+    assert!(colors(&mut fixture).await.starts_with("a1=red b1=red"));
+}
+
+#[tokio::test]
+async fn a_row_refused_as_older_was_seen() {
+    let mut fixture = Fixture::new().await;
+    let versions = |version| {
+        let mut batch = red(&["1"]);
+        batch.columns.push(column("version", Values::Constant(Scalar::Integer(version))));
+        Write::Upsert(batch)
+    };
+    fixture.apply("a", &[versions(2), Write::Upsert(red(&["2"]))]).await.unwrap();
+    fixture.apply("a", &[begin(&[]), versions(1), end(&[], gone())]).await.unwrap();
+    assert_eq!(colors(&mut fixture).await, "a1=red a2=gone");
+}
+
+#[tokio::test]
+async fn an_end_needs_its_own_beginning() {
+    let mut fixture = Fixture::new().await;
+    let (scope, other) = ([is("shelf", "s")], [is("shelf", "t")]);
+    let refused = |result: Result<Applied, ApplyError>| matches!(result, Err(ApplyError::Rejected(Rejected::Other(text))) if text.contains("end-full"));
+    assert!(refused(fixture.apply("a", &[end(&scope, gone())]).await));
+    fixture.apply("a", &[begin(&scope)]).await.unwrap();
+    assert!(refused(fixture.apply("a", &[end(&other, gone())]).await));
+    assert!(refused(fixture.apply("b", &[end(&scope, gone())]).await));
+    let newer = ApplyScope { mapping_version: 2, ..fixture.scope("a") };
+    assert!(refused(fixture.apply_in(&newer, &[end(&scope, gone())]).await));
+    fixture.apply("a", &[end(&scope, gone())]).await.unwrap();
+    assert!(refused(fixture.apply("a", &[end(&scope, gone())]).await));
+}
+
+#[tokio::test]
+async fn a_bracket_of_another_mapping_is_dropped_at_the_first_write() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply("a", &[begin(&[])]).await.unwrap();
+    let newer = ApplyScope { mapping_version: 2, ..fixture.scope("a") };
+    fixture.apply_in(&newer, &[Write::Upsert(red(&["1"]))]).await.unwrap();
+    assert_eq!(fixture.rows("select count(*) from rowgate_brackets").await, ["0"]);
+}
+
+#[tokio::test]
+async fn beginning_again_starts_over() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply("a", &[Write::Upsert(red(&["1", "2"]))]).await.unwrap();
+    fixture.apply("a", &[begin(&[]), Write::Upsert(red(&["1"]))]).await.unwrap();
+    fixture.apply("a", &[begin(&[]), Write::Upsert(red(&["2"]))]).await.unwrap();
+    assert_eq!(fixture.rows("select count(*) from rowgate_bracket_keys").await, ["1"]);
+    fixture.apply("a", &[end(&[], gone())]).await.unwrap();
+    assert_eq!(colors(&mut fixture).await, "a1=gone a2=red");
+}
+
+#[tokio::test]
+async fn several_scopes_may_be_open_and_be_dropped() {
+    let mut fixture = Fixture::new().await;
+    let spec = Arc::clone(&fixture.tables["thing_v1"]);
+    let (s, t) = ([is("shelf", "s")], [is("shelf", "t")]);
+    fixture.apply("a", &[begin(&s), begin(&t), begin(&[])]).await.unwrap();
+    fixture.apply("a", &[Write::Upsert(red(&["1"]))]).await.unwrap();
+    assert_eq!(fixture.rows("select keys from rowgate_bracket_keys").await, [r#"["a-s-1"]"#; 2]);
+    let open = "select scope from rowgate_brackets order by scope";
+    drop_brackets(&mut fixture.conn, 97, &spec, Some(&s)).await.unwrap();
+    assert_eq!(fixture.rows(open).await, [r#"[["shelf","=","t"]]"#, "[]"]);
+    drop_brackets(&mut fixture.conn, 98, &spec, None).await.unwrap();
+    drop_brackets(&mut fixture.conn, 97, &spec, None).await.unwrap();
+    assert_eq!(fixture.rows(open).await, [""; 0]);
+    assert_eq!(fixture.rows("select count(*) from rowgate_bracket_keys").await, ["0"]);
+}
+
+#[tokio::test]
+async fn number_keys_are_seen_as_numbers() {
+    let mut fixture = Fixture::new().await;
+    let tickets = |numbers: &[i64]| {
+        let column = column("number", Values::Integer(numbers.to_vec()));
+        Write::Upsert(batch("ticket_v1", numbers.len(), vec![column]))
+    };
+    let begin = Write::BeginFull { table: "ticket_v1".into(), scope: Vec::new() };
+    let end =
+        Write::EndFull { table: "ticket_v1".into(), scope: Vec::new(), unseen: Unseen::Delete };
+    fixture.apply("a", &[tickets(&[1, 2, 3])]).await.unwrap();
+    fixture.apply("a", &[begin, tickets(&[2]), end]).await.unwrap();
+    assert_eq!(fixture.rows("select number from ticket_v1").await, ["2"]);
+}

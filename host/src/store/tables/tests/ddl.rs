@@ -1,0 +1,84 @@
+use super::*;
+use crate::rows::fixture::google_calendar;
+use crate::store::tables::ddl::{create_index, create_table};
+
+fn sql(service: &str) -> String {
+    let spec = spec(service);
+    let mut sql = create_table(&spec);
+    for index in &spec.indexes {
+        sql.push_str(";\n");
+        sql.push_str(&create_index(&spec, index));
+    }
+    sql.push_str(";\n");
+    sql
+}
+
+/// `UPDATE_SNAPSHOTS=1` writes them anew.
+#[test]
+fn sql_of_the_google_tables() {
+    for service in [
+        "google_calendar_list_v1",
+        "google_calendar_v1",
+        "google_calendar_event_v1",
+        "google_calendar_source_event_v1",
+    ] {
+        let sql = sql(service);
+        let path =
+            format!("{}/src/store/tables/tests/ddl/{service}.sql", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            std::fs::write(&path, &sql).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), sql, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn creating_twice_changes_nothing() {
+    let mut fixture = Fixture::with_services(&["google_calendar_event_v1"]).await;
+    let schema = fixture.rows("select sql from sqlite_schema order by name").await;
+    let spec = spec("google_calendar_event_v1");
+    create(&mut fixture.conn, &spec).await.unwrap();
+    assert!(add_missing_columns(&mut fixture.conn, &spec).await.unwrap().is_empty());
+    assert_eq!(fixture.rows("select sql from sqlite_schema order by name").await, schema);
+}
+
+#[tokio::test]
+async fn a_new_column_is_added_with_its_index() {
+    let mut fixture = Fixture::new().await;
+    let mut manifest = google_calendar();
+    let event = &mut manifest.tables["event"];
+    event.columns.shift_remove("recurring_event_id");
+    event.indexes.retain(|index| index[0] != "recurring_event_id");
+    let service = "google_calendar_event_v1";
+    let old = TableSpec::new(&manifest, service, service).unwrap();
+    create(&mut fixture.conn, &old).await.unwrap();
+    let new = spec(service);
+    create(&mut fixture.conn, &new).await.unwrap();
+    let columns = "select type from pragma_table_info('google_calendar_event_v1') \
+                   where name = 'recurring_event_id'";
+    assert_eq!(fixture.rows(columns).await, ["TEXT"]);
+    let index = "select count(*) from sqlite_schema where name like '%recurring_event_id_idx'";
+    assert_eq!(fixture.rows(index).await, ["1"]);
+    fixture.tables.insert(service.to_owned(), Arc::new(new));
+    let row = vec![
+        texts("google_id", &[Some("e")]),
+        texts("google_calendar_id", &[Some("c")]),
+        texts("recurring_event_id", &[Some("m")]),
+    ];
+    fixture.apply("a", &[Write::Upsert(batch(service, 1, row))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_fit_is_refused() {
+    let mut fixture = Fixture::new().await;
+    let ticket =
+        "create table t (pk integer primary key, number bigint, owner_id text, title blob)";
+    sqlx::raw_sql(ticket).execute(&mut fixture.conn).await.unwrap();
+    let mut spec = spec("ticket_v1");
+    spec.table_name = "t".to_owned();
+    let error = create(&mut fixture.conn, &spec).await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("table t: column title has type blob, not text"),
+        "{error}"
+    );
+}

@@ -1,0 +1,42 @@
+use super::*;
+
+#[tokio::test]
+async fn a_row_that_comes_back_has_its_pk_again() {
+    let mut fixture = Fixture::new().await;
+    let feed = "select unique_key, pk, deleted, commit_id from rowgate_feed order by 1";
+    let three = [Write::Upsert(things(&[("x", None), ("y", None), ("z", None)]))];
+    let delete =
+        |id: &str| Write::Delete { table: "thing_v1".into(), conditions: vec![is("id", id)] };
+    fixture.apply("a", &three).await.unwrap();
+    fixture.apply("a", &[delete("y"), delete("z")]).await.unwrap();
+    assert_eq!(fixture.rows(feed).await, ["a-s-x|1|0|1", "a-s-y|2|1|2", "a-s-z|3|1|2"]);
+    // The highest pk is free, but never used for another row.
+    fixture.apply("a", &[Write::Upsert(things(&[("new", None)]))]).await.unwrap();
+    assert_eq!(fixture.apply("a", &three).await.unwrap().changed_pks["thing_v1"], [2, 3]);
+    assert_eq!(
+        fixture.rows(feed).await,
+        ["a-s-new|4|0|3", "a-s-x|1|0|1", "a-s-y|2|0|4", "a-s-z|3|0|4"]
+    );
+    // Also within a call.
+    let there_and_back = [delete("x"), Write::Upsert(things(&[("x", None)]))];
+    let applied = fixture.apply("a", &there_and_back).await.unwrap();
+    assert_eq!((applied.deleted, applied.changed_pks["thing_v1"].as_slice()), (1, &[1][..]));
+    assert_eq!(
+        fixture.rows("select pk, id from thing_v1 order by 1").await,
+        ["1|x", "2|y", "3|z", "4|new"]
+    );
+}
+
+#[tokio::test]
+async fn number_keys_stand_in_the_feed_as_text() {
+    let mut fixture = Fixture::new().await;
+    let ticket =
+        || Write::Upsert(batch("ticket_v1", 1, vec![column("number", Values::Integer(vec![-7]))]));
+    let delete = Write::Delete { table: "ticket_v1".into(), conditions: Vec::new() };
+    fixture.apply("a", &[ticket()]).await.unwrap();
+    fixture.apply("a", &[delete]).await.unwrap();
+    let feed = "select unique_key, typeof(unique_key), pk, deleted from rowgate_feed";
+    assert_eq!(fixture.rows(feed).await, ["-7|text|1|1"]);
+    fixture.apply("a", &[ticket()]).await.unwrap();
+    assert_eq!(fixture.rows(feed).await, ["-7|text|1|0"]);
+}

@@ -1,0 +1,71 @@
+use super::*;
+use crate::model::{Condition, Op};
+use crate::rows::Rows;
+use crate::store::tables::sweep::update_query;
+use crate::store::tables::upsert::sql as upsert_sql;
+
+const EVENTS: &str = "google_calendar_event_v1";
+
+async fn plan(fixture: &mut Fixture, sql: &str) -> String {
+    let rows = fixture.rows(&format!("explain query plan {sql}")).await;
+    let steps = rows.iter().filter_map(|row| row.rsplit('|').next());
+    steps.collect::<Vec<_>>().join("\n")
+}
+
+async fn sweep_plan(conditions: &[Condition], bracket: Option<i64>) -> String {
+    let mut fixture = Fixture::with_services(&[EVENTS]).await;
+    let (spec, scope) = (Arc::clone(&fixture.tables[EVENTS]), fixture.scope("a"));
+    let set = [("status".to_owned(), text("cancelled"))];
+    let (set, tests) = (assignments(&spec, &set).unwrap(), tests(&spec, conditions).unwrap());
+    let query = update_query(&scope, &spec, &set, &tests, bracket).unwrap();
+    plan(&mut fixture, query.sql()).await
+}
+
+#[tokio::test]
+async fn an_upsert_looks_rows_up_by_their_key() {
+    let mut fixture = Fixture::with_services(&[EVENTS]).await;
+    let (spec, scope) = (Arc::clone(&fixture.tables[EVENTS]), fixture.scope("a"));
+    let columns = vec![
+        texts("google_id", &[Some("e"), Some("f")]),
+        column("google_calendar_id", Values::Constant(text("c"))),
+        texts("status", &[None, None]),
+    ];
+    let batch = batch(EVENTS, 2, columns);
+    let rows = Rows::new(&spec, &batch, Some("a")).unwrap();
+    for (patch, steps) in [(false, 0), (true, 1)] {
+        let sql = upsert_sql(&spec, &scope, &rows, patch).remove(0);
+        let plan = plan(&mut fixture, &sql).await;
+        assert!(!plan.contains("SCAN feed") && !plan.contains("SCAN live"), "{plan}");
+        let by_key = "SEARCH feed USING PRIMARY KEY (table_name=? AND unique_key=?)";
+        assert!(plan.contains(by_key), "{plan}");
+        let live = plan.matches("(compound_identity=?)").count();
+        assert_eq!(live, steps, "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_reads_the_range_of_its_scope() {
+    let range = "USING INDEX sqlite_autoindex_google_calendar_event_v1_1 \
+                 (compound_identity>? AND compound_identity<?)";
+    for conditions in [
+        vec![is("google_calendar_id", "c")],
+        vec![],
+        vec![is("google_calendar_id", "c"), condition("google_id", Op::StartsWith, text("m_1"))],
+        vec![is("google_calendar_id", "c"), is("status", "confirmed")],
+    ] {
+        let plan = sweep_plan(&conditions, Some(1)).await;
+        assert!(plan.contains(range), "{plan}");
+        assert!(plan.contains("LIST SUBQUERY") && !plan.contains("CORRELATED"), "{plan}");
+        let pages = "SEARCH page USING PRIMARY KEY (bracket_id=?)";
+        assert!(plan.contains(pages), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_of_a_series_goes_by_the_series() {
+    let conditions = [is("google_calendar_id", "c"), is("recurring_event_id", "m")];
+    let plan = sweep_plan(&conditions, None).await;
+    let index =
+        "USING INDEX google_calendar_event_v1_recurring_event_id_idx (recurring_event_id=?)";
+    assert!(plan.contains(index), "{plan}");
+}

@@ -1,0 +1,188 @@
+//! Random calls against a naive model of the contract: the same rows, feed and row timestamps.
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::model::{Condition, Op, Unseen};
+
+mod model;
+
+use model::{Model, Row};
+
+const SEEDS: u64 = 150;
+const COMMITS: usize = 25;
+
+/// Columns that the guest may set, and what they may hold: as written, as stored.
+const COLORS: [&str; 4] = ["red", "rose", "blue", ""];
+const DOCUMENTS: [(&str, &str); 6] = [
+    ("{}", "{}"),
+    (r#"{"a":1,"b":2}"#, r#"{"a":1,"b":2}"#),
+    (r#" {"b":2.0,"a":1} "#, r#"{"a":1,"b":2}"#),
+    (r#"{"b":0,"b":2,"a":1e0}"#, r#"{"a":1,"b":2}"#),
+    ("1e400", "1e400"),
+    ("null", "null"),
+];
+
+#[tokio::test]
+async fn tables_agree_with_a_naive_model() {
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut fixture = Fixture::with_services(&["thing_v1"]).await;
+        let mut model = Model::default();
+        for _ in 0..COMMITS {
+            commit(&mut random, &mut fixture, &mut model).await;
+        }
+    }
+}
+
+async fn commit(random: &mut ChaCha8Rng, fixture: &mut Fixture, model: &mut Model) {
+    let owner = *["a", "b", "a-s"].choose(random).unwrap();
+    let writes: Vec<Write> = (0..random.random_range(1..5)).map(|_| write(random)).collect();
+    let mut scope = fixture.scope(owner);
+    scope.owner_id = owner.len() as i64 * 1_000 + scope.owner_id;
+    // Time may stand still; then a moved row shows in the feed alone.
+    scope.now -= random.random_range(0..2) * 1_000_000;
+    let spec = Arc::clone(&fixture.tables["thing_v1"]);
+    let key = [text(SHELVES.choose(random).unwrap()), text(IDS.choose(random).unwrap())];
+    let columns: Vec<String> =
+        ["color", "version", "notes", "data", "identity"].map(str::to_owned).to_vec();
+    let foreseen = lookup(&mut fixture.conn, &scope, &spec, &key, &columns, &writes).await.unwrap();
+
+    let mut after = model.clone();
+    let applied = fixture.apply_in(&scope, &writes).await;
+    let Some(changed) = after.apply(&scope, &writes) else {
+        let error = applied.expect_err("the model refuses");
+        assert!(matches!(error, ApplyError::Rejected(Rejected::Other(_))), "{error}");
+        return;
+    };
+    let applied = applied.unwrap_or_else(|error| panic!("{error}: {writes:#?}"));
+    *model = after;
+    compare(fixture, model).await;
+    let pks = applied.changed_pks.get("thing_v1").cloned().unwrap_or_default();
+    assert_eq!(model.pks(&changed), pks, "{writes:#?}");
+    assert_eq!(applied.rows_changed, changed.len() as u64);
+    let found = lookup(&mut fixture.conn, &scope, &spec, &key, &columns, &[]).await.unwrap();
+    assert_eq!(found, foreseen, "lookup of {key:?} before {writes:#?}");
+}
+
+async fn compare(fixture: &mut Fixture, model: &mut Model) {
+    let rows = fixture
+        .rows(
+            "select identity, owner_id, shelf, id, version, color, notes, data, row_created_at, \
+             row_updated_at from thing_v1 order by identity",
+        )
+        .await;
+    assert_eq!(rows, model.rows.values().map(Row::text).collect::<Vec<_>>());
+    let feed =
+        fixture.rows("select unique_key, deleted, commit_id from rowgate_feed order by 1").await;
+    let expected = model
+        .feed
+        .iter()
+        .map(|(key, (deleted, commit_id))| format!("{key}|{}|{commit_id}", i64::from(*deleted)));
+    assert_eq!(feed, expected.collect::<Vec<_>>());
+    let wrong = "select count(*) from thing_v1 full join rowgate_feed on identity = unique_key \
+                 where (deleted = 0) is not (identity is not null) or thing_v1.pk <> rowgate_feed.pk";
+    assert_eq!(fixture.rows(wrong).await, ["0"]);
+    for row in fixture.rows("select unique_key, pk from rowgate_feed").await {
+        let (key, pk) = row.rsplit_once('|').unwrap();
+        let pk: i64 = pk.parse().unwrap();
+        assert_eq!(*model.pk.entry(key.to_owned()).or_insert(pk), pk, "{key} changed its pk");
+    }
+    let distinct: std::collections::HashSet<_> = model.pk.values().collect();
+    assert_eq!(distinct.len(), model.pk.len(), "a pk was used again");
+}
+
+const SHELVES: [&str; 3] = ["s", "s-", "t"];
+const IDS: [&str; 4] = ["x", "x_1", "-x", "y"];
+
+fn write(random: &mut ChaCha8Rng) -> Write {
+    let table = "thing_v1".to_owned();
+    match random.random_range(0..10) {
+        0..4 => Write::Upsert(random_batch(random)),
+        4 => Write::Patch(random_batch(random)),
+        5 => Write::Update { table, set: set(random), conditions: conditions(random) },
+        6 => Write::Delete { table, conditions: conditions(random) },
+        7 | 8 => Write::BeginFull { table, scope: scope(random) },
+        _ => {
+            let unseen = if random.random() { Unseen::Delete } else { Unseen::Set(set(random)) };
+            Write::EndFull { table, scope: scope(random), unseen }
+        }
+    }
+}
+
+fn random_batch(random: &mut ChaCha8Rng) -> Batch {
+    let rows = random.random_range(0..6);
+    let mut pick = |values: &[&'static str], null: bool| -> Vec<Option<&'static str>> {
+        let mut value =
+            || (!null || random.random_bool(0.7)).then(|| *values.choose(random).unwrap());
+        (0..rows).map(|_| value()).collect()
+    };
+    let documents_of = DOCUMENTS.map(|(written, _)| written);
+    let mut columns = vec![texts("id", &pick(&IDS, false)), texts("shelf", &pick(&SHELVES, false))];
+    let optional = [
+        texts("color", &pick(&COLORS, true)),
+        documents("notes", &pick(&documents_of, true)),
+        documents("data", &pick(&documents_of, true)),
+        column("color", Values::Constant(text("constant"))),
+        column("data", Values::Constant(Scalar::Null)),
+    ];
+    for column in optional {
+        if random.random_bool(0.5) && columns.iter().all(|other| other.name != column.name) {
+            columns.push(existing(mode(random), column));
+        }
+    }
+    if random.random_bool(0.4) {
+        let versions: Vec<Option<i64>> =
+            (0..rows).map(|_| random.random_bool(0.8).then(|| random.random_range(0..4))).collect();
+        let values = Values::Integer(versions.iter().map(|v| v.unwrap_or_default()).collect());
+        let validity = crate::rows::fixture::validity(&versions);
+        columns.push(Column { validity, ..existing(mode(random), column("version", values)) });
+    }
+    batch("thing_v1", rows, columns)
+}
+
+fn mode(random: &mut ChaCha8Rng) -> Existing {
+    *[Existing::Replace, Existing::Merge, Existing::Keep].choose(random).unwrap()
+}
+
+fn set(random: &mut ChaCha8Rng) -> Vec<(String, Scalar)> {
+    let mut set = vec![("color".to_owned(), text(COLORS.choose(random).unwrap()))];
+    if random.random_bool(0.3) {
+        set.push(("version".to_owned(), Scalar::Integer(random.random_range(0..4))));
+    }
+    if random.random_bool(0.2) {
+        let (written, _) = DOCUMENTS.choose(random).unwrap();
+        set.push(("data".to_owned(), Scalar::Json((*written).to_owned())));
+    }
+    set
+}
+
+fn conditions(random: &mut ChaCha8Rng) -> Vec<Condition> {
+    let ops = [Op::Equal, Op::NotEqual, Op::Less, Op::LessOrEqual, Op::Greater, Op::StartsWith];
+    let mut conditions = scope(random);
+    if random.random_bool(0.5) {
+        let op = *ops.choose(random).unwrap();
+        conditions.push(condition("id", op, text(IDS.choose(random).unwrap())));
+    }
+    if random.random_bool(0.5) {
+        let op = *ops.choose(random).unwrap();
+        conditions.push(condition("color", op, text(COLORS.choose(random).unwrap())));
+    }
+    if random.random_bool(0.2) {
+        let op = if random.random() { Op::Equal } else { Op::NotEqual };
+        conditions.push(condition("color", op, Scalar::Null));
+    }
+    conditions
+}
+
+fn scope(random: &mut ChaCha8Rng) -> Vec<Condition> {
+    match random.random_range(0..4) {
+        0 => Vec::new(),
+        1 => vec![condition("color", Op::NotEqual, Scalar::Null)],
+        2 => vec![is("shelf", "s"), is("color", "red")],
+        _ => vec![is("shelf", SHELVES.choose(random).unwrap())],
+    }
+}
