@@ -1,3 +1,256 @@
-//! Outbound HTTP.
+//! Every outbound socket of a guest. Layers, outermost first: `policy` (the manifest asks AND the
+//! operator granted), `fill` (secrets, towards their URL prefixes alone), `resolve` (addresses, at
+//! each connect), `transfer` (send, cap), `redirect`, `capture` (secrets out of the answer), `mask`.
+//! The only module that knows reqwest.
+
+mod address;
+mod capture;
+mod fill;
+mod mask;
 mod message;
+mod policy;
+mod redirect;
+mod resolve;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod url_prefix;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use rowgate_manifest::Manifest;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use url::{Host, Url};
+
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
+pub use resolve::{Lookup, SystemLookup};
+pub use secret::{SecretSource, SecretValue};
+pub use url_prefix::Origin;
+
+use crate::model::{Failure, RetryScope};
+use fill::Filled;
+use mask::{Masker, Unsearchable};
+use policy::Policy;
+use secret::Known;
+use transfer::{Clients, transfer};
+
+/// Followed in a row; the next is the answer.
+const REDIRECTS_MAX: usize = 5;
+
+/// Where the guest names no timeout.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the operator allows a plugin beyond what its manifest fixes itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Scheme, host and port; `https://*` is every public host.
+    pub origin: Origin,
+    /// Loopback, private, link-local and other addresses outside the public internet, too.
+    pub private_addresses: bool,
+}
+
+/// Settings of all outbound HTTP.
+#[derive(Clone)]
+pub struct EgressOptions {
+    /// Names to addresses.
+    pub lookup: Arc<dyn Lookup>,
+}
+
+impl Default for EgressOptions {
+    fn default() -> Self {
+        Self { lookup: Arc::new(SystemLookup) }
+    }
+}
+
+/// Sends requests of guests. One per process; clones share connections.
+#[derive(Clone)]
+pub struct Egress {
+    clients: Clients,
+}
+
+/// What the requests of one call go by.
+pub struct SessionOptions {
+    /// What the plugin asks for.
+    pub manifest: Arc<Manifest>,
+    /// Configuration without secrets, defaults filled in.
+    pub config: BTreeMap<String, String>,
+    /// What the operator allows.
+    pub grants: Vec<Grant>,
+    /// The secrets of the call's owner.
+    pub secrets: Arc<dyn SecretSource>,
+    /// No request lasts longer.
+    pub deadline: Instant,
+    /// The largest answer, decoded.
+    pub answer_limit_bytes: u64,
+}
+
+/// One call's requests: what they may reach, and what they have sent. Clones are the same session.
+#[derive(Clone)]
+pub struct Session {
+    policy: Arc<Policy>,
+    secrets: Arc<dyn SecretSource>,
+    known: Arc<Known>,
+    deadline: Instant,
+    answer_limit_bytes: u64,
+}
+
+impl Session {
+    /// Begins the session of one call.
+    pub fn new(options: SessionOptions) -> Self {
+        let SessionOptions { manifest, config, grants, secrets, deadline, answer_limit_bytes } =
+            options;
+        let policy = Arc::new(Policy::new(&manifest, &config, grants));
+        Self { policy, secrets, known: Arc::default(), deadline, answer_limit_bytes }
+    }
+
+    /// Is the secret there and alive?
+    pub async fn presence(&self, name: &str, wait: bool) -> Presence {
+        self.secrets.presence(name, wait).await
+    }
+
+    /// Forgets the value of the secret that this session sent last.
+    pub async fn forget(&self, name: &str) {
+        self.secrets.forget(name, self.known.sent_version(name)).await;
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// A request that may be sent, and what of it is needed afterwards.
+struct Prepared {
+    filled: Filled,
+    url: Url,
+    private_addresses: bool,
+    used: Vec<(String, i64)>,
+}
+
+impl Egress {
+    /// Prepares the connection pools.
+    ///
+    /// # Errors
+    /// If TLS can't be set up.
+    pub fn new(options: EgressOptions) -> anyhow::Result<Self> {
+        Ok(Self { clients: Clients::new(&options.lookup)? })
+    }
+
+    /// Sends a request and waits for the whole answer. Neither answer nor error holds a secret.
+    pub async fn send(
+        &self,
+        session: &Session,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        let captures = url_prefix::parse_target(&request.url).is_ok_and(|url| {
+            session.policy.captures.iter().any(|rule| rule.from.covers(&url))
+        });
+        let sent = self.clone().send_masked(session.clone(), request);
+        if !captures {
+            return sent.await;
+        }
+        // The vendor may have rotated a token as soon as it is asked: this goes on to its end even
+        // if the call doesn't.
+        let sent = tokio::spawn(sent).await;
+        sent.unwrap_or_else(|_| Err(HttpError::Other("the host stopped the request".into())))
+    }
+
+    async fn send_masked(
+        self,
+        session: Session,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        let sent = self.send_captured(&session, request).await;
+        let masker = Masker::new(&session.known.texts());
+        let mut response = sent.map_err(|error| masker.error(error))?;
+        masker.answer(&mut response).map_err(|Unsearchable| {
+            HttpError::Transfer("the answer repeats secrets too often to be masked".into())
+        })?;
+        Ok(response)
+    }
+
+    async fn send_captured(
+        &self,
+        session: &Session,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        let timeout = request.timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
+        let until = session.deadline.min(Instant::now() + timeout);
+        let followed = tokio::time::timeout_at(until, self.follow(session, request)).await;
+        let (url, used, mut response) = followed.unwrap_or(Err(HttpError::Timeout))?;
+        let captured = capture::take(&session.policy.captures, &url, &mut response)?;
+        for one in captured {
+            session.known.add(&one.value);
+            let stored =
+                session.secrets.capture(&one.secret, &one.value, one.expires_in_s, used.clone());
+            if let Err(error) = stored.await {
+                tracing::error!(secret = one.secret, error, "captured secret not stored");
+                let reason = format!("the captured secret `{}` could not be stored", one.secret);
+                let scope = RetryScope::Owner;
+                return Err(HttpError::Ended(Failure::Retry { reason, after_ms: None, scope }));
+            }
+        }
+        Ok(response)
+    }
+
+    /// Sends, and follows redirects as long as they may be followed. The URL is that of the answer,
+    /// the versions are those of all secrets sent on the way.
+    async fn follow(
+        &self,
+        session: &Session,
+        mut request: HttpRequest,
+    ) -> Result<(Url, Vec<(String, i64)>, HttpResponse), HttpError> {
+        let mut prepared = prepare(session, &request).await?;
+        let mut used = Vec::new();
+        let mut redirects = 0;
+        loop {
+            used.append(&mut prepared.used);
+            let url = prepared.url;
+            let client = self.clients.get(prepared.private_addresses);
+            let advice = session.policy.private_advice(&url);
+            let limit = session.answer_limit_bytes;
+            let response = transfer(client, prepared.filled, limit, &advice).await?;
+            redirects += 1;
+            let next = redirect::follow(&request, &url, &response);
+            let Some(next) = next.filter(|_| redirects <= REDIRECTS_MAX) else {
+                return Ok((url, used, response));
+            };
+            let Ok(allowed) = prepare(session, &next).await else {
+                return Ok((url, used, response));
+            };
+            (request, prepared) = (next, allowed);
+        }
+    }
+}
+
+/// Policy and secrets: everything that is decided before a socket is opened.
+async fn prepare(session: &Session, request: &HttpRequest) -> Result<Prepared, HttpError> {
+    let url = url_prefix::parse_target(&request.url).map_err(HttpError::Denied)?;
+    let permit = session.policy.permit(&request.method, &url).map_err(HttpError::Denied)?;
+    let method = Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| HttpError::Denied("the method isn't one".into()))?;
+    // A literal address never passes the resolver.
+    let literal = match url.host() {
+        Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+        Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+        _ => None,
+    };
+    if let Some(address) = literal.filter(|one| !address::is_public(*one))
+        && !permit.private_addresses
+    {
+        let advice = session.policy.private_advice(&url);
+        let text = format!("{address} isn't a public address; {advice}");
+        return Err(HttpError::Denied(text));
+    }
+    let mut filled = fill::fill(session, method, url.clone(), request).await?;
+    let used = std::mem::take(&mut filled.used);
+    Ok(Prepared { filled, url, private_addresses: permit.private_addresses, used })
+}

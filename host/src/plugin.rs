@@ -11,7 +11,7 @@ mod inspect;
 mod meter;
 mod precompiled;
 mod state;
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
 mod trap;
 

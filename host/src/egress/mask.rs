@@ -1,0 +1,299 @@
+//! Replaces the session's secrets by `***` wherever an answer or an error text repeats them: as they
+//! are, in base64 or hex, percent-encoded or JSON-escaped, also in part or in mixture.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::AhoCorasick;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use super::message::{HttpError, HttpResponse};
+
+const MASK: &[u8] = b"***";
+
+/// Shorter values would hide half of an innocent answer.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// Base64 and hex forms shorter than this could be anything.
+const ENCODED_BYTES_MIN: usize = 8;
+
+/// Steps of the search for escaped forms, for each byte searched. Only an answer built to slow the
+/// search down comes near.
+const STEPS_PER_BYTE: usize = 16;
+
+/// Finds the secrets of one session.
+pub(super) struct Masker {
+    /// What is found as it stands.
+    exact: Option<AhoCorasick>,
+    /// Texts whose characters may be escaped in any mixture.
+    escaped: Vec<Zeroizing<String>>,
+}
+
+/// The answer repeats secrets so often that it can't be searched in reasonable time.
+#[derive(Debug)]
+pub(super) struct Unsearchable;
+
+impl Masker {
+    pub(super) fn new(texts: &[Arc<Zeroizing<String>>]) -> Self {
+        let mut exact: Vec<Zeroizing<String>> = Vec::new();
+        let mut escaped: Vec<Zeroizing<String>> = Vec::new();
+        for text in texts.iter().filter(|text| text.len() >= SECRET_BYTES_MIN) {
+            let encoded = encodings(text);
+            escaped.push(Zeroizing::new(text.to_string()));
+            // Its `+`, `/` and `=` may be escaped in turn.
+            escaped.extend(encoded.iter().filter(|form| form.contains(['+', '/'])).cloned());
+            exact.push(Zeroizing::new(text.to_string()));
+            exact.extend(encoded);
+        }
+        let patterns = exact.iter().map(|text| text.as_bytes());
+        let exact = if exact.is_empty() { None } else { AhoCorasick::new(patterns).ok() };
+        Self { exact, escaped }
+    }
+
+    /// Masks everything of an answer that a guest can see.
+    pub(super) fn answer(&self, response: &mut HttpResponse) -> Result<(), Unsearchable> {
+        response.body = self.bytes(std::mem::take(&mut response.body))?;
+        for (_, value) in &mut response.headers {
+            *value = self.text(std::mem::take(value))?;
+        }
+        Ok(())
+    }
+
+    /// Masks the text of an error.
+    pub(super) fn error(&self, error: HttpError) -> HttpError {
+        let masked = |text| self.text(text).unwrap_or_else(|Unsearchable| "***".into());
+        match error {
+            HttpError::Denied(text) => HttpError::Denied(masked(text)),
+            HttpError::Connect(text) => HttpError::Connect(masked(text)),
+            HttpError::Transfer(text) => HttpError::Transfer(masked(text)),
+            HttpError::Other(text) => HttpError::Other(masked(text)),
+            other => other,
+        }
+    }
+
+    fn text(&self, text: String) -> Result<String, Unsearchable> {
+        let masked = self.bytes(text.into_bytes())?;
+        // Matches begin and end at characters, so this is UTF-8 still.
+        Ok(String::from_utf8_lossy(&masked).into_owned())
+    }
+
+    fn bytes(&self, text: Vec<u8>) -> Result<Vec<u8>, Unsearchable> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        if let Some(exact) = &self.exact {
+            found.extend(exact.find_overlapping_iter(&text).map(|found| found.range()));
+        }
+        let mut steps = text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(1_024);
+        for secret in &self.escaped {
+            find_escaped(&text, secret, &mut steps, &mut found)?;
+        }
+        if found.is_empty() {
+            return Ok(text);
+        }
+        found.sort_by_key(|range| range.start);
+        let mut masked = Vec::with_capacity(text.len());
+        let mut at = 0;
+        for range in found {
+            if range.start >= at {
+                masked.extend_from_slice(&text[at..range.start]);
+                masked.extend_from_slice(MASK);
+            }
+            at = at.max(range.end);
+        }
+        masked.extend_from_slice(&text[at..]);
+        Ok(masked)
+    }
+}
+
+/// Base64 and hex forms. In base64 of a longer text the secret begins at one of three offsets in a
+/// group; what its neighbours decide too is cut off.
+fn encodings(text: &str) -> Vec<Zeroizing<String>> {
+    let mut forms = Vec::new();
+    for offset in 0..3 {
+        let mut padded = Zeroizing::new(vec![0_u8; offset]);
+        padded.extend_from_slice(text.as_bytes());
+        let from = [0, 2, 3][offset];
+        let to = padded.len() * 8 / 6;
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            let whole = Zeroizing::new(engine.encode(&*padded));
+            forms.push(Zeroizing::new(whole.get(from..to).unwrap_or_default().to_owned()));
+        }
+    }
+    let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    forms.push(Zeroizing::new(hex.to_uppercase()));
+    forms.push(Zeroizing::new(hex));
+    forms.retain(|form| form.len() >= ENCODED_BYTES_MIN);
+    forms.dedup();
+    forms
+}
+
+/// Finds a secret of which at least one character is escaped (or none; that is found twice).
+fn find_escaped(
+    text: &[u8],
+    secret: &str,
+    steps: &mut usize,
+    found: &mut Vec<Range<usize>>,
+) -> Result<(), Unsearchable> {
+    let Some(&first) = secret.as_bytes().first() else { return Ok(()) };
+    if memchr::memchr3(b'%', b'\\', b'+', text).is_none() {
+        return Ok(());
+    }
+    let second = if first == b' ' { b'+' } else { first };
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        let Some(ahead) = memchr::memchr3(first, b'%', b'\\', rest)
+            .into_iter()
+            .chain(memchr::memchr(second, rest))
+            .min()
+        else {
+            return Ok(());
+        };
+        at += ahead;
+        match match_escaped(&text[at..], secret, steps) {
+            Some(length) => {
+                found.push(at..at + length);
+                at += length;
+            }
+            None => at += 1,
+        }
+        if *steps == 0 {
+            return Err(Unsearchable);
+        }
+    }
+}
+
+/// How many bytes at the beginning of `text` are the secret, escaped in any mixture.
+fn match_escaped(text: &[u8], secret: &str, steps: &mut usize) -> Option<usize> {
+    let mut at = 0;
+    for character in secret.chars() {
+        *steps = steps.checked_sub(1)?;
+        at += character_length(text.get(at..)?, character)?;
+    }
+    Some(at)
+}
+
+/// How many bytes at the beginning of `text` stand for this character.
+fn character_length(text: &[u8], character: char) -> Option<usize> {
+    let mut utf8 = [0; 4];
+    let utf8 = character.encode_utf8(&mut utf8).as_bytes();
+    match *text.first()? {
+        b'%' => percent_length(text, utf8),
+        b'\\' => json_length(text, character),
+        b'+' if character == ' ' => Some(1),
+        _ => None,
+    }
+    .or_else(|| text.starts_with(utf8).then_some(utf8.len()))
+}
+
+/// `%41`, also encoded again and again: `%2541`.
+fn percent_length(text: &[u8], utf8: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for byte in utf8 {
+        if text.get(at) != Some(&b'%') {
+            return None;
+        }
+        at += 1;
+        while hex_value(text.get(at..at + 2)?)? != u32::from(*byte) {
+            if text.get(at..at + 2)? != b"25" {
+                return None;
+            }
+            at += 2;
+        }
+        at += 2;
+    }
+    Some(at)
+}
+
+/// `\n`, `\/`, `\u0041`, or a surrogate pair.
+fn json_length(text: &[u8], character: char) -> Option<usize> {
+    let escaped = *text.get(1)?;
+    if escaped != b'u' {
+        let meant = match escaped {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            other => char::from(other),
+        };
+        return (meant == character).then_some(2);
+    }
+    let mut units = [0; 2];
+    let mut at = 0;
+    for unit in character.encode_utf16(&mut units) {
+        if text.get(at..at + 2)? != b"\\u" || hex_value(text.get(at + 2..at + 6)?)? != u32::from(*unit) {
+            return None;
+        }
+        at += 6;
+    }
+    Some(at)
+}
+
+fn hex_value(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masker(secrets: &[&str]) -> Masker {
+        let texts: Vec<_> =
+            secrets.iter().map(|text| Arc::new(Zeroizing::new((*text).to_owned()))).collect();
+        Masker::new(&texts)
+    }
+
+    fn mask(secrets: &[&str], text: &str) -> String {
+        String::from_utf8(masker(secrets).bytes(text.as_bytes().to_vec()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_form_is_found() {
+        const SECRET: &str = "1//0g-aB/c+d=e\"f\\ü😀 z";
+        let json = serde_json::to_string(SECRET).unwrap();
+        let percent =
+            percent_encoding::utf8_percent_encode(SECRET, percent_encoding::NON_ALPHANUMERIC);
+        let percent = percent.to_string();
+        let twice = percent.replace('%', "%25");
+        let unicode: String = SECRET.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+        let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+        let partly = SECRET.replace('/', "%2f").replace('"', "\\\"");
+        let forms = [
+            SECRET.to_owned(), json.trim_matches('"').to_owned(), json.replace('/', "\\/"),
+            percent.to_lowercase().replace("ab", "aB"), percent, twice, unicode, form, partly,
+        ];
+        for form in forms {
+            let form = form.trim_matches('"');
+            assert_eq!(mask(&[SECRET], &format!("<{form}>")), "<***>", "{form}");
+        }
+        for (before, after) in [("", ""), ("x", "y"), ("xy", "abc"), ("Bearer ", "\r\n")] {
+            let text = format!("{before}{SECRET}{after}");
+            for encoded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+                let masked = mask(&[SECRET], &encoded);
+                assert!(masked.contains("***") && masked.len() < 24, "{encoded} -> {masked}");
+            }
+        }
+        let hex: String = SECRET.bytes().map(|byte| format!("{byte:02X}")).collect();
+        assert_eq!(mask(&[SECRET], &hex), "***");
+    }
+
+    #[test]
+    fn the_rest_stays() {
+        assert_eq!(mask(&["abc"], "abc"), "abc", "too short to be masked");
+        assert_eq!(mask(&[], "a%20b"), "a%20b");
+        assert_eq!(mask(&["secret"], "secre secre% \\u00 %7 secret"), "secre secre% \\u00 %7 ***");
+        assert_eq!(mask(&["secret"], "secretsecret"), "******");
+        assert_eq!(mask(&["abcd", "cdef"], "xabcdefx"), "x***x", "overlapping");
+        assert_eq!(mask(&["100%25x"], "100%25x 100%2525x"), "*** ***");
+        assert_eq!(mask(&["tok en"], "tok+en tok%20en"), "*** ***");
+    }
+
+    #[test]
+    fn an_answer_built_to_be_slow_is_given_up() {
+        let secret = format!("{}b", "a".repeat(4_000));
+        let text = format!("%{}", "a".repeat(100_000));
+        assert!(masker(&[&secret]).bytes(text.into_bytes()).is_err());
+    }
+}

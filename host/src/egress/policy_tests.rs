@@ -1,0 +1,2 @@
+use super::*;
+use crate::egress::url_prefix::parse_target;
