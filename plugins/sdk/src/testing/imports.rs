@@ -1,10 +1,10 @@
 //! The host's functions, natively: they record, and answer what the test scripted.
 
 use super::{STATE, State, StreamChange, Write, sent};
+use crate::StreamId;
 use crate::bindings::rowgate::plugin::db::{self, Batch, Condition, Scalar, Unseen};
 use crate::bindings::rowgate::plugin::http::{self, Presence};
 use crate::log::Level;
-use crate::StreamId;
 
 type Written = Result<(), db::Error>;
 
