@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 /// Where a list of Google's stands. A sync token is good only for the page size and parameters that
 /// it was made with, so the size is pinned here, and the parameters never change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// `maxResults`.
     size: u32,
     /// Sync token. None: a full listing.

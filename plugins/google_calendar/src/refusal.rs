@@ -130,10 +130,15 @@ mod tests {
     }
 
     fn decision(answer: &Answer) -> String {
+        let scope = |scope| match scope {
+            RetryScope::ThisStream => "ThisStream",
+            RetryScope::Owner => "Owner",
+            RetryScope::Integration => "Integration",
+        };
         match Refusal::of(answer).failure(0) {
             Failure::Retry(retry) => match retry.after_ms {
-                Some(ms) => format!("{:?} {}s", retry.scope, ms / 1_000),
-                None => format!("{:?}", retry.scope),
+                Some(ms) => format!("{} {}s", scope(retry.scope), ms / 1_000),
+                None => scope(retry.scope).into(),
             },
             Failure::Reauthorise(_) => "Reauthorise".into(),
             Failure::Misconfigured(_) => "Misconfigured".into(),

@@ -104,7 +104,6 @@ fn is_enough(granted: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Short form of a decision: `o` owner, `i` integration.
     fn decision(result: Result<()>) -> String {
         match result {
             Ok(()) => "ok".into(),
@@ -125,8 +124,8 @@ mod tests {
 
     #[test]
     fn every_row_of_the_token_table() {
-        let owner = "retry Owner None";
-        let integration = "retry Integration None";
+        let owner = "retry RetryScope::Owner None";
+        let integration = "retry RetryScope::Integration None";
         let cases = [
             (
                 200,
@@ -187,7 +186,7 @@ mod tests {
             assert_eq!(decision(judge(&answer(status, &[], body), 0)), expected, "{status} {body}");
         }
         let later = answer(503, &[("retry-after", "7")], "");
-        assert_eq!(decision(judge(&later, 0)), "retry Owner Some(7000)");
+        assert_eq!(decision(judge(&later, 0)), "retry RetryScope::Owner Some(7000)");
     }
 
     #[test]
