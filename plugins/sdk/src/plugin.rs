@@ -110,11 +110,7 @@ impl<P: Plugin> wit::Guest for Adapter<P> {
         Ok(wit::Step { cursor, progress: step.progress })
     }
 
-    fn subscribe(
-        context: Context,
-        topic: Topic,
-        channel: Channel,
-    ) -> Result<Option<Subscription>> {
+    fn subscribe(context: Context, topic: Topic, channel: Channel) -> Result<Option<Subscription>> {
         report_panics();
         P::subscribe(&context, &topic, &channel)
     }
@@ -137,7 +133,8 @@ fn decode<C: DeserializeOwned>(bytes: &[u8]) -> Result<C> {
 }
 
 fn encode<C: Serialize>(cursor: &C) -> Result<Vec<u8>> {
-    serde_json::to_vec(cursor).map_err(|e| Failure::Bug(format!("the cursor has no JSON form: {e}")))
+    serde_json::to_vec(cursor)
+        .map_err(|e| Failure::Bug(format!("the cursor has no JSON form: {e}")))
 }
 
 /// A trap carries no text; the hook says what happened before it.

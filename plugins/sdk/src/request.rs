@@ -9,8 +9,7 @@ pub use crate::bindings::rowgate::plugin::http::Part;
 use crate::{Answer, Failure, Json, Result, imports};
 
 /// What may stand in a path segment as it is: RFC 3986 "unreserved".
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An outbound request, built step by step.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,8 +164,10 @@ mod tests {
     #[test]
     fn segments_are_encoded_one_by_one() {
         let cases = [
-            ("en.usa#holiday@group.v.calendar.google.com",
-             "en.usa%23holiday%40group.v.calendar.google.com"),
+            (
+                "en.usa#holiday@group.v.calendar.google.com",
+                "en.usa%23holiday%40group.v.calendar.google.com",
+            ),
             ("a/b?c d%", "a%2Fb%3Fc%20d%25"),
             ("é~_-.", "%C3%A9~_-."),
         ];

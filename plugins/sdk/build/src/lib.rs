@@ -21,8 +21,8 @@ pub fn generate() {
     println!("cargo::rerun-if-changed={}", path.display());
     let text = fs::read_to_string(&path)
         .unwrap_or_else(|e| fail(&format!("can't read {}: {e}", path.display())));
-    let manifest = Manifest::from_toml(&text)
-        .unwrap_or_else(|e| fail(&format!("{}: {e}", path.display())));
+    let manifest =
+        Manifest::from_toml(&text).unwrap_or_else(|e| fail(&format!("{}: {e}", path.display())));
     let out = PathBuf::from(variable("OUT_DIR")).join("manifest.rs");
     if let Err(e) = fs::write(&out, source(&manifest)) {
         fail(&format!("can't write {}: {e}", out.display()));
@@ -33,7 +33,12 @@ pub fn generate() {
 pub fn source(manifest: &Manifest) -> String {
     let mut out = String::from("// Generated from plugin.toml.\n\n");
     let services = manifest.services.keys();
-    names(&mut out, "services", "Names of the services; a table is named by its service.", services);
+    names(
+        &mut out,
+        "services",
+        "Names of the services; a table is named by its service.",
+        services,
+    );
     let streams = manifest.services.values().flat_map(|service| service.streams.keys());
     names(&mut out, "stream_kinds", "Kinds of streams.", streams);
     let config = manifest.services.values().flat_map(|service| &service.config);
@@ -69,7 +74,10 @@ fn lists(out: &mut String, manifest: &Manifest) {
 
 fn begin(out: &mut String, module: &str, doc: &str) {
     line(out, &format!("/// {doc}"));
-    line(out, "#[allow(dead_code, unreachable_pub, reason = \"not every plugin needs all names\")]");
+    line(
+        out,
+        "#[allow(dead_code, unreachable_pub, reason = \"not every plugin needs all names\")]",
+    );
     line(out, &format!("pub mod {module} {{"));
 }
 

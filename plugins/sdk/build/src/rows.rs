@@ -19,7 +19,9 @@ pub(crate) fn tables(out: &mut String, manifest: &Manifest) {
     for (name, table) in &manifest.tables {
         let filled = filled_by_host(manifest, name);
         let written: Vec<_> = columns(table)
-            .filter(|(column, _)| !filled.contains(column) && !table.never_written.iter().any(|n| n == column))
+            .filter(|(column, _)| {
+                !filled.contains(column) && !table.never_written.iter().any(|n| n == column)
+            })
             .collect();
         one_table(out, name, table, &written);
     }
@@ -74,9 +76,12 @@ fn one_table(out: &mut String, name: &str, table: &Table, columns: &[(&str, Colu
     for (column, kind) in columns {
         let (field, rust) = (field(column), rust_type(*kind));
         line(out, &format!("        /// Sets `{column}`; none is null."));
-        line(out, &format!(
-            "        pub fn {field}(mut self, value: impl Into<Option<{rust}>>) -> Self {{"
-        ));
+        line(
+            out,
+            &format!(
+                "        pub fn {field}(mut self, value: impl Into<Option<{rust}>>) -> Self {{"
+            ),
+        );
         line(out, &format!("            self.{field} = value.into().into();"));
         line(out, "            self");
         line(out, "        }");

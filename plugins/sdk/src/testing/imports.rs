@@ -1,10 +1,10 @@
 //! The host's functions, natively: they record, and answer what the test scripted.
 
 use super::{STATE, State, StreamChange, Write, sent};
+use crate::StreamId;
 use crate::bindings::rowgate::plugin::db::{self, Batch, Condition, Scalar, Unseen};
 use crate::bindings::rowgate::plugin::http::{self, Presence};
 use crate::log::Level;
-use crate::StreamId;
 
 type Written = Result<(), db::Error>;
 
@@ -27,14 +27,18 @@ pub(crate) fn send(request: &http::Request) -> Result<http::Response, http::Erro
 
 fn capture(state: &mut State, url: &str, response: &mut http::Response) {
     let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&response.body) else { return };
+    let mut captured = false;
     for (name, from, field) in &state.captures {
         let value = body.get_mut(field).filter(|value| value.is_string());
         if let Some(value) = value.filter(|_| url.starts_with(from)) {
             *value = serde_json::Value::Null;
             state.secrets.insert(name.clone());
+            captured = true;
         }
     }
-    response.body = body.to_string().into_bytes();
+    if captured {
+        response.body = body.to_string().into_bytes();
+    }
 }
 
 pub(crate) fn secret(name: &str, _wait: bool) -> Presence {

@@ -141,9 +141,8 @@ fn cell(column: &Column, at: usize) -> Scalar {
     if !present {
         return Scalar::Null;
     }
-    let bytes = |list: &Utf8| {
-        list.data[list.offsets[at] as usize..list.offsets[at + 1] as usize].to_vec()
-    };
+    let bytes =
+        |list: &Utf8| list.data[list.offsets[at] as usize..list.offsets[at + 1] as usize].to_vec();
     let text = |list: &Utf8| String::from_utf8(bytes(list)).expect("text columns hold UTF-8");
     match &column.values {
         Values::Boolean(list) => Scalar::Boolean(list[at] == 1),
