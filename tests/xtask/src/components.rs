@@ -92,7 +92,10 @@ fn packages_with_manifest(checkout: &Checkout, under: &Path) -> Result<Vec<Packa
 /// features of their dependencies, and a plugin's digest would depend on its neighbours.
 fn compile(checkout: &Checkout, route: &wasm_route::Route, package: &Package) -> Result<Vec<u8>> {
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--lib", "--profile", "plugin", "-p", &package.name]);
+    // With a single crate type for all, they share one standard library: how it is compiled depends
+    // on whether an rlib is wanted beside the component.
+    cargo.args(["rustc", "--lib", "--crate-type", "cdylib", "--profile", "plugin"]);
+    cargo.args(["-p", &package.name]);
     cargo.arg("--target-dir").arg(checkout.target("wasm"));
     route.apply(checkout, &mut cargo);
     let artifacts = checkout::build(&mut cargo)?;

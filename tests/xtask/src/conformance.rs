@@ -1,10 +1,9 @@
 //! Google's own Python client against the simulator: a virtual environment, a server, a script.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -41,31 +40,27 @@ pub(crate) fn prepare(checkout: &Checkout) -> Result<PathBuf> {
 /// Start the simulator, run the script against it, stop the simulator.
 pub(crate) fn run(checkout: &Checkout, simulator: &Path) -> Result<()> {
     let python = prepare(checkout)?;
-    let address = free_address()?;
-    let mut server = checkout.command(simulator);
-    let server = server.arg("--listen").arg(address.to_string());
-    let mut server = Server(server.spawn().context("can't start the simulator")?);
-    server.wait_until_it_listens(address)?;
+    let mut command = checkout.command(simulator);
+    command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+    let mut server = Server(command.spawn().context("can't start the simulator")?);
+    let url = server.url()?;
     let mut script = checkout.command(python);
-    script.arg(checkout.path(SOURCES).join("check.py"));
-    checkout::run(script.arg(format!("http://{address}")))
+    checkout::run(script.arg(checkout.path(SOURCES).join("check.py")).arg(url))
 }
 
 /// A process that ends with its owner.
 struct Server(Child);
 
 impl Server {
-    fn wait_until_it_listens(&mut self, address: SocketAddr) -> Result<()> {
-        for _ in 0..300 {
-            if let Some(status) = self.0.try_wait()? {
-                bail!("the simulator ended with {status}");
-            }
-            if TcpStream::connect(address).is_ok() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(100));
+    /// The first line that the simulator prints, when it is ready.
+    fn url(&mut self) -> Result<String> {
+        let stdout = self.0.stdout.take().context("the simulator has no standard output")?;
+        let mut url = String::new();
+        BufReader::new(stdout).read_line(&mut url)?;
+        if url.trim().is_empty() {
+            bail!("the simulator ended with {} before it was ready", self.0.wait()?);
         }
-        bail!("the simulator doesn't listen on {address} after 30 s")
+        Ok(url.trim().to_owned())
     }
 }
 
@@ -75,11 +70,6 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
-    Ok(listener.local_addr()?)
 }
 
 /// Debian ships Python without what makes virtual environments.

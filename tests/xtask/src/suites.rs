@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::checkout::{self, Checkout};
 use crate::{components, conformance, wasm_route};
@@ -88,10 +89,14 @@ impl Suite {
     }
 
     /// Returns how many tests passed.
+    ///
+    /// Cargo always gets the whole workspace, never a single package: dependencies would get other
+    /// features and be built again.
     fn run(self, checkout: &Checkout, soak: bool) -> Result<Passed> {
-        let test = |arguments: &[&str]| {
+        let test = |arguments: &[&str], targets: &[String]| {
             let mut cargo = checkout.cargo();
-            cargo.arg("test").args(arguments);
+            cargo.args(["test", "--workspace"]).args(arguments);
+            cargo.args(targets.iter().flat_map(|name| ["--test", name]));
             if soak {
                 cargo.env("ROWGATE_SOAK", "1");
             }
@@ -108,18 +113,27 @@ impl Suite {
                 components::build_guests(checkout)?;
                 Ok(Passed(0))
             }
-            Suite::Tidy => counted(&mut test(&["-p", TESTS, "--test", TIDY])),
-            Suite::Unit => counted(&mut test(&["--workspace", "--exclude", TESTS])),
+            Suite::Tidy => at_least_one(&mut test(&["--test", TIDY], &[])),
+            Suite::Unit => {
+                let targets = test_targets(&checkout.packages()?, |package| package != TESTS);
+                let inside = &mut test(&["--lib", "--bins", "--examples"], &targets);
+                let Passed(inside) = at_least_one(inside)?;
+                let Passed(examples) = counted(&mut test(&["--doc"], &[]))?;
+                Ok(Passed(inside + examples))
+            }
             Suite::EndToEnd => {
-                let targets = end_to_end_targets(checkout)?;
+                let mut targets = test_targets(&checkout.packages()?, |package| package == TESTS);
+                targets.retain(|name| name != TIDY);
+                if targets.is_empty() {
+                    bail!("package {TESTS} has no test");
+                }
                 let host = built_binary(checkout, "rowgate")?;
-                let mut cargo = test(&["-p", TESTS, "--lib"]);
-                cargo.args(targets.iter().flat_map(|name| ["--test", name]));
+                let mut cargo = test(&[], &targets);
                 cargo
                     .env("ROWGATE_TEST_HOST", host)
                     .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS))
                     .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
-                counted(&mut cargo)
+                at_least_one(&mut cargo)
             }
             Suite::Conformance => {
                 let simulator = built_binary(checkout, "simulator")?;
@@ -130,25 +144,18 @@ impl Suite {
     }
 }
 
-/// Integration tests of the package `tests`, without those of the tidy suite.
-fn end_to_end_targets(checkout: &Checkout) -> Result<Vec<String>> {
-    let packages = checkout.packages()?;
-    let package = packages.iter().find(|package| package["name"] == TESTS);
-    let targets = package.and_then(|package| package["targets"].as_array());
-    let targets = targets.with_context(|| format!("no package {TESTS} in the workspace"))?;
-    let is_test = |kinds: &serde_json::Value| {
-        kinds.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"))
-    };
-    let tests = targets.iter().filter(|target| is_test(&target["kind"]));
-    let names = tests.filter_map(|target| target["name"].as_str()).filter(|name| *name != TIDY);
-    Ok(names.map(str::to_owned).collect())
+/// Names of the integration tests of some packages.
+fn test_targets(packages: &[Value], wanted: impl Fn(&Value) -> bool) -> Vec<String> {
+    let is_test = |target: &&Value| target["kind"][0] == "test";
+    let packages = packages.iter().filter(|package| wanted(&package["name"]));
+    let targets = packages.filter_map(|package| package["targets"].as_array()).flatten();
+    let names = targets.filter(is_test).filter_map(|target| target["name"].as_str());
+    names.map(str::to_owned).collect()
 }
 
 /// Build one of the workspace's binaries and return where it is.
 fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
-    // The whole workspace is named so that dependencies get the features they have in the tests
-    // and are not built twice.
     cargo.args(["build", "--workspace", "--bin", name]);
     let artifacts = checkout::build(&mut cargo)?;
     let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
@@ -159,7 +166,15 @@ fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Passed(u64);
 
-/// Run `cargo test`, show what it prints, and count. To run no test at all is a failure.
+/// Run `cargo test`. To run no test at all is a failure.
+fn at_least_one(cargo: &mut Command) -> Result<Passed> {
+    match counted(cargo)? {
+        Passed(0) => bail!("no test ran"),
+        passed => Ok(passed),
+    }
+}
+
+/// Run `cargo test`, show what it prints, and count.
 fn counted(cargo: &mut Command) -> Result<Passed> {
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("can't start cargo")?;
     let stdout = child.stdout.take().context("cargo has no standard output")?;
@@ -174,9 +189,6 @@ fn counted(cargo: &mut Command) -> Result<Passed> {
     let status = child.wait()?;
     if !status.success() {
         bail!("cargo test ended with {status}");
-    }
-    if passed == 0 {
-        bail!("no test ran");
     }
     Ok(Passed(passed))
 }
@@ -230,6 +242,8 @@ impl Stopwatch {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -239,6 +253,18 @@ mod tests {
         assert_eq!(selected(&[]), all);
         assert_eq!(selected(&[Unit, Tidy]), [Tidy, Unit]);
         assert_eq!(selected(&[EndToEnd]), [Plugins, EndToEnd]);
+    }
+
+    #[test]
+    fn integration_tests_by_package() {
+        let package = |name: &str, target: &str, kind: &str| json!({ "name": name, "targets": [{ "name": target, "kind": [kind] }] });
+        let packages = [
+            package("tests", "tidy", "test"),
+            package("rowgate", "store", "test"),
+            package("rowgate", "rowgate", "lib"),
+        ];
+        assert_eq!(test_targets(&packages, |package| package == "tests"), ["tidy"]);
+        assert_eq!(test_targets(&packages, |package| package != "tests"), ["store"]);
     }
 
     #[test]

@@ -59,7 +59,9 @@ pub(crate) fn prepare(checkout: &Checkout) -> Result<Route> {
                 let linker = facts.linker.context(
                     "the Rust toolchain brings no rust-lld; install it from https://rustup.rs",
                 )?;
-                eprintln!("wasm: no {TARGET} in the toolchain: Debian's rustc builds it, once");
+                eprintln!(
+                    "wasm: the toolchain has no {TARGET}: Debian's rustc builds std from source"
+                );
                 return Ok(Route::BuildStd { linker });
             }
             Step::RustupAdd => {
