@@ -194,7 +194,7 @@ impl Calendar {
             for original in self.instances(old) {
                 let id = old.instance_id(&original);
                 if !present.contains(&id) && near(&original) {
-                    let event = buried(exception_of(old, &original), Grave::Own, stamp);
+                    let event = changed(exception_of(old, &original), Status::Cancelled, stamp);
                     self.lost.insert(EventKey::new(&id), Lost { event });
                 }
             }
@@ -205,7 +205,7 @@ impl Calendar {
         self.follow_master(new, &present, near, stamp);
     }
 
-    /// Exceptions die with what they are exceptions of, and vanish when it comes back.
+    /// Exceptions die with what they are exceptions of, and come back with it.
     fn follow_master(
         &mut self,
         master: &Event,
@@ -213,22 +213,22 @@ impl Calendar {
         near: impl Fn(&EventTime) -> bool,
         stamp: Stamp,
     ) {
-        let Some(ids) = self.exceptions.get_mut(&master.id) else { return };
-        ids.retain(|id| {
-            let key = EventKey::new(id);
-            let Some(event) = self.events.get(&key) else { return false };
-            let occurs = present.contains(id);
-            if occurs && matches!(event.grave, Grave::WithSeries { .. }) && !event.is_live() {
-                self.events.remove(&key);
-                return false;
+        for id in self.exceptions.get(&master.id).into_iter().flatten() {
+            let Some(event) = self.events.get_mut(&EventKey::new(id)) else { continue };
+            let died_with_series = matches!(event.grave, Grave::WithSeries { .. });
+            match (present.contains(id), event.is_live()) {
+                (false, true) => {
+                    let reported = near(&event.start);
+                    *event = changed(event.clone(), Status::Cancelled, stamp);
+                    event.grave = Grave::WithSeries { reported };
+                }
+                (true, false) if died_with_series => {
+                    *event = changed(event.clone(), Status::Confirmed, stamp);
+                    event.grave = Grave::Own;
+                }
+                _ => {}
             }
-            if !occurs && event.is_live() {
-                let reported = near(&event.start);
-                let event = buried(event.clone(), Grave::WithSeries { reported }, stamp);
-                self.events.insert(key, event);
-            }
-            true
-        });
+        }
     }
 }
 
@@ -246,11 +246,6 @@ fn exception_of(master: &Event, original: &EventTime) -> Event {
     }
 }
 
-fn buried(mut event: Event, grave: Grave, stamp: Stamp) -> Event {
-    event.status = Status::Cancelled;
-    event.grave = grave;
-    event.changed = stamp.seq;
-    event.updated_us = stamp.at_us;
-    event.cache = OnceLock::new();
-    event
+fn changed(event: Event, status: Status, stamp: Stamp) -> Event {
+    Event { status, changed: stamp.seq, updated_us: stamp.at_us, cache: OnceLock::new(), ..event }
 }

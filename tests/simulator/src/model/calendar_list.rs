@@ -102,7 +102,7 @@ impl Model {
         let mut entries = user.list.range(from.to_owned()..).filter(wanted);
         let page: Vec<(&String, &ListEntry)> = entries.by_ref().take(size).collect();
         let at = |id: &String| {
-            let position = Position::Item { id: id.clone(), index: 0 };
+            let position = Position::Item { id: id.clone(), instance: String::new() };
             Token { position, ..token.clone() }.encode()
         };
         let next = entries.next().map(|(id, _)| at(id));

@@ -242,8 +242,8 @@ impl<'a> Listing<'a> {
     /// Items of stored events with their positions.
     fn events_from(&self, from: &Position) -> impl Iterator<Item = (Position, Item<'a>)> {
         let (start, delivered) = match from {
-            Position::Item { id, index } => (Some(EventKey::new(id)), *index),
-            _ => (None, 0),
+            Position::Item { id, instance } => (Some(EventKey::new(id)), instance.clone()),
+            _ => (None, String::new()),
         };
         let lower = match (from, &start) {
             (Position::Lost { .. }, _) => None,
@@ -252,9 +252,13 @@ impl<'a> Listing<'a> {
         };
         let ranges = lower.map(|lower| self.calendar.events.range((lower, Bound::Unbounded)));
         ranges.into_iter().flatten().flat_map(move |(key, event)| {
-            let skip = if start.as_ref() == Some(key) { delivered } else { 0 };
-            let items = self.items_of(event).into_iter().enumerate().skip(skip);
-            items.map(|(index, item)| (Position::Item { id: event.id.clone(), index }, item))
+            // By time, not by number: an instance may vanish between two pages.
+            let first = if start.as_ref() == Some(key) { delivered.clone() } else { String::new() };
+            let items = self.items_of(event).into_iter();
+            let items = items.map(|item| (item.instance(), item));
+            items
+                .skip_while(move |(instance, _)| *instance < first)
+                .map(|(instance, item)| (Position::Item { id: event.id.clone(), instance }, item))
         })
     }
 
@@ -362,6 +366,14 @@ impl Item<'_> {
     fn event(&self) -> &Event {
         match self {
             Self::Whole(event) | Self::Stub(event) | Self::Instance(event, _) => event,
+        }
+    }
+
+    /// Where the instance of a master stands; nothing for other items.
+    fn instance(&self) -> String {
+        match self {
+            Self::Instance(_, original) => original.instance_suffix(),
+            _ => String::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Seeded events of realistic size and variety, many at once.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::Model;
 use super::change::fill_defaults;
 use super::error::ApiError;
 use super::event::Event;
-use super::time::{DAY_US, timestamp};
+use super::time::{DAY_US, EventTime, timestamp};
 
 /// Which events to generate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +107,7 @@ impl Model {
             return Ok(None);
         };
         let id = event.instance_id(original);
-        let hour_later =
-            |time: &super::time::EventTime| time.shifted(DAY_US / 24).to_json(calendar.zone());
+        let hour_later = |time: &EventTime| time.shifted(DAY_US / 24).to_json(calendar.zone());
         let end = event.instance_end(original, event.end.micros() - event.start.micros());
         let moved = json!({ "start": hour_later(original), "end": hour_later(&end) });
         match roll {
@@ -118,14 +118,15 @@ impl Model {
     }
 }
 
-/// The body of a new event.
+/// The body of a new event. It starts within four months of now, so that a delta reports
+/// something of a series that is deleted.
 pub(super) fn body(rng: &mut ChaCha8Rng, now_us: i64, mix: Mix) -> Map<String, Value> {
     let start_us =
         now_us - now_us % (DAY_US / 96) + rng.random_range(-30 * 96..120 * 96) * DAY_US / 96;
     let minutes = i64::from(rng.random_range(1..9) * 15);
     let mut body = plain(rng, timestamp(start_us), timestamp(start_us + minutes * 60_000_000));
     if mix == Mix::Mixed {
-        vary(rng, &mut body);
+        vary(rng, now_us, &mut body);
     }
     body
 }
@@ -156,7 +157,7 @@ fn plain(rng: &mut ChaCha8Rng, start: Timestamp, end: Timestamp) -> Map<String, 
     }
 }
 
-fn vary(rng: &mut ChaCha8Rng, body: &mut Map<String, Value>) {
+fn vary(rng: &mut ChaCha8Rng, now_us: i64, body: &mut Map<String, Value>) {
     let mut set = |name: &str, value: Value| {
         body.insert(name.to_owned(), value);
     };
@@ -166,10 +167,11 @@ fn vary(rng: &mut ChaCha8Rng, body: &mut Map<String, Value>) {
             set("recurrence", json!([format!("RRULE:FREQ=WEEKLY;COUNT={count}")]));
         }
         20..120 => {
-            let day = rng.random_range(1..28);
-            let month = rng.random_range(1..13);
-            set("start", json!({ "date": format!("2026-{month:02}-{day:02}") }));
-            set("end", json!({ "date": format!("2026-{month:02}-{:02}", day + 1) }));
+            let first = timestamp(now_us + rng.random_range(-30..120) * DAY_US);
+            let first = EventTime::Date(TimeZone::UTC.to_datetime(first).date());
+            let last = first.shifted(rng.random_range(1..4) * DAY_US);
+            set("start", first.to_json(&TimeZone::UTC));
+            set("end", last.to_json(&TimeZone::UTC));
         }
         120..160 => set("status", json!("tentative")),
         160..180 => {

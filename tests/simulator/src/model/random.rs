@@ -108,9 +108,9 @@ fn reschedule(model: &mut Model, rng: &mut ChaCha8Rng, calendar: &str, id: &str)
 fn change_series(model: &mut Model, rng: &mut ChaCha8Rng, calendar: &str, kind: u32) -> Done {
     if kind < 76 {
         let Some(id) = pick(model, rng, calendar, is_single) else { return Ok(None) };
-        let count = rng.random_range(2..40);
+        let count = rng.random_range(2..20);
         let frequency = ["DAILY", "WEEKLY", "MONTHLY"][rng.random_range(0..3)];
-        let end = if rng.random_bool(0.3) { String::new() } else { format!(";COUNT={count}") };
+        let end = if rng.random_bool(0.08) { String::new() } else { format!(";COUNT={count}") };
         let rule = format!("RRULE:FREQ={frequency}{end}");
         model.make_recurring(calendar, &id, &[rule])?;
         return Ok(Some(format!("make recurring {id}")));

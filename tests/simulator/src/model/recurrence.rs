@@ -76,7 +76,7 @@ impl Recurrence {
                     break 'periods;
                 }
                 counted += 1;
-                if !self.exdates.contains(&time.instance_suffix()) {
+                if self.exdates.is_empty() || !self.exdates.contains(&time.instance_suffix()) {
                     found.push(time);
                 }
             }

@@ -41,10 +41,10 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Position {
     Start,
-    /// At the n-th item that event or calendar `id` gives.
+    /// At event or calendar `id`; of a master, at the instance with this original start.
     Item {
         id: String,
-        index: usize,
+        instance: String,
     },
     /// The same among the remains of vanished instances.
     Lost {
