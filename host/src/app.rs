@@ -1,0 +1,123 @@
+//! Composition: from a configuration to everything wired, for `serve` and for the commands.
+
+pub mod inspect;
+pub mod integrations;
+pub mod plugins;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::Notify;
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{Config, HostLock};
+use crate::secrets::Keyring;
+use crate::server;
+use crate::store::Store;
+use crate::store::organizations::Organization;
+use crate::webhook::{Limits, Wake, Webhooks};
+
+/// An opened data directory with its configuration.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct App {
+    pub config: Arc<Config>,
+    pub store: Arc<Store>,
+    pub clock: Clock,
+}
+
+impl App {
+    /// Opens the data directory, making what is missing.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let (clock, chance) = (Clock::System, Chance::from_system());
+        let data_dir = config.data_dir();
+        data_dir.create()?;
+        let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
+        let store = Store::open(data_dir, clock.clone(), keyring, chance)
+            .await
+            .with_context(|| format!("opening {}", config.data_dir.display()))?;
+        Ok(Self { config: Arc::new(config), store: Arc::new(store), clock })
+    }
+
+    /// The organization that this command works on.
+    pub async fn organization(&self) -> anyhow::Result<Organization> {
+        Ok(self.store.organization(&self.config.org).await?)
+    }
+
+    /// The address of an integration's endpoint: by the configuration where it says, else as the
+    /// host of this data directory was last reached.
+    pub fn endpoint(&self, integration: &str) -> String {
+        let announced = self.config.data_dir().announced();
+        let url = match announced {
+            Some(announced) if !self.config.says_public_url() => announced.public_url,
+            _ => self.config.public_url(),
+        };
+        format!("{url}/v1/service_integrations/{integration}")
+    }
+}
+
+/// Serves the data directory until `shutdown` comes.
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    config.data_dir().create()?;
+    let lock = config.data_dir().lock()?;
+    let app = App::open(config).await?;
+    app.store.organization(&app.config.org).await?;
+    if app.config.plugins != Path::new("") {
+        plugins::install_directory(&app.store, &app.config.plugins).await?;
+    }
+    let wake = start(&app).await?;
+    listen(&app, &lock, wake, shutdown).await
+}
+
+/// Starts what runs beside the listener. The answer makes it look for work at once.
+async fn start(app: &App) -> anyhow::Result<Wake> {
+    let due = Arc::new(Notify::new());
+    // Commands of other processes are seen here: new integrations, activated plugins.
+    let changed = app.store.watch().await?;
+    let forwarded = due.clone();
+    tokio::spawn(async move {
+        loop {
+            changed.notified().await;
+            forwarded.notify_one();
+        }
+    });
+    Ok(Arc::new(move || due.notify_one()))
+}
+
+async fn listen(
+    app: &App,
+    lock: &HostLock,
+    wake: Wake,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let config = &app.config;
+    let listener = server::bind(config.server.listen).await?;
+    let address = listener.local_addr().context("the listener's address")?;
+    // The port may have been left to the system.
+    let public_url = match config.says_public_url() {
+        true => config.public_url(),
+        false => format!("http://{address}"),
+    };
+    lock.announce(address, &public_url)?;
+    let webhooks = Webhooks {
+        store: app.store.clone(),
+        wake,
+        limits: Limits {
+            body_max_bytes: config.limits.webhook_body_max_bytes,
+            body_timeout: Duration::from_millis(config.server.body_timeout_ms),
+            accept_timeout: Duration::from_millis(config.limits.accept_timeout_ms),
+        },
+    };
+    let limits = server::Limits {
+        connections_max: config.server.connections_max,
+        header_timeout: Duration::from_millis(config.server.header_timeout_ms),
+        shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
+    };
+    tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
+    server::serve(listener, server::router(webhooks), limits, app.clock.clone(), shutdown).await;
+    tracing::info!("stopped");
+    Ok(())
+}

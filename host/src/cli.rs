@@ -1,0 +1,150 @@
+//! The command line: one module a subcommand. Standard output holds only results; prompts, notices
+//! and errors go to standard error.
+
+mod db;
+mod doctor;
+mod integrations;
+mod orgs;
+mod output;
+mod owners;
+mod plugins;
+mod prompt;
+mod serve;
+mod streams;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::App;
+use crate::config::{Config, Flags};
+use output::Format;
+
+/// Turns third-party APIs into SQL tables.
+#[derive(Debug, Parser)]
+#[command(name = "rowgate", version)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What all commands take. Each is also an environment variable and a key of the configuration
+/// file.
+#[derive(Debug, Args)]
+struct Global {
+    /// Databases, plugins and the key [env: ROWGATE_DATA_DIR] [default: ./rowgate-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Configuration file [env: ROWGATE_CONFIG] [default: rowgate.toml in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Organization, by key or id [env: ROWGATE_ORG] [default: default]
+    #[arg(long, global = true)]
+    org: Option<String>,
+    /// How results are written
+    #[arg(long, global = true, visible_alias = "output", value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// How backends and vendors reach the host [env: ROWGATE_PUBLIC_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    public_url: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the host: take webhooks in and keep tables up to date
+    Serve(serve::Serve),
+    /// Organizations
+    #[command(subcommand)]
+    Orgs(orgs::Orgs),
+    /// Services configured in an organization
+    #[command(subcommand)]
+    Integrations(integrations::Integrations),
+    /// Installed components and which of them run
+    #[command(subcommand)]
+    Plugins(plugins::Plugins),
+    /// The replicated tables
+    #[command(subcommand)]
+    Db(db::Db),
+    /// Owners and how they are
+    #[command(subcommand)]
+    Owners(owners::Owners),
+    /// Streams and how they are
+    #[command(subcommand)]
+    Streams(streams::Streams),
+    /// Check this installation
+    Doctor(doctor::Doctor),
+}
+
+/// Runs the command line of this process. Exit code 1: it failed; 2: it wasn't understood.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(run(cli));
+            // A blocked system call must not keep the process.
+            runtime.shutdown_background();
+            done
+        }
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rowgate: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let format = cli.global.format;
+    let mut flags = cli.global.flags();
+    match cli.command {
+        Command::Serve(serve) => {
+            serve.add_to(&mut flags);
+            return serve::run(Config::load(&flags)?).await.map(|()| ExitCode::SUCCESS);
+        }
+        Command::Doctor(doctor) => return doctor.run(Config::load(&flags)?, format).await,
+        _ => {}
+    }
+    let app = App::open(Config::load(&flags)?).await?;
+    match cli.command {
+        Command::Orgs(orgs) => orgs.run(&app, format).await?,
+        Command::Integrations(integrations) => integrations.run(&app, format).await?,
+        Command::Plugins(plugins) => plugins.run(&app, format).await?,
+        Command::Db(db) => db.run(&app, format).await?,
+        Command::Owners(owners) => owners.run(&app, format).await?,
+        Command::Streams(streams) => streams.run(&app, format).await?,
+        Command::Serve(_) | Command::Doctor(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Global {
+    fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            org: self.org.clone(),
+            public_url: self.public_url.clone(),
+            ..Flags::default()
+        }
+    }
+}
+
+/// The chain of causes, on one line whatever they say.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        // Transparent errors say the same as their cause.
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}

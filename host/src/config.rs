@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-pub use data_dir::{DataDir, HostLock};
+pub use data_dir::{Announced, DataDir, HostLock};
 use layers::Layers;
 
 /// The commented defaults.
@@ -171,6 +171,11 @@ impl Config {
             "" => format!("http://{}", self.server.listen),
             given => given.to_owned(),
         }
+    }
+
+    /// Whether the public URL was given, rather than made of the default address.
+    pub fn says_public_url(&self) -> bool {
+        !self.server.public_url.is_empty()
     }
 
     /// The data directory.

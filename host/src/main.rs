@@ -1,2 +1,5 @@
-//! Entry.
-fn main() {}
+//! The `rowgate` command.
+
+fn main() -> std::process::ExitCode {
+    rowgate::cli::main()
+}

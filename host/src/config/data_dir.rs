@@ -1,10 +1,13 @@
 //! What lies where in the data directory.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{Seek as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 
 /// The data directory.
 #[derive(Clone, Debug)]
@@ -12,7 +15,28 @@ pub struct DataDir(PathBuf);
 
 /// Held by the one host that serves a data directory; freed when dropped, or when the process ends.
 #[derive(Debug)]
-pub struct HostLock(#[expect(dead_code, reason = "the lock lives as long as the file")] File);
+pub struct HostLock(File);
+
+/// How the host of a data directory is, or was last, reached. Stands in its lock file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How others reach it, without a trailing slash.
+    pub public_url: String,
+}
+
+impl HostLock {
+    /// Writes down how this host is reached, for commands in other processes.
+    pub fn announce(&self, listen: SocketAddr, public_url: &str) -> anyhow::Result<()> {
+        let announced = Announced { listen, public_url: public_url.to_owned() };
+        let mut file = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(&serde_json::to_vec(&announced)?)?;
+        Ok(())
+    }
+}
 
 impl DataDir {
     /// The directory at this path; nothing is made yet.
@@ -57,9 +81,24 @@ impl DataDir {
         self.plugins().join(format!("{digest}.wasm"))
     }
 
+    /// How the host of this directory is, or was last, reached.
+    pub fn announced(&self) -> Option<Announced> {
+        serde_json::from_slice(&fs::read(self.host_lock()).ok()?).ok()
+    }
+
+    /// Whether a host serves this directory now.
+    pub fn is_served(&self) -> bool {
+        let file = File::open(self.host_lock());
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn host_lock(&self) -> PathBuf {
+        self.0.join("host.lock")
+    }
+
     /// Takes the lock of the host that serves this directory.
     pub fn lock(&self) -> anyhow::Result<HostLock> {
-        let path = self.0.join("host.lock");
+        let path = self.host_lock();
         let file = File::options()
             .create(true)
             .truncate(false)

@@ -105,6 +105,19 @@ impl Store {
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
+    /// Schema version of each database that was made.
+    pub async fn schema_versions(&self) -> Result<Vec<(String, i64)>, Error> {
+        const VERSION: &str = "select coalesce(max(version), 0) from _sqlx_migrations";
+        let control = sqlx::query_scalar(VERSION).fetch_one(self.control.readers()).await?;
+        let mut versions = vec![("control".to_owned(), control)];
+        for organization in self.organizations().await? {
+            let database = self.replication(organization.id).await?;
+            let version = sqlx::query_scalar(VERSION).fetch_one(database.readers()).await?;
+            versions.push((organization.key, version));
+        }
+        Ok(versions)
+    }
+
     /// Rows of a table where all of these columns have these values; none while it doesn't exist.
     pub async fn count_rows(
         &self,
