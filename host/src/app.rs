@@ -1,24 +1,29 @@
 //! Composition: from a configuration to everything wired, for `serve` and for the commands.
 
-pub mod inspect;
 pub mod integrations;
 pub mod plugins;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::Notify;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Config, HostLock};
+use crate::egress::{Egress, EgressOptions};
+use crate::plugin::{Budget, Engine, EngineOptions};
+use crate::run::components::Components;
+use crate::run::tree::Trees;
+use crate::run::{BackOff, RunOptions, Runner};
+use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server;
-use crate::store::Store;
 use crate::store::organizations::Organization;
-use crate::webhook::{Limits, Wake, Webhooks};
+use crate::store::{Store, leases};
+use crate::webhook::{Limits, Webhooks};
 
 /// An opened data directory with its configuration.
 #[derive(Clone, Debug)]
@@ -59,7 +64,7 @@ impl App {
     }
 }
 
-/// Serves the data directory until `shutdown` comes.
+/// Serves the data directory until `shutdown` comes; what runs then ends its calls and commits.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     config.data_dir().create()?;
     let lock = config.data_dir().lock()?;
@@ -68,29 +73,81 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     if app.config.plugins != Path::new("") {
         plugins::install_directory(&app.store, &app.config.plugins).await?;
     }
-    let wake = start(&app).await?;
-    listen(&app, &lock, wake, shutdown).await
+    let working = start(&app).await?;
+    let listened = listen(&app, &lock, &working.wake, shutdown).await;
+    working.stop().await;
+    tracing::info!("stopped");
+    listened
 }
 
-/// Starts what runs beside the listener. The answer makes it look for work at once.
-async fn start(app: &App) -> anyhow::Result<Wake> {
-    let due = Arc::new(Notify::new());
+/// The scheduler as it works beside the listener.
+struct Working {
+    runner: Arc<Runner>,
+    wake: Wake,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Working {
+    async fn stop(self) {
+        self.runner.stop();
+        self.wake.look();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the scheduler ended badly");
+        }
+    }
+}
+
+async fn start(app: &App) -> anyhow::Result<Working> {
+    let run = &app.config.run;
+    let wake = Wake::default();
+    let runner = Arc::new(runner(app)?);
+    // The data directory is locked: leases of a host that died here are nobody's.
+    leases::take_back(app.store.control()).await?;
+    let options = ScheduleOptions {
+        host: format!("{}-{}", std::process::id(), app.store.chance().base36(8)),
+        workers: run.workers,
+        lease_ttl: Duration::from_millis(run.lease_ttl_ms),
+        poll: Duration::from_millis(run.poll_ms),
+    };
     // Commands of other processes are seen here: new integrations, activated plugins.
-    let changed = app.store.watch().await?;
-    let forwarded = due.clone();
+    let (changed, told) = (app.store.watch().await?, wake.clone());
     tokio::spawn(async move {
         loop {
             changed.notified().await;
-            forwarded.notify_one();
+            told.nudge();
         }
     });
-    Ok(Arc::new(move || due.notify_one()))
+    let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
+    Ok(Working { runner, wake, task })
+}
+
+fn runner(app: &App) -> anyhow::Result<Runner> {
+    let store = &app.store;
+    let cache_key = store.keyring().derive("compiled components");
+    let engine = Engine::new(EngineOptions::new(cache_key))?;
+    let components = Components::new(engine, Arc::clone(store), store.data_dir().plugins());
+    Ok(Runner {
+        trees: Trees::new(Arc::clone(store), components),
+        store: Arc::clone(store),
+        egress: Egress::new(EgressOptions::default())?,
+        keyring: store.keyring().clone(),
+        clock: app.clock.clone(),
+        chance: store.chance().clone(),
+        budget: Budget::default(),
+        options: RunOptions {
+            back_off: BackOff {
+                base_ms: app.config.run.back_off_base_ms,
+                max_ms: app.config.run.back_off_max_ms,
+            },
+        },
+        stopping: AtomicBool::new(false),
+    })
 }
 
 async fn listen(
     app: &App,
     lock: &HostLock,
-    wake: Wake,
+    wake: &Wake,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let config = &app.config;
@@ -104,7 +161,10 @@ async fn listen(
     lock.announce(address, &public_url)?;
     let webhooks = Webhooks {
         store: app.store.clone(),
-        wake,
+        wake: {
+            let wake = wake.clone();
+            Arc::new(move |owner| wake.arrived(owner))
+        },
         limits: Limits {
             body_max_bytes: config.limits.webhook_body_max_bytes,
             body_timeout: Duration::from_millis(config.server.body_timeout_ms),
@@ -118,6 +178,5 @@ async fn listen(
     };
     tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
     server::serve(listener, server::router(webhooks), limits, app.clock.clone(), shutdown).await;
-    tracing::info!("stopped");
     Ok(())
 }

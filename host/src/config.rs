@@ -79,6 +79,9 @@ pub enum LogFormat {
 pub struct Run {
     pub workers: usize,
     pub lease_ttl_ms: u64,
+    pub poll_ms: u64,
+    pub back_off_base_ms: u64,
+    pub back_off_max_ms: u64,
 }
 
 /// `[limits]`.
@@ -199,6 +202,9 @@ impl Config {
         for (name, value) in [
             ("run.workers", self.run.workers as u64),
             ("run.lease_ttl_ms", self.run.lease_ttl_ms),
+            ("run.poll_ms", self.run.poll_ms),
+            ("run.back_off_base_ms", self.run.back_off_base_ms),
+            ("run.back_off_max_ms", self.run.back_off_max_ms),
             ("server.connections_max", self.server.connections_max as u64),
             ("limits.webhook_body_max_bytes", self.limits.webhook_body_max_bytes as u64),
             ("limits.accept_timeout_ms", self.limits.accept_timeout_ms),

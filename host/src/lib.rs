@@ -11,12 +11,27 @@ pub mod config;
 pub mod model;
 
 // The path.
-pub mod auth;
-pub mod secrets;
-pub mod server;
-pub mod store;
 pub mod webhook;
 
+pub mod auth;
+
+pub mod schedule;
+
+pub mod run;
+
+pub mod plugin;
+
+pub mod egress;
+
+pub mod secrets;
+
+pub mod rows;
+
+pub mod store;
+
 // What wires it.
+pub mod server;
+
 pub mod app;
+
 pub mod cli;

@@ -63,6 +63,12 @@ impl Wake {
         self.0.due.notify_one();
     }
 
+    /// Another process may have changed something, or it was ourselves: look, but whoever waits for
+    /// rest isn't told otherwise.
+    pub fn nudge(&self) {
+        self.0.due.notify_one();
+    }
+
     /// Waits until no owner runs and none is due.
     pub async fn idle(&self) {
         let mut idle = self.0.idle.subscribe();

@@ -21,7 +21,7 @@ use rowgate_manifest::Webhook;
 
 use crate::auth::{self, Claim, Rejected};
 use crate::clock::Clock;
-use crate::model::InboxId;
+use crate::model::{InboxId, OwnerId};
 use crate::store::Store;
 use crate::store::inbox::NewItem;
 use crate::store::integrations::{Endpoint, Integration};
@@ -40,8 +40,8 @@ pub struct Webhooks {
     pub limits: Limits,
 }
 
-/// Tells the scheduler that something is due.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
+/// Tells the scheduler that an item of this owner is stored.
+pub type Wake = Arc<dyn Fn(OwnerId) + Send + Sync>;
 
 /// Limits of one request.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +73,9 @@ async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response 
     let (parts, mut body) = request.into_parts();
     let id = integration_id(parts.uri.path()).to_owned();
     match webhooks.receive(&id, &parts, &mut body).await {
-        Ok(item) => {
+        Ok((item, owner)) => {
             tracing::debug!(integration = id, item, "webhook stored");
-            (webhooks.wake)();
+            (webhooks.wake)(owner);
             Answer::Accepted.into_response()
         }
         Err(answer) => {
@@ -92,7 +92,7 @@ impl Webhooks {
         id: &str,
         parts: &axum::http::request::Parts,
         body: &mut Body,
-    ) -> Result<InboxId, Answer> {
+    ) -> Result<(InboxId, OwnerId), Answer> {
         let endpoint = self.in_time(self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
         if !is_served(&parts.method) {
             return Err(Answer::Method);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::inspect::inspect;
+use crate::plugin::inspect;
 use crate::store::Store;
 
 /// A component that is installed now.

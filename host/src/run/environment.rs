@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use crate::egress::{Egress, HttpError, HttpRequest, HttpResponse, Presence, Session};
 use crate::model::{Scalar, Write};
 use crate::plugin::{DbError, Environment, LogLevel};
-use crate::rows::{self, Rejected};
+use crate::rows::{Rejected, check_write};
 use crate::store::commit::TreeTables;
 use crate::store::{Database, commit, tables};
 
@@ -44,9 +44,17 @@ impl CallEnvironment {
             let read_at = commit::commit_no(&self.replication, self.owner_id).await;
             self.read_at.store(read_at.map_err(|e| other(e.to_string()))?, Ordering::Release);
         }
+        let scope = tables::ApplyScope {
+            owner_id: self.owner_id,
+            external_owner_id: Some(self.external_owner_id.clone()),
+            now: 0,
+            commit_id: 0,
+            mapping_version: self.tree.manifest.plugin.mapping_version.into(),
+            max_rows_per_call: usize::MAX,
+        };
         let reader = self.replication.readers().acquire().await;
         let mut reader = reader.map_err(|error| other(error.to_string()))?;
-        tables::lookup(&mut reader, &self.external_owner_id, spec, &key, &columns, pending)
+        tables::lookup(&mut reader, &scope, spec, &key, &columns, pending)
             .await
             .map_err(|error| match error {
                 tables::ApplyError::Rejected(rejected) => db_error(rejected),
@@ -79,7 +87,14 @@ impl Environment for CallEnvironment {
     }
 
     fn check(&self, write: &Write) -> Result<(), DbError> {
-        rows::check(&self.tree.manifest, &self.tree.tables, write).map_err(db_error)
+        let table = tables::table(write);
+        match self.tree.tables.get(table) {
+            // How many rows a call may write is counted where the call is.
+            Some(spec) => check_write(spec, write, usize::MAX).map_err(db_error),
+            // A service that no integration was created for: what is written is dropped.
+            None if self.tree.manifest.services.contains_key(table) => Ok(()),
+            None => Err(DbError::UnknownTable(table.to_owned())),
+        }
     }
 
     fn log(&self, level: LogLevel, message: String, fields: Vec<(String, String)>) {

@@ -274,7 +274,7 @@ impl Holder {
             config: tree.config.clone(),
             grants: tree.grants.clone(),
             secrets: Arc::new(secrets),
-            wall: budget.wall,
+            deadline: tokio::time::Instant::now() + budget.wall,
             answer_limit_bytes: budget.answer_bytes,
         })
     }

@@ -8,7 +8,7 @@ use rowgate_manifest::{Manifest, StreamKind};
 use zeroize::Zeroizing;
 
 use super::components::Components;
-use crate::egress::Grant;
+use crate::egress::{Grant, Origin};
 use crate::model::StreamId;
 use crate::plugin::Component;
 use crate::rows::TableSpec;
@@ -70,9 +70,9 @@ impl Trees {
         let tables = create_tables(&replication, &manifest, &stored).await?;
         let secrets = self.secrets(&manifest, &stored).await?;
         let members = stored.members.into_iter();
-        let grant = |grant: crate::store::integrations::Grant| Grant {
-            origin: grant.origin,
-            private_addresses: grant.private_addresses,
+        let grant = |grant: crate::store::integrations::Grant| {
+            let origin = Origin::of(&grant.origin).map_err(Error::Inconsistent)?;
+            Ok(Grant { origin, private_addresses: grant.private_addresses })
         };
         Ok(Tree {
             tables: Arc::new(TreeTables { manifest, tables }),
@@ -81,7 +81,7 @@ impl Trees {
             config: stored.config,
             secrets: Arc::new(secrets),
             integrations: members.map(|member| (member.service, member.id)).collect(),
-            grants: stored.grants.into_iter().map(grant).collect(),
+            grants: stored.grants.into_iter().map(grant).collect::<Result<_, Error>>()?,
         })
     }
 
@@ -129,7 +129,10 @@ async fn create_tables(
         .write(move |connection| {
             Box::pin(async move {
                 for spec in create {
-                    tables::create(connection, &spec).await?;
+                    tables::create(connection, &spec).await.map_err(|error| match error {
+                        tables::SchemaError::Database(error) => Error::Database(error),
+                        refused => Error::Refused(refused.to_string()),
+                    })?;
                 }
                 Ok(())
             })

@@ -19,7 +19,7 @@ use crate::model::{
 use crate::rows::TableSpec;
 
 /// Rows that one transaction deletes at most; an UNLINK of more goes on in the next one (R7).
-const UNLINK_SLICE: u64 = 5_000;
+const UNLINK_SLICE: u32 = 5_000;
 
 /// The tables of an integration tree as the running manifest has them.
 #[derive(Clone, Debug)]
@@ -326,14 +326,14 @@ impl<'c> Transaction<'c> {
             .await?;
         let mut left = UNLINK_SLICE;
         for spec in self.step.tree.tables.values() {
-            tables::drop_brackets(self.connection, owner_id, &spec.table_name, None)
+            tables::drop_brackets(self.connection, owner_id, spec, None)
                 .await
                 .map_err(apply_error)?;
             let gone = tables::delete_owner_rows(self.connection, &self.scope, spec, left)
                 .await
                 .map_err(apply_error)?;
             self.committed.rows_changed += gone;
-            left = left.saturating_sub(gone);
+            left = left.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
         }
         self.committed.unfinished = left == 0;
         self.message = Message { unlinked: true, ..Message::default() };
@@ -349,7 +349,7 @@ impl<'c> Transaction<'c> {
         .execute(&mut *self.connection)
         .await?;
         for spec in self.step.tree.tables.values() {
-            tables::drop_brackets(self.connection, owner_id, &spec.table_name, None)
+            tables::drop_brackets(self.connection, owner_id, spec, None)
                 .await
                 .map_err(apply_error)?;
         }
@@ -497,10 +497,10 @@ fn apply_error(error: ApplyError) -> Error {
 fn apply_scope(under: &Under, tree: &TreeTables, now: Micros, commit_id: i64) -> ApplyScope {
     ApplyScope {
         owner_id: under.owner_id,
-        external_owner_id: under.external_owner_id.clone(),
+        external_owner_id: Some(under.external_owner_id.clone()),
         now,
         commit_id,
-        mapping_version: tree.manifest.plugin.mapping_version,
+        mapping_version: tree.manifest.plugin.mapping_version.into(),
         max_rows_per_call: tree.manifest.plugin.limits.rows as usize,
     }
 }

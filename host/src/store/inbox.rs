@@ -42,13 +42,14 @@ pub fn place(owner: OwnerId, secret: &str) -> String {
 
 impl Store {
     /// Stores an item, makes its owner due, and answers when both are on disk.
-    pub async fn accept(&self, item: NewItem) -> Result<InboxId, Error> {
+    pub async fn accept(&self, item: NewItem) -> Result<(InboxId, OwnerId), Error> {
         let (keyring, now) = (self.keyring.clone(), self.clock.now());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
                     let owner = make_due(connection, &item, now).await?;
-                    insert(connection, &item, owner, &keyring, now).await
+                    let id = insert(connection, &item, owner, &keyring, now).await?;
+                    Ok((id, owner))
                 })
             })
             .await

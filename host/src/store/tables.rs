@@ -222,7 +222,7 @@ fn count(changed: &mut BTreeSet<i64>, applied: &mut Applied, moved: &Moved) {
     }
 }
 
-fn table(write: &Write) -> &str {
+pub(crate) fn table(write: &Write) -> &str {
     match write {
         Write::Upsert(batch) | Write::Patch(batch) => &batch.table,
         Write::Update { table, .. }

@@ -80,7 +80,7 @@ pub(super) async fn drop_brackets(
         return Ok(());
     };
     let rows = rows_of(kind, stream);
-    tables::drop_brackets(connection, owner_id, &spec.table_name, Some(&rows))
+    tables::drop_brackets(connection, owner_id, spec, Some(&rows))
         .await
         .map_err(apply_error)
 }
@@ -136,8 +136,8 @@ async fn wanted(
     kind: &StreamKind,
 ) -> Result<Vec<String>, Error> {
     let key = kind.per_row.key.as_deref().map_or("''".to_owned(), quoted);
-    let owner = match &parent.owner {
-        Some(owner) => format!("{} = $1", quoted(owner)),
+    let owner = match parent.owner {
+        Some(owner) => format!("{} = $1", quoted(&parent.columns[owner].name)),
         None => "$1 is not null".to_owned(),
     };
     let mut sql =
