@@ -46,7 +46,8 @@ fn collect(root: &Path, directory: &Path, into: &mut Vec<String>) {
             }
             continue;
         }
-        let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let relative =
+            path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         if READ.iter().any(|end| relative.ends_with(end)) {
             into.push(relative);
         }
