@@ -21,7 +21,7 @@ const WRAPPED: [(&str, &[&str]); 11] = [
 ];
 
 /// The host's modules from the ground up: a module names those of layers below its own only.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["model"],
     &["clock", "chance"],
     &["rows", "auth", "secrets", "config"],
@@ -32,7 +32,8 @@ const LAYERS: [&[&str]; 11] = [
     &["schedule", "delivery"],
     &["webhook"],
     &["server"],
-    &["app", "cli"],
+    &["app"],
+    &["cli"],
 ];
 
 /// What a lower layer is kept from all the same.

@@ -35,7 +35,7 @@ fn sources_keep_the_rules() {
 fn collect(root: &Path, directory: &Path, into: &mut Vec<String>) {
     let entries =
         fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -46,7 +46,8 @@ fn collect(root: &Path, directory: &Path, into: &mut Vec<String>) {
             }
             continue;
         }
-        let relative = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+        let relative =
+            path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         if READ.iter().any(|end| relative.ends_with(end)) {
             into.push(relative);
         }

@@ -53,6 +53,8 @@ fn the_hosts_modules_know_those_below() {
     check("host/src/store/commit.rs", "use super::run;", &[]);
     check("host/src/webhook.rs", "use crate::{auth, store::{inbox, run}};", &[]);
     check("host/src/app.rs", "use crate::{run, schedule, server};", &[]);
+    check("host/src/webhook/tests.rs", "use crate::server;", &[]);
+    check("host/src/webhook/tests/load.rs", "TcpStream::connect(a)", &[]);
 }
 
 #[test]
