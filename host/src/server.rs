@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::model::Micros;
+use crate::schedule::Wake;
 use crate::store::Store;
 use crate::webhook::{self, Webhooks};
 
@@ -36,14 +37,24 @@ pub struct Limits {
 /// Time to let the system recover when it can't give another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long `/statusz/idle` waits.
+const IDLE_WAIT: Duration = Duration::from_secs(30);
+
 /// Everything that is served.
-pub fn router(webhooks: Webhooks) -> Router {
+pub fn router(webhooks: Webhooks, wake: Wake) -> Router {
     let (store, started_at) = (webhooks.store.clone(), webhooks.store.clock().now());
     Router::new()
         .route("/healthz", get(healthy))
         .route("/statusz", get(move || status(store.clone(), started_at)))
+        .route("/statusz/idle", get(move || idle(wake.clone())))
         .merge(webhooks.router())
         .fallback(not_found)
+}
+
+/// Answers when no owner runs and none is due, or after a while that it isn't so.
+async fn idle(wake: Wake) -> Response {
+    let idle = tokio::time::timeout(IDLE_WAIT, wake.idle()).await.is_ok();
+    webhook::json_response(StatusCode::OK, &json!({ "idle": idle }))
 }
 
 /// Binds the address.
