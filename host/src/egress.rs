@@ -34,6 +34,7 @@ pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
 pub use url_prefix::Origin;
 
+use crate::clock::monotonic;
 use crate::model::{Failure, RetryScope};
 use fill::Filled;
 use mask::{Masker, Unsearchable};
@@ -183,7 +184,7 @@ impl Egress {
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
         let timeout = request.timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
-        let until = session.deadline.min(Instant::now() + timeout);
+        let until = session.deadline.min(monotonic() + timeout);
         let followed = tokio::time::timeout_at(until, self.follow(session, request)).await;
         let (url, used, mut response) = followed.unwrap_or(Err(HttpError::Timeout))?;
         let captured = capture::take(&session.policy.captures, &url, &mut response)?;
