@@ -41,9 +41,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 fn log(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.level).map_err(|error| {
-        anyhow::anyhow!("log.level {:?}: {error}", log.level)
-    })?;
+    let filter = EnvFilter::builder()
+        .parse(&log.level)
+        .map_err(|error| anyhow::anyhow!("log.level {:?}: {error}", log.level))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => lines.with_ansi(false).init(),
