@@ -11,7 +11,7 @@ use crate::config::{Config, Flags, Log, LogFormat};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Address to listen on; port 0 takes a free one [env: ROWGATE_LISTEN] [default: 127.0.0.1:18001]
+    /// Address; port 0 takes a free one [env: ROWGATE_LISTEN] [default: 127.0.0.1:18001]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Directory of components to install and activate if they are new [env: ROWGATE_PLUGINS]
