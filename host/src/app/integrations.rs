@@ -69,7 +69,8 @@ impl Draft {
         };
         let manifest = active.manifest.clone();
         let parent = manifest.services[service].depends_on.as_deref();
-        let depends_on = find_parent(&app.store, &organization, service, parent, depends_on).await?;
+        let depends_on =
+            find_parent(&app.store, &organization, service, parent, depends_on).await?;
         let fields = &manifest.services[service].config;
         for (name, _) in &given {
             if !fields.contains_key(name) {
@@ -232,7 +233,10 @@ async fn find_parent(
             // Where all but one have theirs, there is nothing to choose.
             match candidates.iter().filter(free).collect::<Vec<_>>().as_slice() {
                 [only] => Ok(Some(only.id.clone())),
-                _ => bail!("several {parent} integrations: choose by --depends-on {}", names.join(" | ")),
+                _ => bail!(
+                    "several {parent} integrations: choose by --depends-on {}",
+                    names.join(" | ")
+                ),
             }
         }
     }
@@ -296,7 +300,8 @@ mod tests {
             assert_eq!(url, stored);
             assert_eq!(is_private(&Url::parse(&url).unwrap()), private, "{text}");
         }
-        for text in ["", "example.com", "ftp://a/b", "http://u:p@a/b", "http://a/b?c", "http://a/#"] {
+        for text in ["", "example.com", "ftp://a/b", "http://u:p@a/b", "http://a/b?c", "http://a/#"]
+        {
             assert!(checked_url(text).is_err(), "{text}");
         }
     }
