@@ -1,8 +1,8 @@
 //! Do the parts of a manifest fit together? Every finding names the place and what to do, and all
 //! of them are told at once.
 
-mod services;
 mod secrets;
+mod services;
 mod streams;
 mod tables;
 #[cfg(test)]
@@ -14,8 +14,7 @@ use std::fmt;
 use crate::Manifest;
 
 /// Columns that every table has by itself.
-pub(crate) const RESERVED_COLUMNS: [&str; 4] =
-    ["pk", "row_created_at", "row_updated_at", "data"];
+pub(crate) const RESERVED_COLUMNS: [&str; 4] = ["pk", "row_created_at", "row_updated_at", "data"];
 
 /// Longest identifier; Postgres cuts names at 63 bytes, and a table's name gets a suffix.
 const IDENTIFIER_MAX: usize = 56;
@@ -183,5 +182,9 @@ pub(crate) fn references(text: &str) -> Option<Vec<&str>> {
 /// "one of: a, b", for error texts.
 fn one_of<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     let names: Vec<_> = names.into_iter().map(String::as_str).collect();
-    if names.is_empty() { "none is declared".into() } else { format!("known: {}", names.join(", ")) }
+    if names.is_empty() {
+        "none is declared".into()
+    } else {
+        format!("known: {}", names.join(", "))
+    }
 }

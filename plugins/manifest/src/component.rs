@@ -15,7 +15,9 @@ pub enum SectionError {
     #[error("this is not a WebAssembly component; build it with `cargo xtask plugins`")]
     NotComponent,
     /// A core module, which must be encoded first.
-    #[error("this is a core module, not a component; encode it first, as `cargo xtask plugins` does")]
+    #[error(
+        "this is a core module, not a component; encode it first, as `cargo xtask plugins` does"
+    )]
     CoreModule,
     /// A section ends after the end of the file.
     #[error("the component is cut off or damaged at byte {0}")]
@@ -175,8 +177,11 @@ mod tests {
             ("only a nested one", component(&[(4, &nested)]), "no custom section"),
             ("two", component(&[(0, &section), (0, &section)]), "more than one"),
             ("cut off", cut, "damaged at byte 8"),
-            ("length without end", component(&[])[..8].iter().copied().chain([0, 0xff]).collect(),
-             "damaged at byte 8"),
+            (
+                "length without end",
+                component(&[])[..8].iter().copied().chain([0, 0xff]).collect(),
+                "damaged at byte 8",
+            ),
             ("name longer than section", component(&[(0, &[200, 1, b'x'])]), "damaged at byte 8"),
             ("not a manifest", component(&[(0, &custom(SECTION, b"{}"))]), "missing field"),
         ];

@@ -43,9 +43,7 @@ impl Manifest {
         let manifest: Self = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
             Error::Json { path: e.path().to_string(), problem: e.into_inner().to_string() }
         })?;
-        deserializer
-            .end()
-            .map_err(|e| Error::Json { path: ".".into(), problem: e.to_string() })?;
+        deserializer.end().map_err(|e| Error::Json { path: ".".into(), problem: e.to_string() })?;
         manifest.check()?;
         Ok(manifest)
     }

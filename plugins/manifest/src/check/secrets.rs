@@ -51,7 +51,8 @@ impl Check<'_> {
             "only a secret with `per = \"owner\"` is captured".into()
         });
         self.url_prefix(&format!("{path}.from"), &captured.from);
-        let pointers = [Some(("at", &captured.at)), captured.expires_in.as_ref().map(|p| ("expires_in", p))];
+        let pointers =
+            [Some(("at", &captured.at)), captured.expires_in.as_ref().map(|p| ("expires_in", p))];
         for (name, pointer) in pointers.into_iter().flatten() {
             self.require(pointer.starts_with('/'), &format!("{path}.{name}"), || {
                 format!("`{pointer}` is no JSON pointer; it begins with /")

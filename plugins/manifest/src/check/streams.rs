@@ -21,7 +21,10 @@ impl Check<'_> {
                         }
                         None => {
                             let known = one_of(self.manifest.stream_kinds.keys());
-                            self.problem(path, format!("there is no stream kind `{name}`; {known}"));
+                            self.problem(
+                                path,
+                                format!("there is no stream kind `{name}`; {known}"),
+                            );
                         }
                     },
                 }

@@ -68,7 +68,8 @@ impl Check<'_> {
             };
             self.require(names.len() == parts.len(), &path, || joined_by_dashes(template));
             for name in &names {
-                let known = table.columns.contains_key(*name) || table.owner.as_deref() == Some(name);
+                let known =
+                    table.columns.contains_key(*name) || table.owner.as_deref() == Some(name);
                 self.require(known, &path, || no_column(name));
             }
             let parts_of_key = table.owner.iter().chain(&table.key);

@@ -81,10 +81,7 @@ impl Check<'_> {
             let secrets = &self.manifest.secrets;
             let owned = secrets.get(seal).is_some_and(|s| s.per == Some(SecretScope::Owner));
             self.require(owned, &format!("{path}.seal"), || {
-                format!(
-                    "`{seal}` is no secret with `per = \"owner\"`; {}",
-                    one_of(secrets.keys())
-                )
+                format!("`{seal}` is no secret with `per = \"owner\"`; {}", one_of(secrets.keys()))
             });
         }
         for (other, values) in &field.when {

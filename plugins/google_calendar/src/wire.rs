@@ -1,0 +1,176 @@
+//! Google's JSON, as far as it is looked at. Whole items are kept as they came, unknown fields too.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use rowgate_plugin::log;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<'a> {
+    /// May be empty though more pages follow.
+    #[serde(borrow, default)]
+    pub items: Vec<&'a RawValue>,
+    #[serde(default)]
+    pub next_page_token: Option<String>,
+    #[serde(default)]
+    pub next_sync_token: Option<String>,
+    /// The calendar's, on a list of events.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// The owner's on the calendar, on a list of events.
+    #[serde(default)]
+    pub access_role: Option<String>,
+}
+
+/// Text that is borrowed where it has no escapes (serde borrows inside a newtype, not in an Option).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An entry of the list of calendars. A deleted one is a stub.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Entry<'a> {
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub time_zone: Option<Text<'a>>,
+    pub deleted: bool,
+    pub primary: bool,
+}
+
+/// An event: single, series, instance or exception; of a cancelled one perhaps the id alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Event<'a> {
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub status: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub created: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub updated: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub start: Option<Moment<'a>>,
+    #[serde(borrow)]
+    pub end: Option<Moment<'a>>,
+    #[serde(borrow)]
+    pub original_start_time: Option<Moment<'a>>,
+    #[serde(borrow)]
+    pub recurring_event_id: Option<Text<'a>>,
+    /// RFC 5545 lines; only a series has them.
+    #[serde(borrow)]
+    pub recurrence: Option<Vec<Text<'a>>>,
+}
+
+/// A day, or an instant with its offset.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Moment<'a> {
+    #[serde(borrow)]
+    pub date: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub date_time: Option<Text<'a>>,
+}
+
+impl Event<'_> {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.as_str() == "cancelled")
+    }
+}
+
+/// An item of a page: as it came, and what is looked at.
+#[derive(Debug)]
+pub(crate) struct Item<'a, T> {
+    pub raw: &'a str,
+    pub parsed: T,
+}
+
+/// What has an id.
+pub(crate) trait Identified<'a>: Default + Deserialize<'a> {
+    fn id(&self) -> Option<&str>;
+    /// Out of an item in which some field has a type that nobody expected.
+    fn lenient(value: &Value) -> Self;
+}
+
+impl<'a> Identified<'a> for Entry<'a> {
+    fn id(&self) -> Option<&str> {
+        self.id.as_ref().map(Text::as_str)
+    }
+
+    fn lenient(value: &Value) -> Self {
+        Self {
+            id: text(&value["id"]),
+            time_zone: text(&value["timeZone"]),
+            deleted: value["deleted"].as_bool().unwrap_or_default(),
+            primary: value["primary"].as_bool().unwrap_or_default(),
+        }
+    }
+}
+
+impl<'a> Identified<'a> for Event<'a> {
+    fn id(&self) -> Option<&str> {
+        self.id.as_ref().map(Text::as_str)
+    }
+
+    fn lenient(value: &Value) -> Self {
+        let moment = |value: &Value| {
+            let (date, date_time) = (text(&value["date"]), text(&value["dateTime"]));
+            value.is_object().then_some(Moment { date, date_time })
+        };
+        let lines = value["recurrence"].as_array();
+        Self {
+            id: text(&value["id"]),
+            status: text(&value["status"]),
+            created: text(&value["created"]),
+            updated: text(&value["updated"]),
+            start: moment(&value["start"]),
+            end: moment(&value["end"]),
+            original_start_time: moment(&value["originalStartTime"]),
+            recurring_event_id: text(&value["recurringEventId"]),
+            recurrence: lines.map(|lines| lines.iter().filter_map(text).collect()),
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<Text<'static>> {
+    value.as_str().map(|text| Text(Cow::Owned(text.to_owned())))
+}
+
+/// The items of a page that have an id, each id once: Google repeats events in a page, and the last
+/// one counts.
+pub(crate) fn last_of_each<'a, T: Identified<'a>>(items: &[&'a RawValue]) -> Vec<Item<'a, T>> {
+    let mut found: Vec<Item<'a, T>> = Vec::with_capacity(items.len());
+    for raw in items {
+        let raw = raw.get();
+        match parse::<T>(raw) {
+            Some(parsed) if parsed.id().is_some_and(|id| !id.is_empty()) => {
+                found.push(Item { raw, parsed });
+            }
+            _ => log::warn("an item without an id is left out", &[]),
+        }
+    }
+    let mut seen = HashSet::with_capacity(found.len());
+    let is_last: Vec<_> =
+        found.iter().rev().map(|item| seen.insert(item.parsed.id().map(str::to_owned))).collect();
+    let mut is_last = is_last.into_iter().rev();
+    found.retain(|_| is_last.next().unwrap_or_default());
+    found
+}
+
+fn parse<'a, T: Identified<'a>>(raw: &'a str) -> Option<T> {
+    serde_json::from_str(raw)
+        .ok()
+        .or_else(|| serde_json::from_str(raw).ok().map(|value: Value| T::lenient(&value)))
+}
