@@ -8,6 +8,11 @@ use tokio::sync::Notify;
 
 use crate::model::Micros;
 
+/// The monotonic clock, on which timeouts and durations of real work are measured.
+pub fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The time, real or simulated.
 #[derive(Clone, Debug)]
 pub enum Clock {

@@ -34,6 +34,7 @@ pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
 pub use url_prefix::Origin;
 
+use crate::clock::monotonic;
 use crate::model::{Failure, RetryScope};
 use fill::Filled;
 use mask::{Masker, Unsearchable};
@@ -150,9 +151,8 @@ impl Egress {
         session: &Session,
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
-        let captures = url_prefix::parse_target(&request.url).is_ok_and(|url| {
-            session.policy.captures.iter().any(|rule| rule.from.covers(&url))
-        });
+        let captures = url_prefix::parse_target(&request.url)
+            .is_ok_and(|url| session.policy.captures.iter().any(|rule| rule.from.covers(&url)));
         let sent = self.clone().send_masked(session.clone(), request);
         if !captures {
             return sent.await;
@@ -183,7 +183,7 @@ impl Egress {
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
         let timeout = request.timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
-        let until = session.deadline.min(Instant::now() + timeout);
+        let until = session.deadline.min(monotonic() + timeout);
         let followed = tokio::time::timeout_at(until, self.follow(session, request)).await;
         let (url, used, mut response) = followed.unwrap_or(Err(HttpError::Timeout))?;
         let captured = capture::take(&session.policy.captures, &url, &mut response)?;
@@ -234,9 +234,9 @@ impl Egress {
 /// Policy and secrets: everything that is decided before a socket is opened.
 async fn prepare(session: &Session, request: &HttpRequest) -> Result<Prepared, HttpError> {
     let url = url_prefix::parse_target(&request.url).map_err(HttpError::Denied)?;
-    let permit = session.policy.permit(&request.method, &url).map_err(HttpError::Denied)?;
     let method = Method::from_bytes(request.method.as_bytes())
-        .map_err(|_| HttpError::Denied("the method isn't one".into()))?;
+        .map_err(|_| HttpError::Denied("the method isn't an HTTP token".into()))?;
+    let permit = session.policy.permit(method.as_str(), &url).map_err(HttpError::Denied)?;
     // A literal address never passes the resolver.
     let literal = match url.host() {
         Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),

@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use rowgate_manifest::Manifest;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use wasmtime::{Store, UpdateDeadline};
 
 pub use budget::{Budget, Meters};
@@ -28,6 +27,7 @@ pub use environment::{DbError, Environment, LogLevel};
 pub use inspect::{Inspection, Refused, WASM_MAX_BYTES, inspect};
 pub use trap::TrapCause;
 
+use crate::clock::monotonic;
 use crate::model::{Call, CallContext, Effects, Failure, Step};
 use bindings::{PluginPre, rowgate::plugin::types};
 use meter::CpuMeter;
@@ -96,7 +96,7 @@ impl Component {
         let Ok(_slot) = self.slots.acquire_many(self.memories).await else {
             return Called::unavailable("it is shutting down");
         };
-        let started = Instant::now();
+        let started = monotonic();
         let budget = budget.granted(&self.manifest.plugin.limits);
         let wall = budget.wall;
         let cpu = Arc::new(CpuMeter::default());

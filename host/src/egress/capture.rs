@@ -46,7 +46,8 @@ pub(super) fn take(
         }
         let Value::String(value) = place.take() else { continue };
         if value.len() > SECRET_BYTES_MAX {
-            let text = format!("the secret `{}` is longer than {SECRET_BYTES_MAX} bytes", rule.secret);
+            let text =
+                format!("the secret `{}` is longer than {SECRET_BYTES_MAX} bytes", rule.secret);
             return Err(HttpError::Transfer(text));
         }
         if !value.is_empty() {
@@ -100,24 +101,53 @@ mod tests {
     fn strings_become_null() {
         const TOKEN: &str = "https://a.example/token";
         let cases: [(u16, &str, &str, &str, &[&str]); 9] = [
-            (200, TOKEN, r#"{"access_token":"t","expires_in":3600}"#,
-             r#"{"access_token":null,"expires_in":3600}"#, &["access t Some(3480)"]),
-            (201, TOKEN, r#"{"access_token":"t","expires_in":"60"}"#,
-             r#"{"access_token":null,"expires_in":"60"}"#, &["access t Some(0)"]),
-            (200, TOKEN, r#"{"nested":[{"id":"i"}]}"#, r#"{"nested":[{"id":null}]}"#,
-             &["id i None"]),
-            (200, TOKEN, r#"{"access_token":"a","access_token":"b"}"#, r#"{"access_token":null}"#,
-             &["access b None"]),
+            (
+                200,
+                TOKEN,
+                r#"{"access_token":"t","expires_in":3600}"#,
+                r#"{"access_token":null,"expires_in":3600}"#,
+                &["access t Some(3480)"],
+            ),
+            (
+                201,
+                TOKEN,
+                r#"{"access_token":"t","expires_in":"60"}"#,
+                r#"{"access_token":null,"expires_in":"60"}"#,
+                &["access t Some(0)"],
+            ),
+            (
+                200,
+                TOKEN,
+                r#"{"nested":[{"id":"i"}]}"#,
+                r#"{"nested":[{"id":null}]}"#,
+                &["id i None"],
+            ),
+            (
+                200,
+                TOKEN,
+                r#"{"access_token":"a","access_token":"b"}"#,
+                r#"{"access_token":null}"#,
+                &["access b None"],
+            ),
             (200, TOKEN, r#"{"access_token":7}"#, r#"{"access_token":7}"#, &[]),
             (200, TOKEN, r#"{"access_token":""}"#, r#"{"access_token":null}"#, &[]),
             (400, TOKEN, r#"{"access_token":"t"}"#, r#"{"access_token":"t"}"#, &[]),
-            (200, "https://a.example/tokens", r#"{"access_token":"t"}"#,
-             r#"{"access_token":"t"}"#, &[]),
+            (
+                200,
+                "https://a.example/tokens",
+                r#"{"access_token":"t"}"#,
+                r#"{"access_token":"t"}"#,
+                &[],
+            ),
             (200, TOKEN, "", "", &[]),
         ];
         for (status, url, body, left, captured) in cases {
             let (got, values) = run(status, url, body).unwrap();
-            assert_eq!((got.as_str(), &values[..]), (left, &captured.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..]), "{body}");
+            assert_eq!(
+                (got.as_str(), &values[..]),
+                (left, &captured.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..]),
+                "{body}"
+            );
         }
     }
 

@@ -17,8 +17,19 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 /// Headers that frame the message or name the peer: the host's own business.
 const RESERVED: [&str; 13] = [
-    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection",
-    "proxy-authorization", "te", "trailer", "upgrade", "expect", "http2-settings", "content-encoding",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "http2-settings",
+    "content-encoding",
 ];
 
 /// A request ready to be sent; it holds secrets.
@@ -75,10 +86,7 @@ impl Filler<'_> {
         Ok(query)
     }
 
-    async fn headers(
-        &mut self,
-        headers: &[(String, Vec<Part>)],
-    ) -> Result<HeaderMap, HttpError> {
+    async fn headers(&mut self, headers: &[(String, Vec<Part>)]) -> Result<HeaderMap, HttpError> {
         let mut map = HeaderMap::with_capacity(headers.len());
         for (name, parts) in headers {
             let shown = name.escape_debug().take(100).collect::<String>();

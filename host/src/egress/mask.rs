@@ -223,7 +223,9 @@ fn json_length(text: &[u8], character: char) -> Option<usize> {
     let mut units = [0; 2];
     let mut at = 0;
     for unit in character.encode_utf16(&mut units) {
-        if text.get(at..at + 2)? != b"\\u" || hex_value(text.get(at + 2..at + 6)?)? != u32::from(*unit) {
+        if text.get(at..at + 2)? != b"\\u"
+            || hex_value(text.get(at + 2..at + 6)?)? != u32::from(*unit)
+        {
             return None;
         }
         at += 6;
@@ -261,8 +263,15 @@ mod tests {
         let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
         let partly = SECRET.replace('/', "%2f").replace('"', "\\\"");
         let forms = [
-            SECRET.to_owned(), json.trim_matches('"').to_owned(), json.replace('/', "\\/"),
-            percent.to_lowercase().replace("ab", "aB"), percent, twice, unicode, form, partly,
+            SECRET.to_owned(),
+            json.trim_matches('"').to_owned(),
+            json.replace('/', "\\/"),
+            percent.to_lowercase().replace("ab", "aB"),
+            percent,
+            twice,
+            unicode,
+            form,
+            partly,
         ];
         for form in forms {
             let form = form.trim_matches('"');

@@ -150,7 +150,10 @@ impl Policy {
 
     fn grant_command(&self, origin: &Origin, private: bool) -> String {
         let flag = if private { " --private-addresses" } else { "" };
-        format!("the operator grants it with `rowgate plugins grant {} {origin}{flag}`", self.plugin)
+        format!(
+            "the operator grants it with `rowgate plugins grant {} {origin}{flag}`",
+            self.plugin
+        )
     }
 }
 
@@ -175,9 +178,7 @@ fn resolve(template: &str, config: &BTreeMap<String, String>) -> Result<UrlPrefi
 
 fn defaults(manifest: &Manifest) -> BTreeMap<String, String> {
     let fields = manifest.services.values().flat_map(|service| &service.config);
-    fields
-        .filter_map(|(name, field)| Some((name.clone(), field.default.clone()?)))
-        .collect()
+    fields.filter_map(|(name, field)| Some((name.clone(), field.default.clone()?))).collect()
 }
 
 #[cfg(test)]

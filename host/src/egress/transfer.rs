@@ -100,7 +100,9 @@ async fn read(
             Ok(None) => return Ok(body),
             Err(error) => {
                 let cause = root(&error).to_string();
-                return Err(HttpError::Transfer(format!("the answer of {origin} broke off: {cause}")));
+                return Err(HttpError::Transfer(format!(
+                    "the answer of {origin} broke off: {cause}"
+                )));
             }
         }
     }

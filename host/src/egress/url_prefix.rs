@@ -204,12 +204,23 @@ mod tests {
     #[test]
     fn ambiguous_urls_are_refused() {
         for url in [
-            "https://user@a.example/", "https://u:p@a.example/", "https://a.example\\@b.example/",
-            "https://a.example/a b", "https://a.example/\t", "https://a.example/ä",
-            "https://a.example/#x", "ftp://a.example/", "file:///etc/passwd", "/api", "a.example",
-            "https://a.example/api/..%2f..%2fadmin", "https://a.example/api/%2e%2e%5cadmin",
-            "https://a.example/api/%252e%252e%252fadmin", "https://a.example/api/x%2f.%2fy",
-            "https://a.example/api/%25252525252e", "data:text/plain,x",
+            "https://user@a.example/",
+            "https://u:p@a.example/",
+            "https://a.example\\@b.example/",
+            "https://a.example/a b",
+            "https://a.example/\t",
+            "https://a.example/ä",
+            "https://a.example/#x",
+            "ftp://a.example/",
+            "file:///etc/passwd",
+            "/api",
+            "a.example",
+            "https://a.example/api/..%2f..%2fadmin",
+            "https://a.example/api/%2e%2e%5cadmin",
+            "https://a.example/api/%252e%252e%252fadmin",
+            "https://a.example/api/x%2f.%2fy",
+            "https://a.example/api/%25252525252e",
+            "data:text/plain,x",
         ] {
             assert!(parse_target(url).is_err(), "{url}");
         }

@@ -6,8 +6,8 @@ use super::bindings::rowgate::plugin::{db, http, log, types};
 use super::environment::{DbError, LogLevel};
 use crate::egress::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 use crate::model::{
-    Batch, CallContext, Column, Condition, Existing, Failure, Op, Progress, RetryScope, Scalar, Step,
-    StreamId, Unseen, Utf8, Values, Webhook,
+    Batch, CallContext, Column, Condition, Existing, Failure, Op, Progress, RetryScope, Scalar,
+    Step, StreamId, Unseen, Utf8, Values, Webhook,
 };
 
 /// A reason or a log line of a guest is cut to so many bytes.

@@ -61,9 +61,8 @@ impl Engine {
     /// If the pool's address space can't be reserved or the thread not be started.
     pub fn new(options: EngineOptions) -> anyhow::Result<Self> {
         let memories = options.memories.max(MEMORIES_PER_COMPONENT);
-        let wasm = wasmtime::Engine::new(&config(memories)).map_err(|error| {
-            anyhow::anyhow!("the WebAssembly engine doesn't start: {error:#}")
-        })?;
+        let wasm = wasmtime::Engine::new(&config(memories))
+            .map_err(|error| anyhow::anyhow!("the WebAssembly engine doesn't start: {error:#}"))?;
         let weak = wasm.weak();
         std::thread::Builder::new().name("epoch".into()).spawn(move || {
             while let Some(engine) = weak.upgrade() {
@@ -169,10 +168,7 @@ fn check_resources(
         ));
     }
     if needs.num_tables > TABLES_PER_COMPONENT {
-        return refused(format!(
-            "{} tables, {TABLES_PER_COMPONENT} are allowed",
-            needs.num_tables
-        ));
+        return refused(format!("{} tables, {TABLES_PER_COMPONENT} are allowed", needs.num_tables));
     }
     let elements = needs.max_initial_table_size.unwrap_or(0);
     if elements > TABLE_ELEMENTS {

@@ -77,7 +77,10 @@ impl db::Host for State {
         conditions: Vec<db::Condition>,
     ) -> DbResult<()> {
         let set = convert::from_set(set);
-        self.write(1, Write::Update { table, set, conditions: convert::from_conditions(conditions) })
+        self.write(
+            1,
+            Write::Update { table, set, conditions: convert::from_conditions(conditions) },
+        )
     }
 
     fn delete(&mut self, table: String, conditions: Vec<db::Condition>) -> DbResult<()> {
@@ -99,9 +102,7 @@ impl db::Host for State {
         let environment = Arc::clone(&self.environment);
         let found = environment.lookup(&table, key, columns, &self.effects.writes);
         match self.cpu.outside(found).await {
-            Ok(row) => {
-                Ok(Ok(row.map(|row| row.into_iter().map(convert::to_scalar).collect())))
-            }
+            Ok(row) => Ok(Ok(row.map(|row| row.into_iter().map(convert::to_scalar).collect()))),
             Err(error) => self.refuse(error),
         }
     }

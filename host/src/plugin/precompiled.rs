@@ -89,8 +89,8 @@ impl Precompiled<'_> {
     }
 
     fn mac(&self, digest: &str, code: &[u8]) -> Hmac<Sha256> {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.key)
-            .expect("HMAC takes keys of any length");
+        let mut mac =
+            <Hmac<Sha256> as Mac>::new_from_slice(self.key).expect("HMAC takes keys of any length");
         mac.update(digest.as_bytes());
         mac.update(self.compatibility().as_bytes());
         mac.update(code);

@@ -93,7 +93,10 @@ pub(super) fn bytes_of(write: &Write) -> u64 {
 
 fn batch_bytes(batch: &Batch) -> usize {
     let columns = batch.columns.iter().map(|column| {
-        size_of_val(column) + column.name.len() + column.validity.len() + values_bytes(&column.values)
+        size_of_val(column)
+            + column.name.len()
+            + column.validity.len()
+            + values_bytes(&column.values)
     });
     batch.table.len() + columns.sum::<usize>()
 }

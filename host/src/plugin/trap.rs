@@ -92,9 +92,11 @@ fn describe(error: &wasmtime::Error, state: &State) -> String {
         text.push_str(&format!("; it logged: {line}"));
     }
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let names = backtrace.frames().iter().take(FRAMES).map(|frame| {
-            frame.func_name().map_or_else(|| "?".to_owned(), str::to_owned)
-        });
+        let names = backtrace
+            .frames()
+            .iter()
+            .take(FRAMES)
+            .map(|frame| frame.func_name().map_or_else(|| "?".to_owned(), str::to_owned));
         let names: Vec<_> = names.collect();
         if !names.is_empty() {
             text.push_str(&format!("; in {}", names.join(" < ")));

@@ -12,6 +12,7 @@ use super::decision::{BackOff, Decision, jittered};
 use super::environment::CallEnvironment;
 use super::tree::Tree;
 use super::{Runner, inbox};
+use crate::clock::monotonic;
 use crate::egress::{Session, SessionOptions};
 use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamId};
 use crate::plugin::Called;
@@ -274,7 +275,7 @@ impl Holder {
             config: tree.config.clone(),
             grants: tree.grants.clone(),
             secrets: Arc::new(secrets),
-            deadline: tokio::time::Instant::now() + budget.wall,
+            deadline: monotonic() + budget.wall,
             answer_limit_bytes: budget.answer_bytes,
         })
     }

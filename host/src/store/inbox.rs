@@ -119,3 +119,52 @@ async fn insert(
     .await?;
     Ok(id)
 }
+
+/// What the tests of the endpoint look at.
+#[cfg(test)]
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct StoredItem {
+    pub(crate) id: InboxId,
+    pub(crate) owner_id: OwnerId,
+    pub(crate) external_owner_id: String,
+    pub(crate) due: bool,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) sealed: String,
+}
+
+#[cfg(test)]
+impl Store {
+    pub(crate) async fn stored_items(&self) -> Vec<StoredItem> {
+        let all = "select i.*, o.external_owner_id, o.due_at is not null as due
+                   from inbox i join owners o on o.id = i.owner_id order by i.id";
+        sqlx::query_as(all).fetch_all(self.control.readers()).await.unwrap()
+    }
+
+    /// Lets the control database grow no further, as on a full disk; or again.
+    pub(crate) async fn set_disk_full(&self, full: bool) {
+        let pages = if full { 1 } else { 1_000_000 };
+        self.control
+            .write(move |connection| {
+                Box::pin(async move {
+                    let sql = format!("pragma max_page_count = {pages}");
+                    sqlx::query(&sql).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+    }
+
+    /// A connection that holds the write lock, as another process might.
+    pub(crate) async fn locked_by_another(&self) -> SqliteConnection {
+        use sqlx::Connection as _;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.data_dir.control());
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+        other
+    }
+}

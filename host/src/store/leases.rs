@@ -21,8 +21,6 @@ pub struct Lease {
     pub fence: i64,
     /// Outbox messages up to here have reached the control database (R4).
     pub relayed_no: i64,
-    /// `unlinked`, `linked` or `grant_dead`.
-    pub state: String,
     /// The former holder did not release it: relay before anything else.
     pub unreleased: bool,
 }
@@ -61,17 +59,13 @@ pub async fn claim(
         .await
 }
 
-/// `returning` sees the row as updated, so the former holder is read beside it.
 const CLAIM: &str = "
-with next as (
-  select id, lease_host from owners
-  where due_at <= $1 and lease_until <= $1
-  order by due_at limit 1
+update owners set fence = fence + 1, lease_until = $2, lease_host = $3,
+                  unreleased = lease_host is not null
+where id = (
+  select id from owners where due_at <= $1 and lease_until <= $1 order by due_at limit 1
 )
-update owners set fence = fence + 1, lease_until = $2, lease_host = $3
-from next where owners.id = next.id
-returning owners.id, organization_id, root_id, external_owner_id, fence, relayed_no, state,
-          next.lease_host is not null as unreleased";
+returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased";
 
 /// When the next owner that nobody holds falls due.
 pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {

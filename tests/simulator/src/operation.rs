@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::model::account::Rotation;
 use crate::model::calendar::Role;
-use crate::model::calendar_list::CalendarSpec;
+use crate::model::directory::CalendarSpec;
 use crate::model::error::ApiError;
 use crate::model::generate::Mix;
 use crate::model::{Model, TokenScope, random_change};

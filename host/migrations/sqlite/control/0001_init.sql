@@ -70,6 +70,7 @@ create table owners (
   fence bigint not null default 0,
   lease_host text,
   lease_until bigint not null default 0,
+  unreleased boolean not null default false,           -- the lease before this one ended in trouble
   due_at bigint,                                       -- least of what is due; null: nothing
   not_before bigint not null default 0,
   attempts bigint not null default 0,

@@ -1,3 +1,4 @@
+use std::task::Poll;
 use std::time::Duration;
 
 use super::guest::{self, GET, LOG, OK, SEND};
@@ -56,9 +57,8 @@ async fn a_loop_yields_to_its_neighbours() {
 async fn more_calls_than_slots_wait() {
     let component = load(guest::component(SEND, &format!("{GET} {OK}"))).await;
     let (context, call, budget) = (context(), sync(), Budget::default());
-    let calls = (0..40).map(|_| {
-        component.call(&context, &call, Outside::new(Vendor::Answers), &budget)
-    });
+    let calls =
+        (0..40).map(|_| component.call(&context, &call, Outside::new(Vendor::Answers), &budget));
     for called in futures_util::future::join_all(calls).await {
         assert!(called.result.is_ok(), "{called:?}");
     }
@@ -97,8 +97,11 @@ async fn a_trap_tells_the_panic_and_where() {
 
 #[tokio::test]
 async fn stack_overflow_is_a_trap() {
-    let module = guest::module("", &format!("(call $deep) {OK}"))
-        .replacen("(memory ", "(func $deep (call $deep) (call $deep)) (memory ", 1);
+    let module = guest::module("", &format!("(call $deep) {OK}")).replacen(
+        "(memory ",
+        "(func $deep (call $deep) (call $deep)) (memory ",
+        1,
+    );
     let wasm = rowgate_manifest::embed(&guest::bare(&module), &guest::manifest()).unwrap();
     let component = load(wasm).await;
     let outside = Outside::new(Vendor::Answers);
@@ -127,7 +130,8 @@ async fn counted_imports_end_the_call() {
               (br_if $again (i32.lt_u (local.get $n) (i32.const 20)))) {OK}"
         )
     };
-    let log = "(call $log (i32.const 1) (i32.const 1024) (i32.const 7) (i32.const 0) (i32.const 0))";
+    let log =
+        "(call $log (i32.const 1) (i32.const 1024) (i32.const 7) (i32.const 0) (i32.const 0))";
     let budget = Budget { http_requests: 5, host_calls: 25, log_lines: 3, ..Budget::default() };
     let called = run(SEND, &loops(GET), &budget).await;
     assert_eq!(cause(&called), (TrapCause::Limit, "more than 5 requests in one call"));
@@ -150,7 +154,9 @@ async fn dropping_a_call_frees_its_slot() {
     for _ in 0..10 {
         let outside = Outside::new(Vendor::Hangs);
         let called = component.call(&context, &call, outside, &budget);
-        assert!(futures_util::poll!(Box::pin(called)).is_pending());
+        let mut called = Box::pin(called);
+        let polled = std::future::poll_fn(|waker| Poll::Ready(called.as_mut().poll(waker)));
+        assert!(polled.await.is_pending());
     }
     let called = component.call(&context, &call, Outside::new(Vendor::Answers), &budget).await;
     assert!(called.result.is_ok(), "{called:?}");

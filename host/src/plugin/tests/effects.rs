@@ -107,7 +107,8 @@ async fn what_was_refused_once_never_commits() {
 
 #[tokio::test]
 async fn a_cursor_has_a_largest_size() {
-    let body = "(i32.store8 (i32.const 72) (i32.const 1)) (i32.store (i32.const 76) (i32.const 1024))
+    let body =
+        "(i32.store8 (i32.const 72) (i32.const 1)) (i32.store (i32.const 76) (i32.const 1024))
       (i32.store (i32.const 80) (i32.const 7)) (i32.const 64)";
     let called = run("", body, &Budget::default()).await;
     let step = Step { cursor: Some(b"item_v1".to_vec()), progress: Progress::More };
@@ -167,7 +168,10 @@ async fn requests_and_answers_cross_whole() {
     let called = run_with(SEND, &body, &Budget::default(), outside.clone()).await;
     assert!(called.result.is_ok(), "{called:?}");
     let requests = outside.requests.lock().unwrap();
-    assert_eq!((requests[0].method.as_str(), requests[0].url.as_str()), ("GET", "https://a.example/x"));
+    assert_eq!(
+        (requests[0].method.as_str(), requests[0].url.as_str()),
+        ("GET", "https://a.example/x")
+    );
     assert_eq!((called.meters.http_requests, called.meters.http_bytes), (1, 3));
 }
 

@@ -139,8 +139,7 @@ fn encode(module: &str, resolve: &Resolve, package: wit_parser::PackageId) -> Ve
     let world = resolve.select_world(&[package], None).unwrap();
     let mut module = wat::parse_str(module).unwrap();
     let utf8 = StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut module, resolve, world, utf8).unwrap();
-    let mut encoder = ComponentEncoder::default().validate(true);
-    encoder.module(&module).unwrap();
-    encoder.encode().unwrap()
+    wit_component::embed_component_metadata(&mut module, resolve, world, utf8, false).unwrap();
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(true).module(&module).unwrap().encode().unwrap()
 }

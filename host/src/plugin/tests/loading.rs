@@ -42,8 +42,8 @@ fn what_is_no_plugin_is_refused() {
 
 #[test]
 fn imports_beyond_world_and_grants_are_named() {
-    let no_egress = guest::MANIFEST
-        .replace("[[egress]]\nurl = \"{api_url}\"\nmethods = [\"GET\"]", "");
+    let no_egress =
+        guest::MANIFEST.replace("[[egress]]\nurl = \"{api_url}\"\nmethods = [\"GET\"]", "");
     let text = refusal(&embed(&guest::bare(&guest::module(SEND, OK)), &no_egress));
     assert!(text.contains("`rowgate:plugin/http@0.1.0`") && text.contains("[[egress]]"), "{text}");
 
@@ -54,9 +54,7 @@ fn imports_beyond_world_and_grants_are_named() {
         ("rowgate:plugin/files@0.1.0", "no such interface"),
         ("plain", "rowgate:plugin@0.1.0 alone"),
     ] {
-        let text = format!(
-            r#"(component (import "{import}" (instance (export "f" (func)))))"#
-        );
+        let text = format!(r#"(component (import "{import}" (instance (export "f" (func)))))"#);
         let text = refusal(&embed(&wat::parse_str(text).unwrap(), guest::MANIFEST));
         assert!(text.contains(import) && text.contains(advice), "{text}");
     }

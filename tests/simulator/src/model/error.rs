@@ -12,13 +12,20 @@ pub struct ApiError {
     /// `domain` and `reason` of the one entry of `errors[]`; None: no such list.
     pub legacy: Option<(&'static str, &'static str)>,
     /// `locationType` and `location` of that entry.
-    pub location: Option<(&'static str, String)>,
-    /// `error.status` of the newer form.
-    pub rpc_status: Option<&'static str>,
-    /// `details[0]`: reason and metadata of an `ErrorInfo`.
-    pub info: Option<(&'static str, Value)>,
+    pub location: Option<(&'static str, Box<str>)>,
+    /// What the newer form adds.
+    pub rpc: Option<Box<Rpc>>,
     /// The `WWW-Authenticate` header.
     pub authenticate: Option<&'static str>,
+}
+
+/// What the newer form of an error adds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rpc {
+    /// `error.status`.
+    pub status: &'static str,
+    /// `details[0]`: reason and metadata of an `ErrorInfo`.
+    pub info: Option<(&'static str, Value)>,
 }
 
 const REALM: &str = r#"Bearer realm="https://accounts.google.com/", error="invalid_token""#;
@@ -35,8 +42,7 @@ impl ApiError {
             message: message.to_owned(),
             legacy: Some((domain, reason)),
             location: None,
-            rpc_status: None,
-            info: None,
+            rpc: None,
             authenticate: None,
         }
     }
@@ -96,13 +102,12 @@ impl ApiError {
     }
 
     fn at(mut self, kind: &'static str, name: &str) -> Self {
-        self.location = Some((kind, name.to_owned()));
+        self.location = Some((kind, name.into()));
         self
     }
 
     fn rpc(mut self, status: &'static str, info: Option<(&'static str, Value)>) -> Self {
-        self.rpc_status = Some(status);
-        self.info = info;
+        self.rpc = Some(Box::new(Rpc { status, info }));
         self
     }
 
@@ -115,14 +120,14 @@ impl ApiError {
             let mut entry = json!({ "message": self.message, "domain": domain, "reason": reason });
             if let Some((kind, name)) = &self.location {
                 entry["locationType"] = (*kind).into();
-                entry["location"] = name.as_str().into();
+                entry["location"] = (**name).into();
             }
             error.insert("errors".into(), json!([entry]));
         }
-        if let Some(status) = self.rpc_status {
-            error.insert("status".into(), status.into());
+        if let Some(rpc) = &self.rpc {
+            error.insert("status".into(), rpc.status.into());
         }
-        if let Some((reason, metadata)) = &self.info {
+        if let Some((reason, metadata)) = self.rpc.as_ref().and_then(|rpc| rpc.info.as_ref()) {
             let info = json!({
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                 "reason": reason,

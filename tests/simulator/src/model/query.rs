@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 
 use super::error::ApiError;
+use super::event::Event;
+use super::time::EventTime;
 
 /// Parameters of a request, decoded, in the order given.
 #[derive(Clone, Debug, Default)]
@@ -185,5 +187,52 @@ impl EventQuery {
     pub(super) fn sync_fingerprint(&self) -> u64 {
         let extra = format!("{}/{}", self.max_results, self.single_events);
         self.params.fingerprint(|name| SAME_WITH_SYNC_TOKEN.contains(&name), &extra)
+    }
+}
+
+impl EventQuery {
+    pub(super) fn has_window(&self) -> bool {
+        self.time_min_us.is_some() || self.time_max_us.is_some()
+    }
+
+    /// Whether an event passes the filters, if it stands at one of `starts`.
+    pub(super) fn matches(&self, event: &Event, starts: &[EventTime]) -> bool {
+        let length_us = event.end.micros() - event.start.micros();
+        let in_window = |start: &EventTime| {
+            let start_us = start.micros();
+            self.time_min_us.is_none_or(|min| start_us + length_us > min)
+                && self.time_max_us.is_none_or(|max| start_us < max)
+        };
+        if self.has_window() && !starts.iter().any(in_window) {
+            return false;
+        }
+        if self.updated_min_us.is_some_and(|min| event.updated_us < min) {
+            return false;
+        }
+        let text = |name: &str| event.fields.get(name).and_then(|value| value.as_str());
+        let mut types = self.params.all("eventTypes").peekable();
+        let type_fits = types.peek().is_none() || {
+            let own = text("eventType").unwrap_or("default");
+            types.any(|wanted| wanted == own)
+        };
+        let uid_fits = self.params.get("iCalUID").is_none_or(|uid| text("iCalUID") == Some(uid));
+        let words_fit = self.params.get("q").is_none_or(|words| {
+            let words = words.to_lowercase();
+            let places = ["summary", "description", "location"];
+            places.iter().filter_map(|name| text(name)).any(|t| t.to_lowercase().contains(&words))
+        });
+        type_fits && uid_fits && words_fit && self.properties_fit(event)
+    }
+
+    fn properties_fit(&self, event: &Event) -> bool {
+        let kinds = [("privateExtendedProperty", "private"), ("sharedExtendedProperty", "shared")];
+        kinds.iter().all(|(parameter, kind)| {
+            self.params.all(parameter).all(|constraint| {
+                let (name, value) = constraint.split_once('=').unwrap_or((constraint, ""));
+                let properties = event.fields.get("extendedProperties");
+                let own = properties.and_then(|all| all.get(kind)?.get(name)?.as_str());
+                own == Some(value)
+            })
+        })
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Model;
 use super::calendar::Role;
-use super::calendar_list::CalendarSpec;
+use super::directory::CalendarSpec;
 use super::error::ApiError;
 use super::event::Event;
 use super::generate::{Mix, body, words};

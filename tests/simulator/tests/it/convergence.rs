@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use simulator::model::calendar::Role;
-use simulator::model::calendar_list::CalendarSpec;
+use simulator::model::directory::CalendarSpec;
 use simulator::model::error::ApiError;
 use simulator::model::expected::ExpectedEvent;
 use simulator::model::feed::Page;
