@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 
 use super::App;
 use crate::chance::Chance;
+use crate::rows::TableSpec;
 use crate::store::Store;
 use crate::store::integrations::{Grant, Integration, NewIntegration};
 use crate::store::organizations::Organization;
+use crate::store::tables;
 
 /// An integration that is being made.
 pub struct Draft {
@@ -145,6 +147,9 @@ impl Draft {
             grants: grants.clone(),
         };
         let integration = app.store.create_integration(new).await?;
+        let spec = TableSpec::new(&self.manifest, &self.service, &integration.table_name)?;
+        let replication = app.store.replication(integration.organization_id).await?;
+        tables::create_all(&replication, vec![Arc::new(spec)]).await?;
         let endpoint = app.endpoint(&integration.id);
         Ok(Created { integration, endpoint, webhook_secret: self.webhook_secret(), grants })
     }
