@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 
 use super::App;
 use crate::chance::Chance;
+use crate::rows::TableSpec;
 use crate::store::Store;
 use crate::store::integrations::{Grant, Integration, NewIntegration};
 use crate::store::organizations::Organization;
+use crate::store::tables;
 
 /// An integration that is being made.
 pub struct Draft {
@@ -69,7 +71,8 @@ impl Draft {
         };
         let manifest = active.manifest.clone();
         let parent = manifest.services[service].depends_on.as_deref();
-        let depends_on = find_parent(&app.store, &organization, service, parent, depends_on).await?;
+        let depends_on =
+            find_parent(&app.store, &organization, service, parent, depends_on).await?;
         let fields = &manifest.services[service].config;
         for (name, _) in &given {
             if !fields.contains_key(name) {
@@ -144,6 +147,9 @@ impl Draft {
             grants: grants.clone(),
         };
         let integration = app.store.create_integration(new).await?;
+        let spec = TableSpec::new(&self.manifest, &self.service, &integration.table_name)?;
+        let replication = app.store.replication(integration.organization_id).await?;
+        tables::create_all(&replication, vec![Arc::new(spec)]).await?;
         let endpoint = app.endpoint(&integration.id);
         Ok(Created { integration, endpoint, webhook_secret: self.webhook_secret(), grants })
     }
@@ -232,7 +238,10 @@ async fn find_parent(
             // Where all but one have theirs, there is nothing to choose.
             match candidates.iter().filter(free).collect::<Vec<_>>().as_slice() {
                 [only] => Ok(Some(only.id.clone())),
-                _ => bail!("several {parent} integrations: choose by --depends-on {}", names.join(" | ")),
+                _ => bail!(
+                    "several {parent} integrations: choose by --depends-on {}",
+                    names.join(" | ")
+                ),
             }
         }
     }
@@ -296,7 +305,8 @@ mod tests {
             assert_eq!(url, stored);
             assert_eq!(is_private(&Url::parse(&url).unwrap()), private, "{text}");
         }
-        for text in ["", "example.com", "ftp://a/b", "http://u:p@a/b", "http://a/b?c", "http://a/#"] {
+        for text in ["", "example.com", "ftp://a/b", "http://u:p@a/b", "http://a/b?c", "http://a/#"]
+        {
             assert!(checked_url(text).is_err(), "{text}");
         }
     }

@@ -17,7 +17,8 @@ pub(crate) fn get(cx: &Context, path: &[&str]) -> Result<Request> {
     Ok(request(Request::get(cx.config(config::API_URL)?), path))
 }
 
-fn request(request: Request, path: &[&str]) -> Request {
+/// Adds path and what every request says.
+pub(crate) fn request(request: Request, path: &[&str]) -> Request {
     request
         .path(path)
         .query("prettyPrint", false)

@@ -8,6 +8,7 @@ mod api;
 mod calendars;
 mod events;
 mod listing;
+mod push;
 mod receive;
 mod refusal;
 mod row;
@@ -22,7 +23,9 @@ mod manifest {
 #[cfg(test)]
 mod tests;
 
-use rowgate_plugin::{Context, Failure, Plugin, Result, Step, StreamId, Webhook};
+use rowgate_plugin::{
+    Channel, Context, Failure, Plugin, Result, Step, StreamId, Subscription, Topic, Webhook,
+};
 use serde::{Deserialize, Serialize};
 
 use manifest::stream_kinds;
@@ -67,5 +70,17 @@ impl Plugin for GoogleCalendar {
             (stream_kinds::EVENTS, _) => events::sync(cx, stream, None, page_limit),
             (kind, _) => Err(Failure::bug(format!("no stream kind `{kind}`"))),
         }
+    }
+
+    fn subscribe(cx: &Context, topic: &Topic, channel: &Channel) -> Result<Option<Subscription>> {
+        push::subscribe(cx, topic, channel)
+    }
+
+    fn unsubscribe(
+        cx: &Context,
+        _topic: Option<&Topic>,
+        subscription: &Subscription,
+    ) -> Result<()> {
+        push::unsubscribe(cx, subscription)
     }
 }

@@ -40,6 +40,11 @@ impl<'a> Refusal<'a> {
         self.reasons.iter().any(|reason| reasons.contains(&reason.as_str()))
     }
 
+    /// Does it concern the address of a push channel?
+    pub(crate) fn is_push(&self) -> bool {
+        self.reasons.iter().any(|reason| reason.starts_with("push."))
+    }
+
     /// For the operator.
     pub(crate) fn text(&self) -> String {
         match self.reasons.first() {

@@ -3,6 +3,7 @@
 mod calendars;
 mod events;
 mod paging;
+mod push;
 mod receive;
 mod requests;
 mod series;

@@ -50,7 +50,7 @@ fn judge(answer: &Answer, now: i64) -> Result<()> {
     let error = said.error.as_deref().unwrap_or_default();
     match (answer.status, error) {
         (200..=299, "") => match said.scope {
-            Some(scope) if !is_enough(&scope) => {
+            Some(scope) if !scope.is_empty() && !is_enough(&scope) => {
                 Err(Failure::reauthorise(format!("granted scopes are too narrow: {scope}")))
             }
             _ => Ok(()),
@@ -133,6 +133,7 @@ mod tests {
                 "ok",
             ),
             (200, r#"{"expires_in":3599}"#, "ok"),
+            (200, r#"{"scope":""}"#, "ok"),
             (200, r#"{"scope":"openid email"}"#, "reauthorise"),
             (
                 400,

@@ -185,11 +185,10 @@ impl Manifest {
 
     /// The service at the top of a service's tree.
     pub fn root<'a>(&'a self, service: &'a str) -> &'a str {
-        let mut at = service;
-        while let Some(parent) = self.services.get(at).and_then(|s| s.depends_on.as_deref()) {
-            at = parent;
-        }
-        at
+        let parent = |at: &&'a str| self.services.get(*at).and_then(|s| s.depends_on.as_deref());
+        // No line is longer than there are services, unless it is a circle, which `check` refuses.
+        let line = std::iter::successors(Some(service), parent).take(self.services.len() + 1);
+        line.last().unwrap_or(service)
     }
 }
 

@@ -38,6 +38,10 @@ impl Answer {
     /// The body as JSON, which may borrow from it. HTML and a body that broke off are a retry; JSON of
     /// another shape is a `Bug`, with the path.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        // The path costs; it is only looked for when there is an error to tell.
+        if let Ok(value) = serde_json::from_slice(&self.body) {
+            return Ok(value);
+        }
         let mut json = serde_json::Deserializer::from_slice(&self.body);
         serde_path_to_error::deserialize(&mut json).map_err(|e| {
             let text = format!("answer {}, at `{}`: {}", self.status, e.path(), e.inner());

@@ -287,3 +287,6 @@ fn append_bytes(list: &mut Utf8, bytes: &[u8]) {
     list.data.extend_from_slice(bytes);
     list.offsets.push(list.data.len() as u32);
 }
+
+#[cfg(test)]
+mod tests;

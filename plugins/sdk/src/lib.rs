@@ -4,6 +4,34 @@
 //! `rowgate_plugin_build::generate()`, which turns `plugin.toml` into typed rows and names. State
 //! lives in cursors and tables only: every call may run in a fresh instance, and is one transaction.
 //!
+//! ```
+//! use rowgate_plugin::{Context, Plugin, Request, Result, Step, StreamId, Webhook, owners};
+//!
+//! struct Hello;
+//! rowgate_plugin::export!(Hello);
+//!
+//! impl Plugin for Hello {
+//!     type Cursor = u64;
+//!
+//!     fn receive(_: &Context, _: &Webhook) -> Result<()> {
+//!         owners::link();
+//!         Ok(())
+//!     }
+//!
+//!     fn sync(cx: &Context, _: &StreamId, at: Option<u64>, _: u32) -> Result<Step<u64>> {
+//!         let answer = Request::get(cx.config("api_url")?)
+//!             .path(["greetings"])
+//!             .query_some("since", at)
+//!             .bearer("api_token")
+//!             .send()?;
+//!         if !answer.is_success() {
+//!             return Err(answer.failure(cx.now));
+//!         }
+//!         Ok(Step::done(answer.json()?))
+//!     }
+//! }
+//! ```
+//!
 //! The same code compiles natively, where [`testing`] stands in for the host, so a plugin's unit
 //! tests run with plain `cargo test`.
 

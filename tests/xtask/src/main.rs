@@ -6,6 +6,7 @@
 mod checkout;
 mod components;
 mod conformance;
+mod demo;
 mod suites;
 mod wasm_route;
 
@@ -28,6 +29,8 @@ enum Task {
     Plugins,
     /// Build the tests' guests under tests/guests/ to target/guests/NAME.wasm.
     Guests,
+    /// Show the real host at work with a Google simulator: every verb, by curl and SQL.
+    Demo(demo::Options),
     /// Run everything that CI runs, suite by suite.
     Test(suites::Options),
 }
@@ -48,6 +51,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Plugins => components::build_plugins(&checkout),
         Task::Guests => components::build_guests(&checkout),
+        Task::Demo(options) => demo::run(&checkout, &options),
         Task::Test(options) => suites::run(&checkout, &options),
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::checkout::{self, Checkout};
-use crate::{components, conformance, wasm_route};
+use crate::{components, conformance, demo, wasm_route};
 
 /// What to run, and how.
 #[derive(Args)]
@@ -39,6 +39,8 @@ enum Suite {
     /// The real host with real components over real sockets.
     #[value(alias = "e2e")]
     EndToEnd,
+    /// The demo, checked step by step.
+    Demo,
     /// Google's own Python client against the simulator.
     Conformance,
 }
@@ -135,6 +137,10 @@ impl Suite {
                     .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
                 at_least_one(&mut cargo)
             }
+            Suite::Demo => {
+                demo::run(checkout, &demo::Options::CI)?;
+                Ok(Passed(1))
+            }
             Suite::Conformance => {
                 let simulator = built_binary(checkout, "simulator")?;
                 conformance::run(checkout, &simulator)?;
@@ -154,7 +160,7 @@ fn test_targets(packages: &[Value], wanted: impl Fn(&Value) -> bool) -> Vec<Stri
 }
 
 /// Build one of the workspace's binaries and return where it is.
-fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
+pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
     cargo.args(["build", "--workspace", "--bin", name]);
     let artifacts = checkout::build(&mut cargo)?;
@@ -227,15 +233,16 @@ fn table(results: &[SuiteResult]) -> String {
     table + &format!("\n{passed} passed, {failed} failed")
 }
 
-struct Stopwatch(Instant);
+/// Real time since its start.
+pub(crate) struct Stopwatch(Instant);
 
 #[allow(clippy::disallowed_methods, reason = "a task runner measures real time")]
 impl Stopwatch {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }
@@ -248,8 +255,8 @@ mod tests {
 
     #[test]
     fn suites_run_in_their_own_order_with_what_they_need() {
-        use Suite::{Conformance, EndToEnd, Plugins, Setup, Tidy, Unit};
-        let all = vec![Setup, Plugins, Tidy, Unit, EndToEnd, Conformance];
+        use Suite::{Conformance, Demo, EndToEnd, Plugins, Setup, Tidy, Unit};
+        let all = vec![Setup, Plugins, Tidy, Unit, EndToEnd, Demo, Conformance];
         assert_eq!(selected(&[]), all);
         assert_eq!(selected(&[Unit, Tidy]), [Tidy, Unit]);
         assert_eq!(selected(&[EndToEnd]), [Plugins, EndToEnd]);

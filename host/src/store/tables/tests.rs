@@ -43,6 +43,7 @@ impl Fixture {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", "-65536")
             .row_buffer_size(1_024);
         let mut conn = options.connect().await.unwrap();
         sqlx::raw_sql(REPLICATION).execute(&mut conn).await.unwrap();

@@ -99,3 +99,56 @@ fn fail(text: &str) -> ! {
     }
     process::exit(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"
+[plugin]
+name = "x"
+version = "1.0.0"
+cursor = { writes = 1, reads = [1] }
+[services.root_v1.config]
+key = { prompt = "Key", secret = true }
+api_url = { kind = "url", default = "https://x" }
+[services.root_v1]
+table = "the_things"
+webhook = { auth = [{ kind = "channel", id = "i", token = "t" }] }
+[tables.the_things]
+owner = "owner_id"
+key = ["type"]
+never_written = ["unused"]
+columns = { type = "text", count = "int", chan = "text", vendor = "text", ends = "timestamptz", unused = "json" }
+[push.some-news]
+endpoint = "root_v1"
+row = { table = "root_v1", key = "type" }
+fills = { channel = "chan", vendor = "vendor", expires = "ends" }
+ttl_s = 9
+renew_s = 1
+[lists]
+odd_ones = ["a\"b"]
+"#;
+
+    #[test]
+    fn names_and_rows() {
+        let source = source(&Manifest::from_toml(MANIFEST).unwrap());
+        let present = [
+            "pub const ROOT_V1: &str = \"root_v1\";",
+            "pub const API_URL: &str = \"api_url\";",
+            "pub const SOME_NEWS: &str = \"some-news\";",
+            "pub const ODD_ONES: &[&str] = &[\"a\\\"b\"];",
+            "pub struct TheThings;",
+            "pub struct TheThingsRow<'a> {",
+            "type_: Cell<&'a str>,",
+            "const KEY: &'static [&'static str] = &[\"type\"];",
+            "const COLUMNS: &'static [&'static str] = &[\"type\", \"count\", \"data\"];",
+        ];
+        for text in present {
+            assert!(source.contains(text), "{text} is missing in\n{source}");
+        }
+        for absent in ["unused", "vendor", "\"key\"", "owner_id"] {
+            assert!(!source.contains(absent), "{absent} is in\n{source}");
+        }
+    }
+}

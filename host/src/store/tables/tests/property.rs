@@ -27,18 +27,41 @@ const DOCUMENTS: [(&str, &str); 6] = [
 
 #[tokio::test]
 async fn tables_agree_with_a_naive_model() {
+    let mut seen = Seen::default();
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut fixture = Fixture::with_services(&["thing_v1"]).await;
         let mut model = Model::default();
         for _ in 0..COMMITS {
-            commit(&mut random, &mut fixture, &mut model).await;
+            commit(&mut random, &mut fixture, &mut model, &mut seen).await;
         }
     }
+    println!("{seen:?}");
+    // The walk is worth nothing if it misses a kind of outcome.
+    let Seen { refused, unmoved, changed, deleted, swept, found } = seen;
+    assert!([refused, unmoved, changed, deleted, swept, found].into_iter().all(|n| n > 50));
 }
 
-async fn commit(random: &mut ChaCha8Rng, fixture: &mut Fixture, model: &mut Model) {
+/// How often the walks met what.
+#[derive(Debug, Default)]
+struct Seen {
+    refused: u64,
+    /// Presented rows that didn't move.
+    unmoved: u64,
+    changed: u64,
+    deleted: u64,
+    /// Full listings that ended.
+    swept: u64,
+    found: u64,
+}
+
+async fn commit(
+    random: &mut ChaCha8Rng,
+    fixture: &mut Fixture,
+    model: &mut Model,
+    seen: &mut Seen,
+) {
     let owner = *["a", "b", "a-s"].choose(random).unwrap();
     let writes: Vec<Write> = (0..random.random_range(1..5)).map(|_| write(random)).collect();
     let mut scope = fixture.scope(owner);
@@ -56,6 +79,7 @@ async fn commit(random: &mut ChaCha8Rng, fixture: &mut Fixture, model: &mut Mode
     let Some(changed) = after.apply(&scope, &writes) else {
         let error = applied.expect_err("the model refuses");
         assert!(matches!(error, ApplyError::Rejected(Rejected::Other(_))), "{error}");
+        seen.refused += 1;
         return;
     };
     let applied = applied.unwrap_or_else(|error| panic!("{error}: {writes:#?}"));
@@ -66,6 +90,12 @@ async fn commit(random: &mut ChaCha8Rng, fixture: &mut Fixture, model: &mut Mode
     assert_eq!(applied.rows_changed, changed.len() as u64);
     let found = lookup(&mut fixture.conn, &scope, &spec, &key, &columns, &[]).await.unwrap();
     assert_eq!(found, foreseen, "lookup of {key:?} before {writes:#?}");
+    seen.unmoved += applied.rows_presented.saturating_sub(applied.rows_changed);
+    seen.changed += applied.rows_changed;
+    seen.deleted += applied.deleted;
+    let ended = writes.iter().filter(|write| matches!(write, Write::EndFull { .. })).count();
+    seen.swept += ended as u64;
+    seen.found += u64::from(found.is_some());
 }
 
 async fn compare(fixture: &mut Fixture, model: &mut Model) {
