@@ -68,11 +68,11 @@ impl Runner {
         }
     }
 
+    /// Where the lease has passed on this changes nothing. Where it has not, a commit was refused
+    /// for another reason: without this the heartbeat would keep a lease that nobody works under.
     async fn abandon(&self, lease: &Lease, error: Error) -> Result<(), Error> {
-        if !matches!(error, Error::Superseded(_)) {
-            let at = self.clock.now() + AFTER_TROUBLE;
-            leases::abandon(self.store.control(), lease, at).await?;
-        }
+        let wait = if matches!(error, Error::Superseded(_)) { 0 } else { AFTER_TROUBLE };
+        leases::abandon(self.store.control(), lease, self.clock.now() + wait).await?;
         Err(error)
     }
 

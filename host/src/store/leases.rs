@@ -23,6 +23,8 @@ pub struct Lease {
     pub relayed_no: i64,
     /// The former holder did not release it: relay before anything else.
     pub unreleased: bool,
+    /// The configuration's epoch at the claim.
+    pub config_epoch: i64,
 }
 
 /// What the replication database says of an owner when a fence is planted.
@@ -61,11 +63,12 @@ pub async fn claim(
 
 const CLAIM: &str = "
 update owners set fence = fence + 1, lease_until = $2, lease_host = $3,
-                  unreleased = lease_host is not null
+                  unreleased = unreleased or lease_host is not null
 where id = (
   select id from owners where due_at <= $1 and lease_until <= $1 order by due_at limit 1
 )
-returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased";
+returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased,
+          (select epoch from configuration) as config_epoch";
 
 /// When the next owner that nobody holds falls due.
 pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
@@ -114,13 +117,20 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 }
 
 /// Gives a lease back and works out when the owner must be looked at again: the earliest of its
-/// open inbox items and of its streams, each no earlier than its pauses allow.
+/// open inbox items and of its streams, each no earlier than its pauses allow. If the configuration
+/// has moved since the claim, at once: an integration that was created meanwhile made the owner due,
+/// but this holder derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
-    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
     control
         .write(move |connection| {
             Box::pin(async move {
-                sqlx::query(RELEASE).bind(owner_id).bind(fence).execute(connection).await?;
+                sqlx::query(RELEASE)
+                    .bind(owner_id)
+                    .bind(fence)
+                    .bind(config_epoch)
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })
@@ -128,31 +138,33 @@ pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
 }
 
 const RELEASE: &str = "
-update owners set lease_host = null, lease_until = 0, due_at = (
-  select min(at) from (
-    select not_before as at from inbox
-    where owner_id = $1 and done_at is null and not parked
-    union all
-    select max(coalesce(s.due_at, 0), s.not_before, owners.not_before,
-               (select not_before from integrations where id = owners.root_id)) as at
-    from streams s
-    where s.owner_id = $1 and owners.state = 'linked' and (s.due_at is not null or s.taken is not null)
-  )
-) where id = $1 and fence = $2";
+update owners set lease_host = null, lease_until = 0, unreleased = false, due_at = case
+  when (select epoch from configuration) <> $3 then 0 else (
+    select min(at) from (
+      select not_before as at from inbox
+      where owner_id = $1 and done_at is null and not parked
+      union all
+      select max(coalesce(s.due_at, 0), s.not_before, owners.not_before,
+                 (select not_before from integrations where id = owners.root_id)) as at
+      from streams s
+      where s.owner_id = $1 and owners.state = 'linked'
+        and (s.due_at is not null or s.taken is not null)
+    )
+  ) end
+where id = $1 and fence = $2";
 
 /// Leaves a lease that ended in trouble: it stays marked unreleased, so that the next holder, from
 /// `at` on, relays first.
 pub async fn abandon(control: &Database, lease: &Lease, at: Micros) -> Result<(), Error> {
-    let (owner_id, host) = (lease.owner_id, format!("abandoned at fence {}", lease.fence));
-    let fence = lease.fence;
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
         .write(move |connection| {
             Box::pin(async move {
                 sqlx::query(
-                    "update owners set lease_host = $1, lease_until = $2
-                     where id = $3 and fence = $4",
+                    "update owners set lease_host = null, lease_until = 0, unreleased = true,
+                            due_at = $1
+                     where id = $2 and fence = $3",
                 )
-                .bind(host)
                 .bind(at)
                 .bind(owner_id)
                 .bind(fence)
