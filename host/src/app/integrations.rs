@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::App;
 use crate::chance::Chance;
+use crate::run::tree::create_tables;
 use crate::store::Store;
 use crate::store::integrations::{Grant, Integration, NewIntegration};
 use crate::store::organizations::Organization;
@@ -144,8 +145,18 @@ impl Draft {
             grants: grants.clone(),
         };
         let integration = app.store.create_integration(new).await?;
+        self.create_table(app, &integration).await?;
         let endpoint = app.endpoint(&integration.id);
         Ok(Created { integration, endpoint, webhook_secret: self.webhook_secret(), grants })
+    }
+
+    /// A table stands as soon as its integration does: who looks before the first row finds none,
+    /// and no error. Should this fail, the first run makes it.
+    async fn create_table(&self, app: &App, integration: &Integration) -> anyhow::Result<()> {
+        let tree = app.store.tree(&integration.root_id).await?;
+        let replication = app.store.replication(self.organization.id).await?;
+        create_tables(&replication, &self.manifest, &tree).await?;
+        Ok(())
     }
 
     fn fields(&self) -> impl Iterator<Item = (&str, &ConfigField)> {

@@ -109,7 +109,8 @@ impl Trees {
     }
 }
 
-async fn create_tables(
+/// Makes what is missing of a tree's tables. By service.
+pub(crate) async fn create_tables(
     replication: &Database,
     manifest: &Manifest,
     stored: &Stored,

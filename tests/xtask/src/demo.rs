@@ -15,7 +15,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -61,9 +61,8 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let built = build(checkout)?;
     let built_in = stopwatch.elapsed();
     let demo = Demo::start(checkout, &built)?;
-    let shown = demo.show(options);
-    if let Err(error) = shown {
-        return Err(error.context(format!("the demo failed{}", demo.host.log_end())));
+    if let Err(error) = demo.show(options) {
+        bail!("the demo failed: {error:#}{}", demo.host.log_end());
     }
     screen::heading("Done");
     let shown_in = stopwatch.elapsed() - built_in;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::process::Server;
 use super::{http, screen};
-use crate::checkout::{self, Checkout};
+use crate::checkout::Checkout;
 use crate::suites::Stopwatch;
 
 /// A dev build starts in a second; a loaded machine may take its time.
@@ -21,6 +21,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(600);
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// The end of a log that says why.
 const LOG_LINES: usize = 15;
+const NO_JSON: &str = "`rowgate --format json` printed no JSON";
 
 pub(super) struct Host<'a> {
     checkout: &'a Checkout,
@@ -93,10 +94,21 @@ impl<'a> Host<'a> {
         format!("alias rowgate={binary}\nexport ROWGATE_DATA_DIR={data_dir}")
     }
 
-    /// Run `rowgate` and return what it prints.
-    pub(super) fn rowgate(&self, arguments: &[&str]) -> Result<String> {
+    /// Run `rowgate` and return what it prints, results and notices.
+    fn said(&self, arguments: &[&str]) -> Result<(String, String)> {
         let mut command = command(self.checkout, &self.binary, &self.data_dir);
-        checkout::output(command.args(arguments))
+        let output = command.args(arguments).output().context("can't start rowgate")?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let (results, notices) = (text(output.stdout), text(output.stderr));
+        if !output.status.success() {
+            bail!("`rowgate {}` ended with {}: {notices}", arguments.join(" "), output.status);
+        }
+        Ok((results, notices))
+    }
+
+    /// Run `rowgate` and return its results.
+    pub(super) fn rowgate(&self, arguments: &[&str]) -> Result<String> {
+        Ok(self.said(arguments)?.0)
     }
 
     /// Run `rowgate` and show the command with what it prints.
@@ -115,7 +127,7 @@ impl<'a> Host<'a> {
     /// What a command prints as JSON.
     pub(super) fn json(&self, arguments: &[&str]) -> Result<Value> {
         let said = self.rowgate(&[arguments, &["--format", "json"]].concat())?;
-        serde_json::from_str(&said).context("`rowgate --format json` printed no JSON")
+        serde_json::from_str(&said).context(NO_JSON)
     }
 
     /// The rows of a query.
@@ -140,12 +152,14 @@ impl<'a> Host<'a> {
             arguments.extend(["--set", setting]);
             line += &format!(" \\\n    --set {}", screen::quoted(setting));
         }
-        arguments.push("--yes");
-        let made = self.json(&arguments)?;
+        arguments.extend(["--yes", "--format", "json"]);
+        let (made, notices) = self.said(&arguments)?;
+        let made: Value = serde_json::from_str(&made).context(NO_JSON)?;
         let field = |name: &str| made[name].as_str().map(str::to_owned);
         let names = ["table_name", "endpoint", "webhook_secret"];
         let shown = names.iter().filter_map(|name| Some(format!("{name:15} {}", field(name)?)));
-        screen::command(&(line + " --yes"), &shown.collect::<Vec<_>>().join("\n"));
+        let shown = shown.collect::<Vec<_>>().join("\n");
+        screen::command(&(line + " --yes"), &(notices + &shown));
         Ok(Integration {
             table: field("table_name").context("no table_name was printed")?,
             endpoint: field("endpoint").context("no endpoint was printed")?,

@@ -108,7 +108,7 @@ pub(super) fn unlinked(demo: &Demo<'_>) -> Result<()> {
 /// Two calendars: single events, a series, a whole day.
 fn populate(demo: &Demo<'_>) -> Result<()> {
     demo.google.refresh_token(ALICE_EMAIL)?;
-    let spec = json!({ "id": TEAM, "summary": "Team", "time_zone": "Europe/Vienna" });
+    let spec = json!({ "id": TEAM, "summary": "Team", "time_zone": "Europe/Berlin" });
     demo.google.control("add_calendar", &json!({ "email": ALICE_EMAIL, "spec": spec }))?;
     let mut standup = event("standup", "Standup", ("03T09:00:00Z", "03T09:15:00Z"));
     standup["recurrence"] = json!(["RRULE:FREQ=WEEKLY;COUNT=4"]);
