@@ -177,6 +177,13 @@ async fn listen(
         shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
     };
     tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
-    server::serve(listener, server::router(webhooks, wake.clone()), limits, app.clock.clone(), shutdown).await;
+    server::serve(
+        listener,
+        server::router(webhooks, wake.clone()),
+        limits,
+        app.clock.clone(),
+        shutdown,
+    )
+    .await;
     Ok(())
 }

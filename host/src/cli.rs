@@ -45,7 +45,8 @@ struct Global {
     #[arg(long, global = true)]
     org: Option<String>,
     /// How results are written
-    #[arg(long, global = true, visible_alias = "output", value_enum, default_value_t = Format::Table)]
+    #[arg(long, global = true, visible_alias = "output", value_enum)]
+    #[arg(default_value_t = Format::Table)]
     format: Format,
     /// How backends and vendors reach the host [env: ROWGATE_PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL")]

@@ -1,6 +1,6 @@
 //! Every outbound socket of a guest. Layers, outermost first: `policy` (the manifest asks AND the
 //! operator granted), `fill` (secrets, towards their URL prefixes alone), `resolve` (addresses, at
-//! each connect), `transfer` (send, cap), `redirect`, `capture` (secrets out of the answer), `mask`.
+//! each connect), `transfer` (send, cap), `redirect`, `capture` (secrets out of answers), `mask`.
 //! The only module that knows reqwest.
 
 mod address;

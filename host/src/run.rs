@@ -96,9 +96,8 @@ impl Runner {
         let limit = tree.tables.manifest.plugin.streams_per_owner.max(1);
         let lease = holder.lease();
         let mut due = streams::due(holder.control(), &lease, holder.now(), limit).await?;
-        let disjoint = |due: &DueStream| {
-            tree.kind(&due.stream()).is_some_and(|kind| !kind.rows.is_empty())
-        };
+        let disjoint =
+            |due: &DueStream| tree.kind(&due.stream()).is_some_and(|kind| !kind.rows.is_empty());
         if let Some(alone) = due.iter().position(|due| !disjoint(due)) {
             due = vec![due.swap_remove(alone)];
         }

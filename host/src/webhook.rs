@@ -58,10 +58,12 @@ impl Webhooks {
     /// The routes of the endpoint.
     pub fn router(self) -> Router {
         let paths = ["/{id}", "/{id}/", "/{id}/{*rest}"];
-        paths.into_iter().fold(Router::new(), |router, path| {
-            router.route(&format!("/v1/service_integrations{path}"), any(handle))
-        })
-        .with_state(self)
+        paths
+            .into_iter()
+            .fold(Router::new(), |router, path| {
+                router.route(&format!("/v1/service_integrations{path}"), any(handle))
+            })
+            .with_state(self)
     }
 
     fn clock(&self) -> &Clock {

@@ -12,10 +12,11 @@ use zeroize::Zeroizing;
 
 use super::App;
 use crate::chance::Chance;
-use crate::run::tree::create_tables;
+use crate::rows::TableSpec;
 use crate::store::Store;
 use crate::store::integrations::{Grant, Integration, NewIntegration};
 use crate::store::organizations::Organization;
+use crate::store::tables;
 
 /// An integration that is being made.
 pub struct Draft {
@@ -70,7 +71,8 @@ impl Draft {
         };
         let manifest = active.manifest.clone();
         let parent = manifest.services[service].depends_on.as_deref();
-        let depends_on = find_parent(&app.store, &organization, service, parent, depends_on).await?;
+        let depends_on =
+            find_parent(&app.store, &organization, service, parent, depends_on).await?;
         let fields = &manifest.services[service].config;
         for (name, _) in &given {
             if !fields.contains_key(name) {
@@ -145,18 +147,11 @@ impl Draft {
             grants: grants.clone(),
         };
         let integration = app.store.create_integration(new).await?;
-        self.create_table(app, &integration).await?;
+        let spec = TableSpec::new(&self.manifest, &self.service, &integration.table_name)?;
+        let replication = app.store.replication(integration.organization_id).await?;
+        tables::create_all(&replication, vec![Arc::new(spec)]).await?;
         let endpoint = app.endpoint(&integration.id);
         Ok(Created { integration, endpoint, webhook_secret: self.webhook_secret(), grants })
-    }
-
-    /// A table stands as soon as its integration does: who looks before the first row finds none,
-    /// and no error. Should this fail, the first run makes it.
-    async fn create_table(&self, app: &App, integration: &Integration) -> anyhow::Result<()> {
-        let tree = app.store.tree(&integration.root_id).await?;
-        let replication = app.store.replication(self.organization.id).await?;
-        create_tables(&replication, &self.manifest, &tree).await?;
-        Ok(())
     }
 
     fn fields(&self) -> impl Iterator<Item = (&str, &ConfigField)> {
@@ -243,7 +238,10 @@ async fn find_parent(
             // Where all but one have theirs, there is nothing to choose.
             match candidates.iter().filter(free).collect::<Vec<_>>().as_slice() {
                 [only] => Ok(Some(only.id.clone())),
-                _ => bail!("several {parent} integrations: choose by --depends-on {}", names.join(" | ")),
+                _ => bail!(
+                    "several {parent} integrations: choose by --depends-on {}",
+                    names.join(" | ")
+                ),
             }
         }
     }
@@ -307,7 +305,8 @@ mod tests {
             assert_eq!(url, stored);
             assert_eq!(is_private(&Url::parse(&url).unwrap()), private, "{text}");
         }
-        for text in ["", "example.com", "ftp://a/b", "http://u:p@a/b", "http://a/b?c", "http://a/#"] {
+        for text in ["", "example.com", "ftp://a/b", "http://u:p@a/b", "http://a/b?c", "http://a/#"]
+        {
             assert!(checked_url(text).is_err(), "{text}");
         }
     }

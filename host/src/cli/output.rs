@@ -166,10 +166,10 @@ mod tests {
         );
         assert_eq!(
             table(&columns, &rows),
-            "id  name         data          id\n\
-             --  -----------  ------------  -----\n \
-             1  a,\"b\"\\nc     {\"k\":[true]}\n\
-             22  \\u{1b}[31m               false\n"
+            "id  name        data          id\n\
+             --  ----------  ------------  -----\n \
+             1  a,\"b\"\\nc    {\"k\":[true]}\n\
+             22  \\u{1b}[31m                false\n"
         );
         assert_eq!(json(&columns, &[]), "[]\n");
     }

@@ -11,7 +11,7 @@ use crate::config::{Config, Flags, Log, LogFormat};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Address to listen on; port 0 takes a free one [env: ROWGATE_LISTEN] [default: 127.0.0.1:18001]
+    /// Address; port 0 takes a free one [env: ROWGATE_LISTEN] [default: 127.0.0.1:18001]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Directory of components to install and activate if they are new [env: ROWGATE_PLUGINS]
@@ -41,9 +41,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 fn log(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&log.level).map_err(|error| {
-        anyhow::anyhow!("log.level {:?}: {error}", log.level)
-    })?;
+    let filter = EnvFilter::builder()
+        .parse(&log.level)
+        .map_err(|error| anyhow::anyhow!("log.level {:?}: {error}", log.level))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => lines.with_ansi(false).init(),

@@ -99,8 +99,7 @@ async fn count_rows(
         owner.map(|owner| (owner.clone(), stream.external_owner_id.clone())).collect();
     let kind = manifest.streams(&stream.service).find(|(name, _)| *name == stream.kind);
     let scope = kind.into_iter().flat_map(|(_, kind)| &kind.rows);
-    columns.extend(scope.map(|(column, value)| {
-        (column.clone(), value.replace("{key}", &stream.key))
-    }));
+    columns
+        .extend(scope.map(|(column, value)| (column.clone(), value.replace("{key}", &stream.key))));
     Ok(app.store.count_rows(organization, &member.table_name, &columns).await?)
 }

@@ -30,8 +30,8 @@ pub(super) fn take(
     }
     let Ok(mut json) = serde_json::from_slice::<Value>(&response.body) else {
         let text = format!(
-            "{} should answer JSON, since plugin.toml captures `{}` from it, and answered something \
-             else: it is kept from the plugin, because it may hold that secret",
+            "{} should answer JSON, since plugin.toml captures `{}` from it, and answered \
+             something else: it is kept from the plugin, because it may hold that secret",
             rules[0].from, rules[0].secret
         );
         return Err(HttpError::Transfer(text));

@@ -1,12 +1,13 @@
-//! Replaces the session's secrets by `***` wherever an answer or an error text repeats them: as they
-//! are, in base64 or hex, percent-encoded or JSON-escaped, also in part or in mixture.
+//! Replaces the session's secrets by `***` wherever an answer or an error text repeats them: as
+//! they are, in base64 or hex, percent-encoded or JSON-escaped, also in part or in mixture.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use super::message::{HttpError, HttpResponse};
@@ -40,15 +41,13 @@ impl Masker {
         let mut exact: Vec<Zeroizing<String>> = Vec::new();
         let mut escaped: Vec<Zeroizing<String>> = Vec::new();
         for text in texts.iter().filter(|text| text.len() >= SECRET_BYTES_MIN) {
-            let encoded = encodings(text);
             escaped.push(Zeroizing::new(text.to_string()));
-            // Its `+`, `/` and `=` may be escaped in turn.
-            escaped.extend(encoded.iter().filter(|form| form.contains(['+', '/'])).cloned());
             exact.push(Zeroizing::new(text.to_string()));
-            exact.extend(encoded);
+            exact.extend(encodings(text));
         }
         let patterns = exact.iter().map(|text| text.as_bytes());
-        let exact = if exact.is_empty() { None } else { AhoCorasick::new(patterns).ok() };
+        let builder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
+        let exact = if exact.is_empty() { None } else { builder.ok() };
         Self { exact, escaped }
     }
 
@@ -81,10 +80,10 @@ impl Masker {
 
     fn bytes(&self, text: Vec<u8>) -> Result<Vec<u8>, Unsearchable> {
         let mut found: Vec<Range<usize>> = Vec::new();
-        if let Some(exact) = &self.exact {
-            found.extend(exact.find_overlapping_iter(&text).map(|found| found.range()));
-        }
         let mut steps = text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(1_024);
+        if let Some(exact) = &self.exact {
+            find_exact(&text, exact, &mut steps, &mut found)?;
+        }
         for secret in &self.escaped {
             find_escaped(&text, secret, &mut steps, &mut found)?;
         }
@@ -109,23 +108,51 @@ impl Masker {
 /// Base64 and hex forms. In base64 of a longer text the secret begins at one of three offsets in a
 /// group; what its neighbours decide too is cut off.
 fn encodings(text: &str) -> Vec<Zeroizing<String>> {
-    let mut forms = Vec::new();
+    let whole = Zeroizing::new(STANDARD.encode(text));
+    // Its `+`, `/` and `=` may be escaped in turn.
+    let percent = utf8_percent_encode(&whole, NON_ALPHANUMERIC).to_string();
+    let lower = percent.replace("%2B", "%2b").replace("%2F", "%2f").replace("%3D", "%3d");
+    let mut forms = vec![
+        Zeroizing::new(percent),
+        Zeroizing::new(lower),
+        Zeroizing::new(whole.replace('/', "\\/")),
+        whole,
+        Zeroizing::new(STANDARD_NO_PAD.encode(text)),
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(text)),
+    ];
     for offset in 0..3 {
         let mut padded = Zeroizing::new(vec![0_u8; offset]);
         padded.extend_from_slice(text.as_bytes());
         let from = [0, 2, 3][offset];
         let to = padded.len() * 8 / 6;
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-            let whole = Zeroizing::new(engine.encode(&*padded));
-            forms.push(Zeroizing::new(whole.get(from..to).unwrap_or_default().to_owned()));
+            let inner = Zeroizing::new(engine.encode(&*padded));
+            forms.push(Zeroizing::new(inner.get(from..to).unwrap_or_default().to_owned()));
         }
     }
     let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     forms.push(Zeroizing::new(hex.to_uppercase()));
     forms.push(Zeroizing::new(hex));
     forms.retain(|form| form.len() >= ENCODED_BYTES_MIN);
+    forms.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     forms.dedup();
     forms
+}
+
+/// Finds all forms as they stand, also where one begins inside another.
+fn find_exact(
+    text: &[u8],
+    exact: &AhoCorasick,
+    steps: &mut usize,
+    found: &mut Vec<Range<usize>>,
+) -> Result<(), Unsearchable> {
+    let mut at = 0;
+    while let Some(one) = exact.find(Input::new(text).range(at..)) {
+        *steps = steps.checked_sub(one.len()).ok_or(Unsearchable)?;
+        at = one.start() + 1;
+        found.push(one.range());
+    }
+    Ok(())
 }
 
 /// Finds a secret of which at least one character is escaped (or none; that is found twice).
@@ -135,19 +162,16 @@ fn find_escaped(
     steps: &mut usize,
     found: &mut Vec<Range<usize>>,
 ) -> Result<(), Unsearchable> {
+    // A space has too many forms to begin with.
+    let secret = secret.trim_start_matches(' ');
     let Some(&first) = secret.as_bytes().first() else { return Ok(()) };
     if memchr::memchr3(b'%', b'\\', b'+', text).is_none() {
         return Ok(());
     }
-    let second = if first == b' ' { b'+' } else { first };
     let mut at = 0;
     loop {
         let rest = &text[at..];
-        let Some(ahead) = memchr::memchr3(first, b'%', b'\\', rest)
-            .into_iter()
-            .chain(memchr::memchr(second, rest))
-            .min()
-        else {
+        let Some(ahead) = memchr::memchr3(first, b'%', b'\\', rest) else {
             return Ok(());
         };
         at += ahead;
@@ -284,6 +308,10 @@ mod tests {
                 assert!(masked.contains("***") && masked.len() < 24, "{encoded} -> {masked}");
             }
         }
+        let basic = STANDARD.encode("user:pass?>~");
+        for form in [basic.replace('=', "%3d").replace('/', "%2f"), basic.replace('/', "\\/")] {
+            assert_eq!(mask(&["user:pass?>~"], &form), "***", "{form}");
+        }
         let hex: String = SECRET.bytes().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(mask(&[SECRET], &hex), "***");
     }
@@ -297,6 +325,7 @@ mod tests {
         assert_eq!(mask(&["abcd", "cdef"], "xabcdefx"), "x***x", "overlapping");
         assert_eq!(mask(&["100%25x"], "100%25x 100%2525x"), "*** ***");
         assert_eq!(mask(&["tok en"], "tok+en tok%20en"), "*** ***");
+        assert_eq!(mask(&[" token"], "%20tok%65n"), "%20***");
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Policy {
             return Ok(());
         }
         Err(format!(
-            "the secret `{name}` isn't bound to {}{}: add the URL prefix to its `to` in plugin.toml",
+            "the secret `{name}` isn't bound to {}{}: add the prefix to its `to` in plugin.toml",
             Origin::of_url(url),
             url.path()
         ))

@@ -56,8 +56,8 @@ impl Clients {
     }
 }
 
-/// Sends a request and reads the whole answer. `private_advice` says what to do where the name leads
-/// to an address that isn't granted.
+/// Sends a request and reads the whole answer. `private_advice` says what to do where the name
+/// leads to an address that isn't granted.
 pub(super) async fn transfer(
     client: &Client,
     filled: Filled,

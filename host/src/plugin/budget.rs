@@ -7,8 +7,8 @@ use wasmtime::ResourceLimiter;
 
 const MIB: u64 = 1 << 20;
 
-/// What one guest call may use. As an argument of `Component::call` these are the operator's maxima;
-/// the manifest's own limits are below them or cut to them.
+/// What one guest call may use. As an argument of `Component::call` these are the operator's
+/// maxima; the manifest's own limits are below them or cut to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Wall time of the call, imports included.

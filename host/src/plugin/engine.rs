@@ -32,7 +32,7 @@ pub struct EngineOptions {
     /// Key of the HMAC over compiled components on disk. Whoever knows it and can write there runs
     /// code in the host.
     pub cache_key: [u8; 32],
-    /// Linear memories that may be live at once; a Rust plugin's call takes one. Calls over it wait.
+    /// Linear memories that may be live at once; a Rust plugin's call takes one. More calls wait.
     pub memories: u32,
     /// The most that a manifest gets of linear memory, bytes; at most 256 MiB.
     pub memory_max_bytes: u64,

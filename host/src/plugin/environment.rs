@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 use crate::egress::{HttpError, HttpRequest, HttpResponse, Presence};
 use crate::model::{Failure, Scalar, Write};
 
-/// The outside of one guest call. One call at a time uses it, so an implementation may keep state of
-/// that call (who is leased, which version of a secret was sent).
+/// The outside of one guest call. One call at a time uses it, so an implementation may keep state
+/// of that call (who is leased, which version of a secret was sent).
 pub trait Environment: Send + Sync {
     /// Sends a request of the guest.
     fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, HttpError>>;
@@ -26,8 +26,8 @@ pub trait Environment: Send + Sync {
         pending: &'a [Write],
     ) -> BoxFuture<'a, Result<Option<Vec<Scalar>>, DbError>>;
 
-    /// May the guest write this? Everything in it is as the guest gave it: lengths, offsets and UTF-8
-    /// are unchecked.
+    /// May the guest write this? Everything in it is as the guest gave it: lengths, offsets and
+    /// UTF-8 are unchecked.
     fn check(&self, write: &Write) -> Result<(), DbError>;
 
     /// One line for the operator.

@@ -1,5 +1,5 @@
-//! The interfaces that a guest imports: writes and changes are buffered in call order, the rest goes
-//! to the `Environment`, everything is counted.
+//! The interfaces that a guest imports: writes and changes are buffered in call order, the rest
+//! goes to the `Environment`, everything is counted.
 
 use std::sync::Arc;
 

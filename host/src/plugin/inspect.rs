@@ -81,8 +81,8 @@ fn imports(wasm: &[u8]) -> Result<Vec<String>, Refused> {
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(broken)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                let text = "it is a core module; build it with wasm-component-ld, or encode it with \
-                            `wasm-tools component new`";
+                let text = "it is a core module; build it with wasm-component-ld, or encode it \
+                            with `wasm-tools component new`";
                 return Err(Refused::NotAComponent(text.into()));
             }
             Payload::Version { .. } => depth += 1,

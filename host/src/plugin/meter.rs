@@ -1,8 +1,8 @@
 //! CPU time of one guest call, exact however often it waits, yields or moves to another thread.
 //!
-//! A call is a future; what it computes, it computes while it is polled. The meter sums the thread's
-//! CPU time over the polls and takes off the polls of what imports wait for, so a guest pays neither
-//! for a slow vendor nor for a busy machine. Epoch ticks only say when to look.
+//! A call is a future; what it computes, it computes while it is polled. The meter sums the
+//! thread's CPU time over the polls and takes off the polls of what imports wait for, so a guest
+//! pays neither for a slow vendor nor for a busy machine. Epoch ticks only say when to look.
 
 use std::future::Future;
 use std::pin::Pin;

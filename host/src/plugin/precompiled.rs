@@ -1,8 +1,8 @@
 //! Compiled components beside their wasm, so that a restart loads instead of compiling.
 //!
-//! A compiled component is native code and is trusted when it is loaded, so each file begins with an
-//! HMAC-SHA256 over what it was made from and its content, under a key that only the host knows. A
-//! file that is missing, torn, forged or from another engine is compiled anew.
+//! A compiled component is native code and is trusted when it is loaded, so each file begins with
+//! an HMAC-SHA256 over what it was made from and its content, under a key that only the host knows.
+//! A file that is missing, torn, forged or from another engine is compiled anew.
 
 use std::hash::{Hash, Hasher};
 use std::io::Write;
@@ -39,8 +39,8 @@ impl Precompiled<'_> {
         self.deserialize(&code).map_err(refused)
     }
 
-    /// Digest and the engine's compatibility hash, which covers wasmtime's exact version, the target
-    /// and every setting that changes code.
+    /// Digest and the engine's compatibility hash, which covers wasmtime's exact version, the
+    /// target and every setting that changes code.
     fn path(&self, digest: &str) -> PathBuf {
         self.dir.join(format!("{digest}-{}.cwasm", self.compatibility()))
     }
@@ -63,9 +63,9 @@ impl Precompiled<'_> {
 
     #[expect(unsafe_code, reason = "loading native code; see the safety comment")]
     fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: `code` is the output of `precompile_component` unchanged: it either just came from
-        // there, or its HMAC under the host's own key was checked in `load`. wasmtime itself refuses
-        // code of another version, target or configuration.
+        // SAFETY: `code` is the output of `precompile_component` unchanged: it either just came
+        // from there, or its HMAC under the host's own key was checked in `load`. wasmtime itself
+        // refuses code of another version, target or configuration.
         unsafe { Component::deserialize(self.engine, code) }
     }
 

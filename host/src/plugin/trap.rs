@@ -84,7 +84,7 @@ fn is_host_call_bytes(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls"))
 }
 
-/// The cause, the guest's last error line (where its panic hook writes) and the innermost functions.
+/// The cause, the guest's last error line (from its panic hook) and the innermost functions.
 fn describe(error: &wasmtime::Error, state: &State) -> String {
     const FRAMES: usize = 8;
     let mut text = error.root_cause().to_string();

@@ -145,8 +145,7 @@ mod tests {
         use Decision::*;
         use RetryScope::*;
         let text = String::new;
-        let wait =
-            |wait_ms, scope, slow_count| Wait { scope, wait_ms, slow_count };
+        let wait = |wait_ms, scope, slow_count| Wait { scope, wait_ms, slow_count };
         let cases = [
             (retry(None, ThisStream), FRESH, wait(1_000, ThisStream, 0)),
             (retry(None, Owner), Standing { attempts: 3, ..FRESH }, wait(8_000, Owner, 0)),

@@ -1,8 +1,8 @@
 //! The outside of one guest call, wired: HTTP through egress, secrets, validation against the
 //! tree's tables, lookups in the replication database, the log.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
 
@@ -54,12 +54,12 @@ impl CallEnvironment {
         };
         let reader = self.replication.readers().acquire().await;
         let mut reader = reader.map_err(|error| other(error.to_string()))?;
-        tables::lookup(&mut reader, &scope, spec, &key, &columns, pending)
-            .await
-            .map_err(|error| match error {
+        tables::lookup(&mut reader, &scope, spec, &key, &columns, pending).await.map_err(|error| {
+            match error {
                 tables::ApplyError::Rejected(rejected) => db_error(rejected),
                 error => other(error.to_string()),
-            })
+            }
+        })
     }
 }
 

@@ -120,7 +120,14 @@ impl Holder {
             return Err(Error::Superseded("an inbox item came between"));
         }
         let tables = Arc::clone(&tree.tables);
-        let step = StepCommit { under: at.under.clone(), now: self.now(), tree: tables, step, effects, read_at };
+        let step = StepCommit {
+            under: at.under.clone(),
+            now: self.now(),
+            tree: tables,
+            step,
+            effects,
+            read_at,
+        };
         let committed = commit::commit(&tree.replication, step).await?;
         if committed.outbox {
             self.relay(tree).await?;
@@ -194,7 +201,8 @@ impl Holder {
     pub(super) async fn may_run(&self) -> Result<bool, Error> {
         let pauses = streams::pauses(self.control(), self.owner_id()).await?;
         let now = self.now();
-        if pauses.state != "linked" || pauses.owner_not_before > now || pauses.tree_not_before > now {
+        if pauses.state != "linked" || pauses.owner_not_before > now || pauses.tree_not_before > now
+        {
             return Ok(false);
         }
         let broken = pauses.misconfigured.is_some();

@@ -3,9 +3,9 @@
 use super::decision::{Decision, Standing, decide, failure_of};
 use super::holder::Holder;
 use crate::model::{Call, Failure, StreamId, Webhook};
+use crate::store::Error;
 use crate::store::commit::CommitOf;
 use crate::store::items::{self, InboxItem};
-use crate::store::Error;
 
 /// Tries after which an item is parked, so that later ones go on (R15).
 const TRIES: u32 = 8;

@@ -86,14 +86,14 @@ impl<'h> StreamRun<'h> {
             }
         };
         let stand = holder.stand().await;
-        let stored = commit::load_cursor(&tree.replication, holder.owner_id(), &self.stream).await?;
+        let stored =
+            commit::load_cursor(&tree.replication, holder.owner_id(), &self.stream).await?;
         let Some(stored) = stored else { return Ok(Next::Gone) };
         let cursor = readable(&tree, &stored);
         self.full |= cursor.is_none();
         let had_cursor = cursor.is_some();
         let at = At { stand, tree: Some(Arc::clone(&tree)), version: stored.version };
-        let call =
-            Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
+        let call = Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
         let (called, read_at) = holder.call(&tree, &self.stream.service, &call).await?;
         let returned = match called.result {
             Ok(Returned::Stepped(step)) => step,
@@ -141,12 +141,7 @@ impl<'h> StreamRun<'h> {
         }
     }
 
-    async fn fail(
-        &mut self,
-        at: &At,
-        had_cursor: bool,
-        failure: &Failure,
-    ) -> Result<Next, Error> {
+    async fn fail(&mut self, at: &At, had_cursor: bool, failure: &Failure) -> Result<Next, Error> {
         let holder = self.holder;
         // Made under another grant or cursor than the present one, it says nothing of that (R10).
         if !holder.still_stands(&at.stand).await {
@@ -195,7 +190,10 @@ impl<'h> StreamRun<'h> {
             }
             Decision::Misconfigured => {
                 holder.misconfigured(failure).await?;
-                Ok(Next::End(Ended { not_before: holder.later(holder.back_off().max_ms), ..failed }))
+                Ok(Next::End(Ended {
+                    not_before: holder.later(holder.back_off().max_ms),
+                    ..failed
+                }))
             }
         }
     }
@@ -252,11 +250,7 @@ fn readable(tree: &Tree, stored: &StoredCursor) -> Option<Vec<u8>> {
 }
 
 fn not_now(error: &Error) -> Failure {
-    Failure::Retry {
-        reason: error.to_string(),
-        after_ms: None,
-        scope: RetryScope::ThisStream,
-    }
+    Failure::Retry { reason: error.to_string(), after_ms: None, scope: RetryScope::ThisStream }
 }
 
 fn micros(ms: u64) -> Micros {

@@ -109,8 +109,7 @@ impl Trees {
     }
 }
 
-/// Makes what is missing of a tree's tables. By service.
-pub(crate) async fn create_tables(
+async fn create_tables(
     replication: &Database,
     manifest: &Manifest,
     stored: &Stored,
@@ -125,19 +124,6 @@ pub(crate) async fn create_tables(
             .map_err(|error| Error::Refused(format!("table of {}: {error}", member.service)))?;
         specs.insert(member.service.clone(), Arc::new(spec));
     }
-    let create: Vec<Arc<TableSpec>> = specs.values().cloned().collect();
-    replication
-        .write(move |connection| {
-            Box::pin(async move {
-                for spec in create {
-                    tables::create(connection, &spec).await.map_err(|error| match error {
-                        tables::SchemaError::Database(error) => Error::Database(error),
-                        refused => Error::Refused(refused.to_string()),
-                    })?;
-                }
-                Ok(())
-            })
-        })
-        .await?;
+    tables::create_all(replication, specs.values().cloned().collect()).await?;
     Ok(specs)
 }

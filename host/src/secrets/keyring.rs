@@ -77,7 +77,9 @@ impl Keyring {
             bail!("{place}: not a sealed value");
         }
         if sealed[1..head] != self.key_id {
-            bail!("{place}: sealed with another key; start rowgate with the key it was sealed with");
+            bail!(
+                "{place}: sealed with another key; start rowgate with the key it was sealed with"
+            );
         }
         let (nonce, text) = sealed[head..].split_at(NONCE);
         let payload = Payload { msg: text, aad: place.as_bytes() };

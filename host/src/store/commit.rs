@@ -13,9 +13,7 @@ use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::tables::{self, ApplyError, ApplyScope};
 use super::{Database, Error};
-use crate::model::{
-    Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write,
-};
+use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
 
 /// Rows that one transaction deletes at most; an UNLINK of more goes on in the next one (R7).
@@ -210,7 +208,8 @@ pub async fn derive_all(
             Box::pin(async move {
                 let commit_no = advance(connection, &under, None).await?;
                 let mut message = Message::default();
-                let scope = apply_scope(&under, &tree, now, new_commit(connection, &under, now).await?);
+                let scope =
+                    apply_scope(&under, &tree, now, new_commit(connection, &under, now).await?);
                 let parents: Vec<&str> = tree.tables.keys().map(String::as_str).collect();
                 derive::streams(connection, &scope, &tree, &parents, &mut message).await?;
                 sqlx::query("update rowgate_owners set services = $1 where owner_id = $2")
@@ -263,17 +262,13 @@ impl<'c> Transaction<'c> {
         if !self.committed.unfinished {
             self.close().await?;
         }
-        self.committed.outbox = store_message(
-            self.connection,
-            &self.step.under,
-            self.commit_no,
-            &self.message,
-        )
-        .await?;
-        let row = sqlx::query("select generation, grant_id from rowgate_owners where owner_id = $1")
-            .bind(self.step.under.owner_id)
-            .fetch_one(&mut *self.connection)
-            .await?;
+        self.committed.outbox =
+            store_message(self.connection, &self.step.under, self.commit_no, &self.message).await?;
+        let row =
+            sqlx::query("select generation, grant_id from rowgate_owners where owner_id = $1")
+                .bind(self.step.under.owner_id)
+                .fetch_one(&mut *self.connection)
+                .await?;
         self.committed.generation = row.get("generation");
         self.committed.grant_id = row.get("grant_id");
         Ok(self.committed)

@@ -124,7 +124,6 @@ async fn insert(
 #[cfg(test)]
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct StoredItem {
-    pub(crate) id: InboxId,
     pub(crate) owner_id: OwnerId,
     pub(crate) external_owner_id: String,
     pub(crate) due: bool,

@@ -150,15 +150,11 @@ impl Store {
 
     /// Names of the secret configuration values of a tree.
     pub async fn tree_secret_names(&self, root_id: &str) -> Result<Vec<String>, Error> {
-        let names =
-            "select name from integration_secrets where integration_id = $1 order by name";
+        let names = "select name from integration_secrets where integration_id = $1 order by name";
         Ok(sqlx::query_scalar(names).bind(root_id).fetch_all(self.control.readers()).await?)
     }
 
-    async fn config_defaults(
-        &self,
-        root: &Integration,
-    ) -> Result<BTreeMap<String, String>, Error> {
+    async fn config_defaults(&self, root: &Integration) -> Result<BTreeMap<String, String>, Error> {
         let Some(plugin) = self.active_plugin(&root.plugin).await? else {
             return Ok(BTreeMap::new());
         };

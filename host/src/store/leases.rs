@@ -105,8 +105,8 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
                     "update owners set lease_until = 0, due_at = coalesce(due_at, 0)
                      where lease_host is not null",
                 )
-                    .execute(connection)
-                    .await?;
+                .execute(connection)
+                .await?;
                 Ok(())
             })
         })

@@ -167,11 +167,13 @@ async fn tell(
         on_stream(connection, &sql, owner_id, stream).await?;
     }
     if let Some(item) = message.item {
-        sqlx::query("update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2")
-            .bind(now)
-            .bind(item)
-            .execute(connection)
-            .await?;
+        sqlx::query(
+            "update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2",
+        )
+        .bind(now)
+        .bind(item)
+        .execute(connection)
+        .await?;
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ async fn read(
 async fn json_columns(connection: &mut SqliteConnection) -> Result<BTreeSet<String>, Error> {
     let names: Vec<String> = sqlx::query_scalar(
         "select distinct c.name from sqlite_master t, pragma_table_info(t.name) c
-         where t.type = 'table' and lower(c.type) = 'json'",
+         where t.type = 'table' and lower(c.type) in ('json', 'json text')",
     )
     .fetch_all(connection)
     .await?;
@@ -153,9 +153,8 @@ fn value(
         _ => {
             let text: String = row.try_get_unchecked(at)?;
             *bytes += text.len();
-            // Only a stored JSON column: text that happens to look like JSON stays text.
-            let declared = column.type_info().name() == "TEXT" || !json.contains(column.name());
-            if declared { Value::from(text) } else { nested(text) }
+            // By the column's name: text that happens to look like JSON stays text.
+            if json.contains(column.name()) { nested(text) } else { Value::from(text) }
         }
     })
 }

@@ -133,8 +133,7 @@ impl Store {
         let conditions: String = (columns.iter().enumerate())
             .map(|(at, (column, _))| format!(" and {} = ${}", quoted(column), at + 1))
             .collect();
-        let sql =
-            format!("select count(*) from {} where true{conditions}", quoted(table_name));
+        let sql = format!("select count(*) from {} where true{conditions}", quoted(table_name));
         let query = sqlx::query_scalar(&sql);
         let query = columns.iter().fold(query, |query, (_, value)| query.bind(value));
         Ok(Some(query.fetch_one(&mut *reader).await?))

@@ -23,11 +23,7 @@ pub struct DueStream {
 impl DueStream {
     /// Which stream it is.
     pub fn stream(&self) -> StreamId {
-        StreamId {
-            service: self.service.clone(),
-            kind: self.kind.clone(),
-            key: self.key.clone(),
-        }
+        StreamId { service: self.service.clone(), kind: self.kind.clone(), key: self.key.clone() }
     }
 }
 
@@ -215,11 +211,7 @@ pub async fn owner_works(control: &Database, lease: &Lease) -> Result<(), Error>
 }
 
 /// Stops the owner until it links again; its rows stay.
-pub async fn grant_is_dead(
-    control: &Database,
-    lease: &Lease,
-    reason: String,
-) -> Result<(), Error> {
+pub async fn grant_is_dead(control: &Database, lease: &Lease, reason: String) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
         .write(move |connection| {

@@ -19,7 +19,9 @@ pub(super) enum Answer {
     Method,
     Bot,
     Rejected(Rejected),
-    TooLarge { max_bytes: usize },
+    TooLarge {
+        max_bytes: usize,
+    },
     TooSlow,
     Invalid(FieldErrors),
     /// The sender is told to come back; the cause is for the log.

@@ -43,8 +43,7 @@ impl Host {
         data_dir.create().unwrap();
         let chance = Chance::seeded(7);
         let keyring = Keyring::new([7; 32], chance.clone());
-        let store =
-            Arc::new(Store::open(data_dir, Clock::System, keyring, chance).await.unwrap());
+        let store = Arc::new(Store::open(data_dir, Clock::System, keyring, chance).await.unwrap());
         install(&store).await;
         let list = create(&store, "google_calendar_list_v1", None).await;
         let calendar = create(&store, "google_calendar_v1", Some(&list)).await;

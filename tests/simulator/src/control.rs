@@ -1,4 +1,4 @@
-//! The control API: `/control/...`, JSON in and out. Everything a test or a demo does to the service.
+//! The control API, `/control/...`: everything that a test or a demo does to the service, in JSON.
 
 use std::time::Duration;
 

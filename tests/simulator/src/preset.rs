@@ -4,8 +4,8 @@ use crate::http::Reply;
 use crate::model::account::TokenError;
 use crate::model::error;
 
-const HTML_502: &str = "<!DOCTYPE html>\n<html lang=en>\n<title>Error 502 (Server Error)!!1</title>\n\
-    <p><b>502.</b> <ins>That's an error.</ins>\n<p>The server encountered a temporary error.\n";
+const HTML_502: &str = "<!DOCTYPE html>\n<html lang=en>\n\
+    <title>Error 502 (Server Error)!!1</title>\n<p><b>502.</b> <ins>That's an error.</ins>\n<p>The server encountered a temporary error.\n";
 
 /// Token endpoint errors: name, status, `error`, `error_description`, `error_subtype`.
 const TOKEN_ERRORS: &[(&str, u16, &str, &str, Option<&str>)] = &[

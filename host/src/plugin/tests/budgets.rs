@@ -114,9 +114,10 @@ async fn stack_overflow_is_a_trap() {
 #[tokio::test]
 async fn too_many_bytes_at_once() {
     let body = format!(
-        "(call $log (i32.const 1) (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 0)) {OK}"
+        "(call $log (i32.const 1) (i32.const 16384) (i32.const 40000) (i32.const 0)
+          (i32.const 0)) {OK}"
     );
-    let budget = Budget { host_call_bytes: 50_000, ..Budget::default() };
+    let budget = Budget { host_call_bytes: 30_000, ..Budget::default() };
     let called = run(LOG, &body, &budget).await;
     assert_eq!(cause(&called).0, TrapCause::HostCallBytes);
     assert!(run(LOG, &body, &Budget::default()).await.result.is_ok());

@@ -100,7 +100,7 @@ async fn what_was_refused_once_never_commits() {
     let called = run(UPSERT, &[&upsert(u32::MAX), OK].concat(), &Budget::default()).await;
     assert!(matches!(called.result, Err(CallError::Refused(_))));
 
-    let budget = Budget { write_bytes: 100, ..Budget::default() };
+    let budget = Budget { write_bytes: 50, ..Budget::default() };
     let called = run(UPSERT, &[&upsert(1), OK].concat(), &budget).await;
     assert!(matches!(called.result, Err(CallError::Refused(_))));
 }
@@ -160,9 +160,9 @@ async fn an_import_may_end_the_call() {
 
 #[tokio::test]
 async fn requests_and_answers_cross_whole() {
-    // Status 200 at 264, three bytes of body at 276.
-    let seen = "(if (i32.ne (i32.load16_u (i32.const 260)) (i32.const 200)) (then unreachable))
-      (if (i32.ne (i32.load (i32.const 276)) (i32.const 3)) (then unreachable))";
+    // Status at 264, length of the body at 280.
+    let seen = "(if (i32.ne (i32.load16_u (i32.const 264)) (i32.const 200)) (then unreachable))
+      (if (i32.ne (i32.load (i32.const 280)) (i32.const 3)) (then unreachable))";
     let outside = Outside::new(Vendor::Answers);
     let body = [GET, seen, OK].concat();
     let called = run_with(SEND, &body, &Budget::default(), outside.clone()).await;

@@ -42,8 +42,9 @@ fn what_is_no_plugin_is_refused() {
 
 #[test]
 fn imports_beyond_world_and_grants_are_named() {
-    let no_egress =
-        guest::MANIFEST.replace("[[egress]]\nurl = \"{api_url}\"\nmethods = [\"GET\"]", "");
+    let no_egress = guest::MANIFEST
+        .replace("[[egress]]\nurl = \"{api_url}\"\nmethods = [\"GET\"]", "")
+        .replace("to = [\"{api_url}\"]", "to = []");
     let text = refusal(&embed(&guest::bare(&guest::module(SEND, OK)), &no_egress));
     assert!(text.contains("`rowgate:plugin/http@0.1.0`") && text.contains("[[egress]]"), "{text}");
 

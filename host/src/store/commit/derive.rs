@@ -80,9 +80,7 @@ pub(super) async fn drop_brackets(
         return Ok(());
     };
     let rows = rows_of(kind, stream);
-    tables::drop_brackets(connection, owner_id, spec, Some(&rows))
-        .await
-        .map_err(apply_error)
+    tables::drop_brackets(connection, owner_id, spec, Some(&rows)).await.map_err(apply_error)
 }
 
 async fn begin(
@@ -140,8 +138,7 @@ async fn wanted(
         Some(owner) => format!("{} = $1", quoted(&parent.columns[owner].name)),
         None => "$1 is not null".to_owned(),
     };
-    let mut sql =
-        format!("select {key} as key from {} where {owner}", quoted(&parent.table_name));
+    let mut sql = format!("select {key} as key from {} where {owner}", quoted(&parent.table_name));
     for (at, column) in kind.per_row.unless.keys().enumerate() {
         sql.push_str(&format!(" and {} is not ${}", quoted(column), at + 2));
     }

@@ -8,8 +8,7 @@ use crate::clock::Clock;
 use crate::config::DataDir;
 use crate::secrets::Keyring;
 
-const LIMITS: QueryLimits =
-    QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10) };
+const LIMITS: QueryLimits = QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10) };
 
 async fn filled() -> (tempfile::TempDir, Store, OrganizationId) {
     let dir = tempfile::tempdir().unwrap();
@@ -25,7 +24,7 @@ async fn filled() -> (tempfile::TempDir, Store, OrganizationId) {
             Box::pin(async move {
                 connection
                     .execute(
-                        "create table t (n bigint, deleted boolean, data json, plain text, b blob);
+                        "create table t (n bigint, deleted boolean, data json text, plain text, b blob);
                          insert into t values (1, 1, '{\"a\":[1]}', '{}', x'00ff'),
                            (2, 0, 'null', 'x', null), (3, null, null, null, null)",
                     )
@@ -53,10 +52,7 @@ async fn values_keep_their_types() {
         ]
     );
     let empty = store.query(organization, "select n, data from t where n > 9", LIMITS).await;
-    assert_eq!(
-        empty.unwrap(),
-        Rows { columns: vec!["n".into(), "data".into()], rows: vec![] }
-    );
+    assert_eq!(empty.unwrap(), Rows { columns: vec!["n".into(), "data".into()], rows: vec![] });
 }
 
 #[tokio::test]

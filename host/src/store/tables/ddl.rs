@@ -1,12 +1,14 @@
 //! `create table` and what keeps it in step with its manifest.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use rowgate_manifest::PartialCondition;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::dialect::{PK, column_type, literal, quoted};
 use crate::rows::{ColumnSpec, IndexSpec, Role, TableSpec};
+use crate::store::{Database, Error};
 
 /// Why a table could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,23 @@ pub enum SchemaError {
     /// The database's fault.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+/// Creates tables that aren't there yet, and adds columns that are missing.
+pub async fn create_all(database: &Database, specs: Vec<Arc<TableSpec>>) -> Result<(), Error> {
+    database
+        .write(move |connection| {
+            Box::pin(async move {
+                for spec in specs {
+                    create(connection, &spec).await.map_err(|error| match error {
+                        SchemaError::Database(error) => Error::Database(error),
+                        refused => Error::Refused(refused.to_string()),
+                    })?;
+                }
+                Ok(())
+            })
+        })
+        .await
 }
 
 /// Makes table and indexes where they are missing, columns too.

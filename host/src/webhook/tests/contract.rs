@@ -142,10 +142,10 @@ async fn a_bad_body_is_answered_with_its_fields() {
         } })
     );
     let reply = host.post(&host.list, "").await;
-    assert_eq!((reply.status, reply.json()["error"]["field_errors"]["body"][0].clone()), (
-        400,
-        json!("is empty: send a JSON object")
-    ));
+    assert_eq!(
+        (reply.status, reply.json()["error"]["field_errors"]["body"][0].clone()),
+        (400, json!("is empty: send a JSON object"))
+    );
     assert!(host.items().await.is_empty());
 }
 

@@ -96,7 +96,9 @@ impl Plan {
     /// The answer that a fault gives in place of the service.
     pub(crate) fn answer(&self, call: &Call) -> Option<Reply> {
         self.hits.iter().find_map(|(_, fault)| match &fault.then {
-            Then::Error(name) => preset::reply(name),
+            Then::Error(name) => Some(preset::reply(name).unwrap_or_else(|| {
+                Reply::text(500, &format!("The simulator knows no error named {name:?}."))
+            })),
             Then::Answer { status, body } => Some(Reply::json(*status, body.as_str())),
             Then::Echo(status) => Some(echo(call, *status)),
             Then::Redirect { status, location } => {

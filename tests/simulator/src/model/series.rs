@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Model;
-use super::error::ApiError;
+use super::error::{ApiError, preset};
 use super::event::Event;
 use super::time::{DAY_US, EventTime};
 
@@ -70,6 +70,9 @@ impl Model {
         let zone = calendar.zone();
         let suffix = instance.start.instance_suffix();
         let new_id = format!("{id}_R{}", suffix.trim_end_matches('Z'));
+        if calendar.knows(&new_id) {
+            return Err(preset("duplicate").unwrap_or_else(ApiError::not_found));
+        }
         let mut body = master.fields.clone();
         body.remove("htmlLink");
         body.remove("iCalUID");

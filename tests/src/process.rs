@@ -1,0 +1,125 @@
+//! The host as a process: started, listened to, ended by signals.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+/// What the host logs when it listens.
+const SERVING: &str = "serving address=";
+
+/// A running host. Dropping it kills it.
+pub(crate) struct HostProcess {
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+    pub(crate) base_url: String,
+}
+
+/// Everything that hosts of one data directory wrote to standard error.
+pub(crate) type Log = Arc<Mutex<String>>;
+
+/// The host's binary: ROWGATE_TEST_HOST, else the checkout's dev build.
+pub fn host_binary() -> PathBuf {
+    existing("ROWGATE_TEST_HOST", "debug/rowgate", "cargo build --workspace")
+}
+
+/// The directory of components: ROWGATE_TEST_PLUGINS, else the checkout's.
+pub(crate) fn plugin_directory() -> PathBuf {
+    existing("ROWGATE_TEST_PLUGINS", "plugins", "cargo xtask plugins")
+}
+
+fn existing(variable: &str, below_target: &str, made_by: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(below_target);
+    let path = std::env::var_os(variable).map_or(target, PathBuf::from);
+    assert!(path.exists(), "there is no {}: run `{made_by}`, or set {variable}", path.display());
+    path
+}
+
+/// A command of the host's binary that sees none of this process's ROWGATE_* settings.
+pub(crate) fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(host_binary());
+    let foreign = std::env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| name.to_string_lossy().starts_with("ROWGATE_")) {
+        command.env_remove(name);
+    }
+    command.env("ROWGATE_DATA_DIR", data_dir).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+impl HostProcess {
+    /// Starts `rowgate serve` and waits until it listens. Errors: it ended first.
+    pub(crate) async fn start(
+        data_dir: &Path,
+        environment: &[(OsString, OsString)],
+        log: &Log,
+    ) -> Result<Self, String> {
+        let (stderr, into) = std::io::pipe().map_err(|error| error.to_string())?;
+        let mut command = command(data_dir);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(plugin_directory());
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::null()).stderr(into);
+        let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+        // It holds the writing end, and would keep the reader from ever ending.
+        drop(command);
+        let (tell, address) = oneshot::channel();
+        let into = Arc::clone(log);
+        let reader = std::thread::spawn(move || read(BufReader::new(stderr), &into, tell));
+        let mut process = Self { child, reader: Some(reader), base_url: String::new() };
+        match address.await {
+            Ok(address) => process.base_url = format!("http://{address}"),
+            Err(_) => {
+                let status = process.child.wait().await;
+                return Err(format!("the host ended before it listened: {status:?}"));
+            }
+        }
+        Ok(process)
+    }
+
+    /// Asks it to end, by SIGTERM, and waits.
+    pub(crate) async fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().expect("nobody waited for it before").to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(sent.is_ok_and(|sent| sent.success()), "SIGTERM didn't reach the host");
+        self.child.wait().await.expect("the child is ours")
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("the child is ours");
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.child.start_kill();
+        if let Some(reader) = self.reader.take() {
+            // It ends with the process, and the log is complete then.
+            let _ = reader.join();
+        }
+    }
+}
+
+fn read(lines: impl BufRead, log: &Log, tell: oneshot::Sender<String>) {
+    let mut tell = Some(tell);
+    for line in lines.lines().map_while(Result::ok) {
+        if let Some((_, after)) = line.split_once(SERVING) {
+            let address = after.split(' ').next().unwrap_or_default().to_owned();
+            // The test may have given up.
+            let _ = tell.take().map(|tell| tell.send(address));
+        }
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
