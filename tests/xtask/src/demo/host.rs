@@ -86,12 +86,15 @@ impl<'a> Host<'a> {
 
     /// The two lines that let a person type `rowgate ...` as the demo prints it.
     pub(super) fn shell_setup(&self) -> String {
-        let relative = |path: &Path| {
-            let root = self.checkout.path("");
-            screen::quoted(&path.strip_prefix(root).unwrap_or(path).to_string_lossy())
-        };
-        let (binary, data_dir) = (relative(&self.binary), relative(&self.data_dir));
+        let word = |path: &Path| screen::quoted(&self.relative(path));
+        let (binary, data_dir) = (word(&self.binary), word(&self.data_dir));
         format!("alias rowgate={binary}\nexport ROWGATE_DATA_DIR={data_dir}")
+    }
+
+    /// A path as seen from the checkout's top, where a person stands.
+    pub(super) fn relative(&self, path: &Path) -> String {
+        let root = self.checkout.path("");
+        path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
     }
 
     /// Run `rowgate` and return what it prints, results and notices.
@@ -116,6 +119,15 @@ impl<'a> Host<'a> {
         let said = self.rowgate(arguments)?;
         let words: Vec<_> = arguments.iter().map(|word| screen::quoted(word)).collect();
         screen::command(&format!("rowgate {}", words.join(" ")), &said);
+        Ok(())
+    }
+
+    /// Run `rowgate` and show the command with some columns of its table.
+    pub(super) fn show_columns(&self, arguments: &[&str], columns: &[&str]) -> Result<()> {
+        let rows = self.json(arguments)?;
+        let table = screen::table(columns, rows.as_array().map_or(&[], Vec::as_slice));
+        let line = format!("rowgate {}", arguments.join(" "));
+        screen::command(&format!("{line}    # some of its columns"), &table);
         Ok(())
     }
 
@@ -168,12 +180,12 @@ impl<'a> Host<'a> {
     }
 
     /// Post a webhook, show it, and expect the 202.
-    pub(super) fn post(&self, root: &Integration, body: &Value) -> Result<()> {
+    pub(super) fn post(&self, root: &Integration, body: &str) -> Result<()> {
         let secret = root.secret.as_deref().unwrap_or_default();
-        let (headers, body) = ([("Whdb-Webhook-Secret", secret)], body.to_string());
-        let answer = http::post(&root.endpoint, &headers, &body)?;
+        let headers = [("Whdb-Webhook-Secret", secret)];
+        let answer = http::post(&root.endpoint, &headers, body)?;
         let said = format!("{} {}", answer.status, answer.body.trim());
-        screen::command(&screen::curl(&root.endpoint, &headers, &body), &said);
+        screen::command(&screen::curl(&root.endpoint, &headers, body), &said);
         ensure!(said == r#"202 {"o":"k"}"#, "the post must be answered 202 {{\"o\":\"k\"}}");
         Ok(())
     }
