@@ -85,8 +85,7 @@ impl Policy {
             })
         });
         let captures = captures.collect();
-        let plugin = manifest.plugin.name.clone();
-        Self { plugin, entries, secrets, captures, grants, unresolved }
+        Self { entries, secrets, captures, grants, unresolved }
     }
 
     /// May this request be sent? The error says what is missing.
