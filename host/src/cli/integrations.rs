@@ -7,6 +7,8 @@ use super::output::{self, Format};
 use super::prompt;
 use crate::app::App;
 use crate::app::integrations::{Created, Draft, Question};
+use crate::egress::Origin;
+use crate::store::integrations::Grant;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Integrations {
@@ -14,6 +16,8 @@ pub(super) enum Integrations {
     Create(Create),
     /// List the organization's integrations
     List,
+    /// Let an integration's tree reach an origin that its plugin asks for
+    Grant(GrantOrigin),
 }
 
 #[derive(Debug, Args)]
@@ -31,11 +35,36 @@ pub(super) struct Create {
     yes: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct GrantOrigin {
+    /// Any integration of the tree
+    integration: String,
+    /// Scheme, host and port, e.g. https://api.example.com
+    origin: Origin,
+    /// Loopback and private ranges too
+    #[arg(long)]
+    private_addresses: bool,
+}
+
+impl GrantOrigin {
+    async fn run(self, app: &App) -> anyhow::Result<()> {
+        let Some(integration) = app.store.integration(&self.integration).await? else {
+            anyhow::bail!("there is no integration {}", self.integration);
+        };
+        let grant =
+            Grant { origin: self.origin.to_string(), private_addresses: self.private_addresses };
+        app.store.grant(&integration.root_id, grant).await?;
+        eprintln!("granted: {} may reach {}", integration.root_id, self.origin);
+        Ok(())
+    }
+}
+
 impl Integrations {
     pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(app, format).await,
             Self::List => list(app, format).await,
+            Self::Grant(grant) => grant.run(app).await,
         }
     }
 }

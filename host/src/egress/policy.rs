@@ -12,7 +12,6 @@ use super::url_prefix::{Origin, UrlPrefix};
 /// Manifest and grants with the configuration filled in.
 #[derive(Debug)]
 pub(super) struct Policy {
-    plugin: String,
     entries: Vec<Entry>,
     secrets: BTreeMap<String, Vec<UrlPrefix>>,
     pub(super) captures: Vec<CaptureRule>,
@@ -86,8 +85,7 @@ impl Policy {
             })
         });
         let captures = captures.collect();
-        let plugin = manifest.plugin.name.clone();
-        Self { plugin, entries, secrets, captures, grants, unresolved }
+        Self { entries, secrets, captures, grants, unresolved }
     }
 
     /// May this request be sent? The error says what is missing.
@@ -151,8 +149,7 @@ impl Policy {
     fn grant_command(&self, origin: &Origin, private: bool) -> String {
         let flag = if private { " --private-addresses" } else { "" };
         format!(
-            "the operator grants it with `rowgate plugins grant {} {origin}{flag}`",
-            self.plugin
+            "the operator grants it with `rowgate integrations grant INTEGRATION {origin}{flag}`"
         )
     }
 }

@@ -82,7 +82,10 @@ fn other_origins_need_a_grant() {
     let config = [("api_url", "http://127.0.0.1:4920/calendar/v3")];
     const URL: &str = "http://127.0.0.1:4920/calendar/v3/x";
     let text = permit(&policy(&config, &[]), "GET", URL).unwrap_err();
-    assert!(text.contains("rowgate plugins grant probe http://127.0.0.1:4920"), "{text}");
+    assert!(
+        text.contains("rowgate integrations grant INTEGRATION http://127.0.0.1:4920"),
+        "{text}"
+    );
     let text = permit(&policy(&config, &[("http://127.0.0.1:4921", true)]), "GET", URL);
     assert!(text.unwrap_err().contains("no grant for http://127.0.0.1:4920"));
 

@@ -92,11 +92,6 @@ impl TableSpec {
         self.columns.iter().position(|column| column.name == name)
     }
 
-    /// Position of a column with a role that is there once and always.
-    pub fn position_of(&self, role: &Role) -> Option<usize> {
-        self.columns.iter().position(|column| column.role == *role)
-    }
-
     /// The unique key's column.
     pub fn unique_column(&self) -> &ColumnSpec {
         &self.columns[self.unique_key]

@@ -5,7 +5,7 @@ use crate::plugin::{CallError, TrapCause};
 
 /// Where a stream stands when a call of it fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
+pub(super) struct Standing {
     /// Failed attempts in a row before this one.
     pub attempts: u32,
     /// Timeouts in a row before this one.
@@ -28,7 +28,7 @@ pub struct BackOff {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// Pause the scope for so long, then run again.
     Wait {
         /// Whom the pause concerns.
@@ -58,7 +58,7 @@ const BUG_MAX_FACTOR: u64 = 56;
 const SLOW_BEFORE_SMALLER: u32 = 2;
 
 /// Decides. The caller adds jitter.
-pub fn decide(failure: &Failure, at: Standing, back_off: BackOff) -> Decision {
+pub(super) fn decide(failure: &Failure, at: Standing, back_off: BackOff) -> Decision {
     let wait = |base_ms: u64, max_ms: u64| grow(base_ms, max_ms, at.attempts);
     match failure {
         Failure::Retry { after_ms, scope, .. } => Decision::Wait {
@@ -94,7 +94,7 @@ pub fn decide(failure: &Failure, at: Standing, back_off: BackOff) -> Decision {
 }
 
 /// A call that was stopped, as a failure that can be decided on.
-pub fn failure_of(error: CallError) -> Failure {
+pub(super) fn failure_of(error: CallError) -> Failure {
     match error {
         CallError::Failed(failure) => failure,
         // A smaller page needs less memory and less time.
@@ -110,7 +110,7 @@ pub fn failure_of(error: CallError) -> Failure {
 
 /// `wait_ms` moved by up to a quarter either way, so that what failed together doesn't come back
 /// together. `chance` is any number.
-pub fn jittered(wait_ms: u64, chance: u64) -> u64 {
+pub(super) fn jittered(wait_ms: u64, chance: u64) -> u64 {
     let span = wait_ms / 2;
     wait_ms - wait_ms / 4 + chance.checked_rem(span + 1).unwrap_or(0)
 }

@@ -88,7 +88,11 @@ impl<'h> StreamRun<'h> {
         let stand = holder.stand().await;
         let stored =
             commit::load_cursor(&tree.replication, holder.owner_id(), &self.stream).await?;
-        let Some(stored) = stored else { return Ok(Next::Gone) };
+        let Some(stored) = stored else {
+            // The stream ended in the replication database, which is the one that decides.
+            streams::forget(holder.control(), &holder.lease(), self.due.id).await?;
+            return Ok(Next::Gone);
+        };
         let cursor = readable(&tree, &stored);
         self.full |= cursor.is_none();
         let had_cursor = cursor.is_some();

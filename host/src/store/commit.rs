@@ -3,18 +3,21 @@
 //! replication database, under the owner's fence and generation (R2, R3).
 
 mod derive;
+mod message;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rowgate_manifest::Manifest;
-use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::tables::{self, ApplyError, ApplyScope};
 use super::{Database, Error};
 use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
+
+use message::store as store_message;
+pub use message::{Message, StreamKey};
 
 /// Rows that one transaction deletes at most; an UNLINK of more goes on in the next one (R7).
 const UNLINK_SLICE: u32 = 5_000;
@@ -92,29 +95,6 @@ pub struct StoredCursor {
     /// The manifest's `mapping_version` when it was stored.
     pub mapping_version: Option<i64>,
 }
-
-/// What the control database must hear of a commit (R4).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Message {
-    /// This inbox item is done.
-    pub item: Option<InboxId>,
-    /// It linked the owner, with this grant.
-    pub linked: Option<Option<i64>>,
-    /// It unlinked the owner.
-    pub unlinked: bool,
-    /// All streams are due.
-    pub all_due: bool,
-    /// Streams that came, with the size of their first page.
-    pub added: Vec<(StreamKey, u32)>,
-    /// Streams that went.
-    pub removed: Vec<StreamKey>,
-    /// Streams that are due, at a time or at once.
-    pub due: Vec<(StreamKey, Option<Micros>)>,
-}
-
-/// service, kind, key.
-pub type StreamKey = (String, String, String);
 
 /// The cursor of a stream; none: the stream doesn't exist (any more).
 pub async fn load_cursor(
@@ -452,25 +432,6 @@ async fn new_commit(
     .fetch_one(connection)
     .await?;
     Ok(row.get("id"))
-}
-
-async fn store_message(
-    connection: &mut SqliteConnection,
-    under: &Under,
-    commit_no: i64,
-    message: &Message,
-) -> Result<bool, Error> {
-    if *message == Message::default() {
-        return Ok(false);
-    }
-    let text = serde_json::to_string(message).expect("a message is plain data");
-    sqlx::query("insert into rowgate_outbox (owner_id, commit_no, message) values ($1, $2, $3)")
-        .bind(under.owner_id)
-        .bind(commit_no)
-        .bind(text)
-        .execute(connection)
-        .await?;
-    Ok(true)
 }
 
 async fn apply(

@@ -335,3 +335,20 @@ pub async fn put_back_all(control: &Database, lease: &Lease) -> Result<(), Error
         })
         .await
 }
+
+/// Takes a stream off the schedule.
+pub async fn forget(control: &Database, lease: &Lease, stream: i64) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
+                sqlx::query("delete from streams where id = $1")
+                    .bind(stream)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}

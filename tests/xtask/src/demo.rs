@@ -15,7 +15,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -61,9 +61,8 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let built = build(checkout)?;
     let built_in = stopwatch.elapsed();
     let demo = Demo::start(checkout, &built)?;
-    let shown = demo.show(options);
-    if let Err(error) = shown {
-        return Err(error.context(format!("the demo failed{}", demo.host.log_end())));
+    if let Err(error) = demo.show(options) {
+        bail!("the demo failed: {error:#}{}", demo.host.log_end());
     }
     screen::heading("Done");
     let shown_in = stopwatch.elapsed() - built_in;
@@ -152,23 +151,30 @@ impl<'a> Demo<'a> {
     /// Post a verb that brings a new refresh token.
     fn post_token(&self, verb: &str, owner: &str, email: &str) -> Result<()> {
         let token = self.google.refresh_token(email)?;
-        self.host.post(&self.list, &token_body(verb, owner, &token))
+        self.host.post(&self.list, &body(verb, owner, Some(&token)))
     }
 
     /// Post a verb that brings nothing.
     fn post(&self, verb: &str, owner: &str) -> Result<()> {
-        self.host.post(&self.list, &json!({ "type": verb, "external_owner_id": owner }))
+        self.host.post(&self.list, &body(verb, owner, None))
     }
 
     /// Live calendars and events of an owner, by SQL.
     fn live(&self, owner: &str) -> Result<(u64, u64)> {
         let of_owner = format!("external_owner_id = '{owner}'");
-        let events = format!("{of_owner} and status <> 'cancelled'");
+        let events = format!("{of_owner} and status is distinct from 'cancelled'");
         let calendars = format!("{of_owner} and not deleted");
         Ok((
             self.host.count(&self.calendars.table, &calendars)?,
             self.host.count(&self.events.table, &events)?,
         ))
+    }
+
+    /// Owners and how they are; the columns that fit on a line.
+    fn show_owners(&self) -> Result<()> {
+        let columns =
+            ["external_owner_id", "state", "streams", "rows", "last_success", "last_error"];
+        self.host.show_columns(&["owners", "list"], &columns)
     }
 
     /// The tables hold what the simulator holds.
@@ -190,31 +196,40 @@ impl<'a> Demo<'a> {
         let owner = verbs::ALICE;
         let token = self.google.refresh_token(verbs::ALICE_EMAIL)?;
         let secret = self.list.secret.as_deref().unwrap_or_default();
-        let post = |body: &Value| {
+        let post = |verb: &str, token: Option<&str>| {
             let headers = [("Whdb-Webhook-Secret", secret)];
-            println!("\n{}", screen::curl(&self.list.endpoint, &headers, &body.to_string()));
+            let body = body(verb, owner, token);
+            println!("\n{}", screen::curl(&self.list.endpoint, &headers, &body));
         };
         screen::say(&format!("Endpoint {}, secret {secret}:", self.list.endpoint));
-        post(&token_body("LINKED", owner, &token));
-        for verb in ["RESYNC", "UNLINKED"] {
-            post(&json!({ "type": verb, "external_owner_id": owner }));
-        }
+        post("LINKED", Some(&token));
+        post("RESYNC", None);
+        post("UNLINKED", None);
         screen::say("Change something at the simulator, then post REFRESHED to fetch it:");
         let event = verbs::event("openhouse", "Open house", ("12T18:00:00Z", "12T20:00:00Z"));
         let body = json!({ "calendar": verbs::ALICE_EMAIL, "event": event });
         let url = format!("{}/control/add_event", self.google.url());
-        println!("\n{}\n", screen::curl(&url, &[], &body.to_string()));
-        post(&token_body("REFRESHED", owner, &token));
+        println!("\n{}", screen::curl(&url, &[], &body.to_string()));
+        post("REFRESHED", Some(&token));
         screen::say("Look:");
-        let sql = screen::quoted(&verbs::events_sql(self, "status <> 'cancelled'"));
+        let sql = screen::quoted(&verbs::events_sql(self, "status is distinct from 'cancelled'"));
         println!("\nrowgate db sql {sql}\n\nrowgate owners list\n\nrowgate streams list");
         wait_for_enter();
         Ok(())
     }
 }
 
-fn token_body(verb: &str, owner: &str, token: &str) -> Value {
-    json!({ "type": verb, "external_owner_id": owner, "refresh_token": token })
+/// What a backend posts, in the order of the guide.
+fn body(verb: &str, owner: &str, refresh_token: Option<&str>) -> String {
+    let fields = [
+        ("type", Some(verb)),
+        ("external_owner_id", Some(owner)),
+        ("refresh_token", refresh_token),
+    ];
+    let field = |(name, value): (&str, Option<&str>)| {
+        value.map(|value| format!("{}:{}", Value::from(name), Value::from(value)))
+    };
+    format!("{{{}}}", fields.into_iter().filter_map(field).collect::<Vec<_>>().join(","))
 }
 
 /// Make the demo's directory anew, unless a demo that was kept up lives in it.

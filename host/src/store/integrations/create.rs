@@ -160,6 +160,18 @@ async fn insert_secrets(
     Ok(())
 }
 
+impl Store {
+    /// Lets a tree reach an origin.
+    pub async fn grant(&self, root_id: &str, grant: Grant) -> Result<(), Error> {
+        let root_id = root_id.to_owned();
+        self.control
+            .write(move |connection| {
+                Box::pin(async move { insert_grants(connection, &root_id, &[grant]).await })
+            })
+            .await
+    }
+}
+
 async fn insert_grants(
     connection: &mut SqliteConnection,
     root_id: &str,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::process::Server;
 use super::{http, screen};
-use crate::checkout::{self, Checkout};
+use crate::checkout::Checkout;
 use crate::suites::Stopwatch;
 
 /// A dev build starts in a second; a loaded machine may take its time.
@@ -21,6 +21,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(600);
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// The end of a log that says why.
 const LOG_LINES: usize = 15;
+const NO_JSON: &str = "`rowgate --format json` printed no JSON";
 
 pub(super) struct Host<'a> {
     checkout: &'a Checkout,
@@ -85,18 +86,32 @@ impl<'a> Host<'a> {
 
     /// The two lines that let a person type `rowgate ...` as the demo prints it.
     pub(super) fn shell_setup(&self) -> String {
-        let relative = |path: &Path| {
-            let root = self.checkout.path("");
-            screen::quoted(&path.strip_prefix(root).unwrap_or(path).to_string_lossy())
-        };
-        let (binary, data_dir) = (relative(&self.binary), relative(&self.data_dir));
+        let word = |path: &Path| screen::quoted(&self.relative(path));
+        let (binary, data_dir) = (word(&self.binary), word(&self.data_dir));
         format!("alias rowgate={binary}\nexport ROWGATE_DATA_DIR={data_dir}")
     }
 
-    /// Run `rowgate` and return what it prints.
-    pub(super) fn rowgate(&self, arguments: &[&str]) -> Result<String> {
+    /// A path as seen from the checkout's top, where a person stands.
+    pub(super) fn relative(&self, path: &Path) -> String {
+        let root = self.checkout.path("");
+        path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
+    }
+
+    /// Run `rowgate` and return what it prints, results and notices.
+    fn said(&self, arguments: &[&str]) -> Result<(String, String)> {
         let mut command = command(self.checkout, &self.binary, &self.data_dir);
-        checkout::output(command.args(arguments))
+        let output = command.args(arguments).output().context("can't start rowgate")?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let (results, notices) = (text(output.stdout), text(output.stderr));
+        if !output.status.success() {
+            bail!("`rowgate {}` ended with {}: {notices}", arguments.join(" "), output.status);
+        }
+        Ok((results, notices))
+    }
+
+    /// Run `rowgate` and return its results.
+    pub(super) fn rowgate(&self, arguments: &[&str]) -> Result<String> {
+        Ok(self.said(arguments)?.0)
     }
 
     /// Run `rowgate` and show the command with what it prints.
@@ -104,6 +119,15 @@ impl<'a> Host<'a> {
         let said = self.rowgate(arguments)?;
         let words: Vec<_> = arguments.iter().map(|word| screen::quoted(word)).collect();
         screen::command(&format!("rowgate {}", words.join(" ")), &said);
+        Ok(())
+    }
+
+    /// Run `rowgate` and show the command with some columns of its table.
+    pub(super) fn show_columns(&self, arguments: &[&str], columns: &[&str]) -> Result<()> {
+        let rows = self.json(arguments)?;
+        let table = screen::table(columns, rows.as_array().map_or(&[], Vec::as_slice));
+        let line = format!("rowgate {}", arguments.join(" "));
+        screen::command(&format!("{line}    # some of its columns"), &table);
         Ok(())
     }
 
@@ -115,7 +139,7 @@ impl<'a> Host<'a> {
     /// What a command prints as JSON.
     pub(super) fn json(&self, arguments: &[&str]) -> Result<Value> {
         let said = self.rowgate(&[arguments, &["--format", "json"]].concat())?;
-        serde_json::from_str(&said).context("`rowgate --format json` printed no JSON")
+        serde_json::from_str(&said).context(NO_JSON)
     }
 
     /// The rows of a query.
@@ -140,12 +164,14 @@ impl<'a> Host<'a> {
             arguments.extend(["--set", setting]);
             line += &format!(" \\\n    --set {}", screen::quoted(setting));
         }
-        arguments.push("--yes");
-        let made = self.json(&arguments)?;
+        arguments.extend(["--yes", "--format", "json"]);
+        let (made, notices) = self.said(&arguments)?;
+        let made: Value = serde_json::from_str(&made).context(NO_JSON)?;
         let field = |name: &str| made[name].as_str().map(str::to_owned);
         let names = ["table_name", "endpoint", "webhook_secret"];
         let shown = names.iter().filter_map(|name| Some(format!("{name:15} {}", field(name)?)));
-        screen::command(&(line + " --yes"), &shown.collect::<Vec<_>>().join("\n"));
+        let shown = shown.collect::<Vec<_>>().join("\n");
+        screen::command(&(line + " --yes"), &(notices + &shown));
         Ok(Integration {
             table: field("table_name").context("no table_name was printed")?,
             endpoint: field("endpoint").context("no endpoint was printed")?,
@@ -154,12 +180,12 @@ impl<'a> Host<'a> {
     }
 
     /// Post a webhook, show it, and expect the 202.
-    pub(super) fn post(&self, root: &Integration, body: &Value) -> Result<()> {
+    pub(super) fn post(&self, root: &Integration, body: &str) -> Result<()> {
         let secret = root.secret.as_deref().unwrap_or_default();
-        let (headers, body) = ([("Whdb-Webhook-Secret", secret)], body.to_string());
-        let answer = http::post(&root.endpoint, &headers, &body)?;
+        let headers = [("Whdb-Webhook-Secret", secret)];
+        let answer = http::post(&root.endpoint, &headers, body)?;
         let said = format!("{} {}", answer.status, answer.body.trim());
-        screen::command(&screen::curl(&root.endpoint, &headers, &body), &said);
+        screen::command(&screen::curl(&root.endpoint, &headers, body), &said);
         ensure!(said == r#"202 {"o":"k"}"#, "the post must be answered 202 {{\"o\":\"k\"}}");
         Ok(())
     }

@@ -27,7 +27,6 @@ pub(super) fn linked(demo: &Demo<'_>, events: u32) -> Result<()> {
     let all = stopwatch.elapsed();
     let count = format!("select count(*) as events from {} ", demo.events.table)
         + &format!("where external_owner_id = '{BOB}'");
-    println!();
     demo.host.show_sql(&count)?;
     demo.expect_all(BOB, BOB_EMAIL)?;
     let rows = demo.live(BOB)?.1;

@@ -1,7 +1,11 @@
-//! How the demo looks: headings, wrapped text, commands that can be copied into a shell.
+//! How the demo looks: headings, wrapped text, tables, commands that can be copied into a shell.
+
+use serde_json::Value;
 
 /// Columns of text.
 const WIDTH: usize = 88;
+/// Of a longer value (a digest, an error) the beginning is enough.
+const CELL_MAX: usize = 40;
 
 /// The beginning of a step.
 pub(super) fn heading(title: &str) {
@@ -40,6 +44,28 @@ pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// Some columns of rows, aligned.
+pub(super) fn table(columns: &[&str], rows: &[Value]) -> String {
+    let cell = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) if text.chars().count() > CELL_MAX => {
+            text.chars().take(CELL_MAX / 2).chain("...".chars()).collect()
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut lines: Vec<Vec<String>> = vec![columns.iter().map(|name| (*name).into()).collect()];
+    lines.extend(rows.iter().map(|row| columns.iter().map(|name| cell(&row[*name])).collect()));
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns.len()).map(width).collect();
+    lines.insert(1, widths.iter().map(|width| "-".repeat(*width)).collect());
+    let padded = |line: &Vec<String>| {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(padded).collect::<Vec<_>>().join("\n")
+}
+
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -73,6 +99,17 @@ mod tests {
         ] {
             assert_eq!(quoted(word), typed);
         }
+    }
+
+    #[test]
+    fn tables_of_some_columns() {
+        let rows = [
+            serde_json::json!({ "a": 1, "b": "x", "c": "not asked" }),
+            serde_json::json!({ "a": null, "b": "0123456789".repeat(5) }),
+        ];
+        let lines = ["b                        a", "-----------------------  -"];
+        let lines = [lines, ["x                        1", "01234567890123456789..."]].concat();
+        assert_eq!(table(&["b", "a"], &rows), lines.join("\n"));
     }
 
     #[test]

@@ -14,24 +14,29 @@ pub(super) fn versions(demo: &Demo<'_>, events: u32) -> Result<()> {
     screen::heading("Swap the plugin while it runs");
     screen::say(
         "A second version: the same code with a higher version in its manifest, so another \
-         digest. It is checked and compiled when it is installed, and doesn't run yet.",
+         digest. Installing checks it; it doesn't run yet.",
     );
     let old = active(demo)?;
     let file = second_version(demo, &old.version)?;
-    let digest = demo.host.json(&["plugins", "install", &file])?;
-    let digest = digest["digest"].as_str().context("no digest was printed")?.to_owned();
-    demo.host.show(&["plugins", "list"])?;
+    demo.host.show(&["plugins", "install", &file])?;
+    show_plugins(demo)?;
+    let new = version(demo, "installed")?;
 
     screen::say(&format!(
         "All {events} events of {BOB} are read again, and meanwhile the new version is activated. \
          A call in flight ends on the version that it began with; the next call is the new one's."
     ));
     demo.post("RESYNC", BOB)?;
-    demo.host.show(&["plugins", "activate", &digest])?;
+    demo.host.rowgate(&["plugins", "activate", &new.digest])?;
+    let at_work = streams_at_work(demo)?;
+    screen::command(&format!("rowgate plugins activate {}", new.digest), "");
+    show_plugins(demo)?;
     demo.host.settle()?;
-    let new = active(demo)?;
-    ensure!(new.digest == digest, "{digest} should be active, not {}", new.digest);
-    demo.host.show(&["owners", "list"])?;
+    screen::say(&format!(
+        "(When the command came back, {at_work} of his streams were being read.) Afterwards:"
+    ));
+    demo.show_owners()?;
+    ensure!(active(demo)? == new, "{} should be active", new.digest);
     expect_healthy(demo)?;
     demo.expect_all(BOB, BOB_EMAIL)?;
 
@@ -39,9 +44,15 @@ pub(super) fn versions(demo: &Demo<'_>, events: u32) -> Result<()> {
     continues(demo, "underthenew", "Under the new version")?;
 
     screen::say("And back with one command:");
-    demo.host.show(&["plugins", "rollback", PLUGIN])?;
+    demo.host.rowgate(&["plugins", "rollback", PLUGIN])?;
+    screen::command(&format!("rowgate plugins rollback {PLUGIN}"), "");
+    show_plugins(demo)?;
     ensure!(active(demo)? == old, "{} should be active again", old.digest);
     continues(demo, "undertheold", "Under the old version again")
+}
+
+fn show_plugins(demo: &Demo<'_>) -> Result<()> {
+    demo.host.show_columns(&["plugins", "list"], &["name", "version", "state", "digest"])
 }
 
 #[derive(Debug, PartialEq)]
@@ -51,11 +62,16 @@ struct Version {
 }
 
 fn active(demo: &Demo<'_>) -> Result<Version> {
+    version(demo, "active")
+}
+
+/// The version of the plugin that is in this state.
+fn version(demo: &Demo<'_>, state: &str) -> Result<Version> {
     let listed = demo.host.json(&["plugins", "list"])?;
     let mut plugins = listed.as_array().into_iter().flatten();
-    let is_active = |plugin: &&Value| plugin["name"] == PLUGIN && plugin["state"] == "active";
-    let active = plugins.find(is_active).context("no google_calendar is active")?;
-    let text = |name: &str| active[name].as_str().unwrap_or_default().to_owned();
+    let wanted = |plugin: &&Value| plugin["name"] == PLUGIN && plugin["state"] == state;
+    let found = plugins.find(wanted).with_context(|| format!("no {PLUGIN} is {state}"))?;
+    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
     Ok(Version { version: text("version"), digest: text("digest") })
 }
 
@@ -69,7 +85,7 @@ fn second_version(demo: &Demo<'_>, version: &str) -> Result<String> {
     let bytes = rowgate_manifest::embed(&bytes, &manifest)?;
     let file = demo.directory.join(format!("{PLUGIN}-{}.wasm", manifest.plugin.version));
     fs::write(&file, bytes).with_context(|| format!("can't write {}", file.display()))?;
-    Ok(file.to_string_lossy().into_owned())
+    Ok(demo.host.relative(&file))
 }
 
 /// `1.2.3` becomes `1.2.4`.
@@ -81,16 +97,23 @@ fn next(version: &str) -> Option<String> {
 /// A change at Google arrives.
 fn continues(demo: &Demo<'_>, id: &str, summary: &str) -> Result<()> {
     let event = verbs::event(id, summary, ("10T10:00:00Z", "10T11:00:00Z"));
-    demo.google.control("add_event", &json!({ "calendar": BOB_EMAIL, "event": event }))?;
+    demo.google.change("add_event", &json!({ "calendar": BOB_EMAIL, "event": event }))?;
     demo.post_token("REFRESHED", BOB, BOB_EMAIL)?;
     demo.host.settle()?;
     let table = &demo.events.table;
     demo.host.show_sql(&format!(
-        "select google_id, status, data->>'summary' as summary from {table} \
+        "select google_id, status, data->>'summary' as summary\n  from {table}\n  \
          where external_owner_id = '{BOB}' and google_id = '{id}'"
     ))?;
     expect_healthy(demo)?;
     demo.expect_all(BOB, BOB_EMAIL)
+}
+
+/// How many streams of the second user a run works on right now.
+fn streams_at_work(demo: &Demo<'_>) -> Result<usize> {
+    let streams = demo.host.json(&["streams", "list", "--owner", BOB])?;
+    let streams = streams.as_array().into_iter().flatten();
+    Ok(streams.filter(|stream| stream["state"] == "running").count())
 }
 
 /// No owner has an error, none waits.

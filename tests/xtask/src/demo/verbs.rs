@@ -14,7 +14,7 @@ const TEAM: &str = "team@group.calendar.google.com";
 pub(super) fn linked(demo: &Demo<'_>) -> Result<()> {
     populate(demo)?;
     screen::heading("LINKED: a user connects her Google account");
-    screen::say("No row yet. (Each service has one table.)");
+    screen::say("Each integration has a table; no row yet.");
     show_rows(demo)?;
     ensure!(demo.live(ALICE)? == (0, 0), "there should be no rows before LINKED");
     screen::say(
@@ -25,7 +25,7 @@ pub(super) fn linked(demo: &Demo<'_>) -> Result<()> {
     demo.post_token("LINKED", ALICE, ALICE_EMAIL)?;
     let took = demo.host.settle()?;
     let took_s = took.as_secs_f64();
-    screen::say(&format!("{took_s:.1} s later, with the plugin's compilation in it:"));
+    screen::say(&format!("{took_s:.1} s later (the plugin's compilation is in it):"));
     show_rows(demo)?;
     demo.expect_all(ALICE, ALICE_EMAIL)
 }
@@ -75,7 +75,7 @@ pub(super) fn resync(demo: &Demo<'_>) -> Result<()> {
     screen::say("All was read again in full, and since nothing is different no row has moved:");
     let table = &demo.events.table;
     demo.host.show_sql(&format!(
-        "select count(*) as rows, sum(row_updated_at > '{newest}') as moved from {table} \
+        "select count(*) as rows, sum(row_updated_at > '{newest}') as moved\n  from {table} \
          where external_owner_id = '{ALICE}'"
     ))?;
     ensure!(demo.host.rows(&versions)? == before, "no row_updated_at should have moved");
@@ -87,7 +87,7 @@ pub(super) fn unlinked(demo: &Demo<'_>) -> Result<()> {
     screen::heading("UNLINKED: she disconnects");
     let table = &demo.events.table;
     let by_owner = format!(
-        "select external_owner_id, count(*) as events from {table} \
+        "select external_owner_id, count(*) as events\n  from {table}\n  \
          group by external_owner_id order by external_owner_id"
     );
     demo.host.show_sql(&by_owner)?;
@@ -102,13 +102,13 @@ pub(super) fn unlinked(demo: &Demo<'_>) -> Result<()> {
         let left = demo.host.count(table, &format!("external_owner_id = '{ALICE}'"))?;
         ensure!(left == 0, "{table} should hold no row of {ALICE}, but holds {left}");
     }
-    demo.host.show(&["owners", "list"])
+    demo.show_owners()
 }
 
 /// Two calendars: single events, a series, a whole day.
 fn populate(demo: &Demo<'_>) -> Result<()> {
     demo.google.refresh_token(ALICE_EMAIL)?;
-    let spec = json!({ "id": TEAM, "summary": "Team", "time_zone": "Europe/Vienna" });
+    let spec = json!({ "id": TEAM, "summary": "Team", "time_zone": "Europe/Berlin" });
     demo.google.control("add_calendar", &json!({ "email": ALICE_EMAIL, "spec": spec }))?;
     let mut standup = event("standup", "Standup", ("03T09:00:00Z", "03T09:15:00Z"));
     standup["recurrence"] = json!(["RRULE:FREQ=WEEKLY;COUNT=4"]);
@@ -135,10 +135,10 @@ pub(super) fn event(id: &str, summary: &str, (start, end): (&str, &str)) -> Valu
 fn show_rows(demo: &Demo<'_>) -> Result<()> {
     let table = &demo.calendars.table;
     demo.host.show_sql(&format!(
-        "select google_id, data->>'summary' as summary, time_zone from {table} \
+        "select google_id, data->>'summary' as summary, time_zone\n  from {table}\n  \
          where external_owner_id = '{ALICE}'"
     ))?;
-    demo.host.show_sql(&events_sql(demo, "status <> 'cancelled'"))
+    demo.host.show_sql(&events_sql(demo, "status is distinct from 'cancelled'"))
 }
 
 /// Her events that fit a condition, in the order of their start.
@@ -146,7 +146,7 @@ pub(super) fn events_sql(demo: &Demo<'_>, condition: &str) -> String {
     let table = &demo.events.table;
     format!(
         "select google_id, status, coalesce(start_at, start_date) as start, \
-         data->>'summary' as summary from {table} \
+         data->>'summary' as summary\n  from {table}\n  \
          where external_owner_id = '{ALICE}' and {condition} order by start"
     )
 }

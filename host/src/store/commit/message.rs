@@ -1,0 +1,51 @@
+//! What a commit says to the control database; it waits in the outbox until it is relayed.
+
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+
+use super::Under;
+use crate::model::{InboxId, Micros};
+use crate::store::Error;
+
+/// What the control database must hear of a commit (R4).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    /// This inbox item is done.
+    pub item: Option<InboxId>,
+    /// It linked the owner, with this grant.
+    pub linked: Option<Option<i64>>,
+    /// It unlinked the owner.
+    pub unlinked: bool,
+    /// All streams are due.
+    pub all_due: bool,
+    /// Streams that came, with the size of their first page.
+    pub added: Vec<(StreamKey, u32)>,
+    /// Streams that went.
+    pub removed: Vec<StreamKey>,
+    /// Streams that are due, at a time or at once.
+    pub due: Vec<(StreamKey, Option<Micros>)>,
+}
+
+/// service, kind, key.
+pub type StreamKey = (String, String, String);
+
+/// Stores the message in the commit's transaction; false: there is nothing to say.
+pub(super) async fn store(
+    connection: &mut SqliteConnection,
+    under: &Under,
+    commit_no: i64,
+    message: &Message,
+) -> Result<bool, Error> {
+    if *message == Message::default() {
+        return Ok(false);
+    }
+    let text = serde_json::to_string(message).expect("a message is plain data");
+    sqlx::query("insert into rowgate_outbox (owner_id, commit_no, message) values ($1, $2, $3)")
+        .bind(under.owner_id)
+        .bind(commit_no)
+        .bind(text)
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
