@@ -8,6 +8,7 @@
 pub mod chance;
 pub mod clock;
 pub mod config;
+mod failpoint;
 pub mod model;
 
 // The path.

@@ -21,6 +21,7 @@ pub use decision::BackOff;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::egress::Egress;
+use crate::failpoint;
 use crate::model::Micros;
 use crate::plugin::Budget;
 use crate::secrets::Keyring;
@@ -104,6 +105,7 @@ impl Runner {
         let ids = due.iter().map(|due| due.id).collect();
         if !due.is_empty() {
             streams::take(holder.control(), &lease, ids).await?;
+            failpoint::reach("streams_taken");
         }
         Ok(due)
     }

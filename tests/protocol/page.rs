@@ -90,7 +90,7 @@ impl PageRun {
         let stored =
             commit::load_cursor(replication, held.lease.owner_id, &self.due.stream()).await?;
         if stored.is_none() {
-            streams::drop_taken(world.control(host.index), &held.lease, self.due.id).await?;
+            streams::forget(world.control(host.index), &held.lease, self.due.id).await?;
         }
         Ok(stored.map(|stored| Stage::Loaded(stand, stored)))
     }

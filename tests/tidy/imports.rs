@@ -23,7 +23,7 @@ const WRAPPED: [(&str, &[&str]); 11] = [
 /// The host's modules from the ground up: a module names those of layers below its own only.
 const LAYERS: [&[&str]; 12] = [
     &["model"],
-    &["clock", "chance"],
+    &["clock", "chance", "failpoint"],
     &["rows", "auth", "secrets", "config"],
     &["store"],
     &["egress"],

@@ -14,6 +14,7 @@ use super::tree::Tree;
 use super::{Runner, inbox};
 use crate::clock::monotonic;
 use crate::egress::{Session, SessionOptions};
+use crate::failpoint;
 use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamId};
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
@@ -49,6 +50,7 @@ impl Holder {
         let tree = runner.trees.get(&lease.root_id).await?;
         let control = runner.store.control();
         let planted = leases::plant(control, &tree.replication, &mut lease).await?;
+        failpoint::reach("fence_planted");
         if planted.commit_no < lease.relayed_no {
             let no = planted.commit_no;
             relay::drive_again(control, &tree.replication, &mut lease, no).await?;
@@ -128,7 +130,9 @@ impl Holder {
             effects,
             read_at,
         };
+        failpoint::reach("page_called");
         let committed = commit::commit(&tree.replication, step).await?;
+        failpoint::reach("page_committed");
         if committed.outbox {
             self.relay(tree).await?;
         }
@@ -153,7 +157,9 @@ impl Holder {
                 effects: effects.clone(),
                 read_at,
             };
+            failpoint::reach("item_called");
             let committed = commit::commit(&tree.replication, step).await?;
+            failpoint::reach("item_committed");
             if committed.generation != self.generation.load(Ordering::Acquire) {
                 self.interrupted.store(true, Ordering::Release);
             }

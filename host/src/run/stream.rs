@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::failpoint;
 use crate::model::{Call, Failure, Micros, Progress, RetryScope, Step, StreamId};
 use crate::plugin::Returned;
 use crate::store::commit::{self, CommitOf, StoredCursor};
@@ -235,7 +236,10 @@ impl<'h> StreamRun<'h> {
     async fn put_back(&self, ended: Ended) -> Result<Run, Error> {
         let holder = self.holder;
         match streams::put_back(holder.control(), &holder.lease(), self.due.id, ended).await {
-            Ok(()) => Ok(Run::PutBack),
+            Ok(()) => {
+                failpoint::reach("stream_put_back");
+                Ok(Run::PutBack)
+            }
             Err(Error::Superseded(_)) => Ok(Run::Gone),
             Err(error) => Err(error),
         }

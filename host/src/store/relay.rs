@@ -8,6 +8,7 @@ use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
 use super::{Database, Error};
+use crate::failpoint;
 use crate::model::{Micros, OwnerId};
 
 /// Relays everything that waits. The lease then carries the new `relayed_no`.
@@ -57,6 +58,7 @@ pub async fn relay(
             })
         })
         .await?;
+    failpoint::reach("relay_told");
     lease.relayed_no = lease.relayed_no.max(last);
     forget(replication, owner_id, last).await
 }

@@ -343,8 +343,10 @@ pub async fn forget(control: &Database, lease: &Lease, stream: i64) -> Result<()
         .write(move |connection| {
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
-                sqlx::query("delete from streams where id = $1")
+                // One that came back meanwhile isn't taken.
+                sqlx::query("delete from streams where id = $1 and taken = $2")
                     .bind(stream)
+                    .bind(fence)
                     .execute(connection)
                     .await?;
                 Ok(())
