@@ -50,14 +50,19 @@ impl Settings {
 
     /// Starts simulator and host.
     pub async fn start(self) -> TestHost {
+        let data_dir = tempfile::tempdir().expect("a temporary directory");
+        template::fill(data_dir.path()).await;
+        self.start_on(data_dir).await
+    }
+
+    /// The same, on a directory as it is.
+    pub(crate) async fn start_on(self, data_dir: TempDir) -> TestHost {
         let fresh = || Arc::new(Simulator::start(Options::default()).expect("loopback is free"));
         let mut environment: Vec<(OsString, OsString)> = vec![
             ("ROWGATE_RUN_BACK_OFF_BASE_MS".into(), "20".into()),
             ("ROWGATE_RUN_BACK_OFF_MAX_MS".into(), "200".into()),
         ];
         environment.extend(self.environment);
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
-        template::fill(data_dir.path()).await;
         let mut host = TestHost {
             simulator: self.simulator.unwrap_or_else(fresh),
             client: reqwest::Client::builder().no_proxy().build().expect("no TLS set-up can fail"),

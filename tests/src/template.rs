@@ -1,17 +1,21 @@
-//! A data directory in which the components are installed and compiled, made once a test binary:
-//! compiling takes longer than most tests.
+//! What a data directory begins with: the compiled component, made once a test binary. Compiling
+//! takes longer than most tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::process::{HostProcess, Log};
+use crate::Settings;
 
 /// Files by their paths in the data directory.
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
 static TEMPLATE: OnceCell<Files> = OnceCell::const_new();
+
+/// What is compiled is sealed with the key.
+const KEPT: [&str; 2] = ["key", "plugins"];
 
 /// Fills an empty directory.
 pub(crate) async fn fill(data_dir: &Path) {
@@ -23,27 +27,29 @@ pub(crate) async fn fill(data_dir: &Path) {
     }
 }
 
+/// A post about an unknown owner makes a host compile the component, and does nothing else.
 async fn make() -> Files {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let log = Log::default();
-    let started = HostProcess::start(directory.path(), &[], &log).await;
-    let said = || log.lock().map(|log| log.clone()).unwrap_or_default();
-    let process = started.unwrap_or_else(|why| panic!("{why}\n{}", said()));
-    let status = process.stop().await;
-    assert!(status.success(), "{status}\n{}", said());
+    let data_dir = tempfile::tempdir().expect("a temporary directory");
+    let mut host = Settings::default().start_on(data_dir).await;
+    let tree = host.calendars_only().await;
+    host.accepted(&tree, &json!({ "type": "RESYNC", "external_owner_id": "nobody" })).await;
+    host.idle().await;
+    host.stop().await;
     let mut files = Files::new();
-    collect(directory.path(), Path::new(""), &mut files);
+    for name in KEPT {
+        collect(host.data_dir(), PathBuf::from(name), &mut files);
+    }
     files
 }
 
-fn collect(root: &Path, below: &Path, files: &mut Files) {
-    let entries = fs::read_dir(root.join(below)).expect("a directory just made");
-    for entry in entries {
+fn collect(root: &Path, path: PathBuf, files: &mut Files) {
+    let full = root.join(&path);
+    if full.is_file() {
+        files.push((path, fs::read(full).expect("a file just made")));
+        return;
+    }
+    for entry in fs::read_dir(full).expect("a directory just made") {
         let entry = entry.expect("a directory just made");
-        let path = below.join(entry.file_name());
-        match entry.path() {
-            directory if directory.is_dir() => collect(root, &path, files),
-            file => files.push((path, fs::read(file).expect("a file just made"))),
-        }
+        collect(root, path.join(entry.file_name()), files);
     }
 }
