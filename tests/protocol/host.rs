@@ -131,7 +131,7 @@ impl Host {
                 }
                 Phase::Derive(Holding::new(lease, planted))
             }
-            Phase::Derive(held) => {
+            Phase::Derive(mut held) => {
                 let under = Under {
                     owner_id: held.lease.owner_id,
                     external_owner_id: world.external_owner_id.clone(),
@@ -140,7 +140,8 @@ impl Host {
                 };
                 let tree = world.tree.clone();
                 commit::derive_all(replication, under, tree, world.now()).await?;
-                Phase::Holding(Holding { must_relay: true, ..held })
+                held.must_relay = true;
+                Phase::Holding(held)
             }
             Phase::Holding(mut held) => match held.step(self, world, random.random()).await? {
                 true => Phase::Holding(held),

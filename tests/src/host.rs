@@ -1,7 +1,7 @@
 //! A host process on a data directory of its own, beside a simulator.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Settings {
     simulator: Option<Arc<Simulator>>,
+    guest: Option<&'static str>,
     environment: Vec<(OsString, OsString)>,
 }
 
@@ -30,6 +31,8 @@ pub struct TestHost {
     pub simulator: Arc<Simulator>,
     pub(crate) client: reqwest::Client,
     data_dir: TempDir,
+    /// What `serve` installs.
+    plugins: PathBuf,
     environment: Vec<(OsString, OsString)>,
     process: Option<HostProcess>,
     log: Log,
@@ -42,6 +45,12 @@ impl Settings {
         self
     }
 
+    /// Serve this guest of the tests instead of the plugins.
+    pub fn guest(mut self, name: &'static str) -> Self {
+        self.guest = Some(name);
+        self
+    }
+
     /// Give `serve` a variable. Waits are short by default.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -50,23 +59,19 @@ impl Settings {
 
     /// Starts simulator and host.
     pub async fn start(self) -> TestHost {
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
-        template::fill(data_dir.path()).await;
-        self.start_on(data_dir).await
-    }
-
-    /// The same, on a directory as it is.
-    pub(crate) async fn start_on(self, data_dir: TempDir) -> TestHost {
         let fresh = || Arc::new(Simulator::start(Options::default()).expect("loopback is free"));
         let mut environment: Vec<(OsString, OsString)> = vec![
             ("ROWGATE_RUN_BACK_OFF_BASE_MS".into(), "20".into()),
             ("ROWGATE_RUN_BACK_OFF_MAX_MS".into(), "200".into()),
         ];
         environment.extend(self.environment);
+        let data_dir = tempfile::tempdir().expect("a temporary directory");
+        let plugins = template::fill(data_dir.path(), self.guest).await;
         let mut host = TestHost {
             simulator: self.simulator.unwrap_or_else(fresh),
             client: reqwest::Client::builder().no_proxy().build().expect("no TLS set-up can fail"),
             data_dir,
+            plugins,
             environment,
             process: None,
             log: Log::default(),
@@ -128,12 +133,20 @@ impl TestHost {
     }
 
     async fn launch(&mut self) {
-        let started = HostProcess::start(self.data_dir.path(), &self.environment, &self.log).await;
+        let (data_dir, environment) = (self.data_dir.path(), &self.environment);
+        let started = HostProcess::start(data_dir, &self.plugins, environment, &self.log).await;
         match started {
             Ok(process) => self.process = Some(process),
             // Dropping `self` prints the log.
             Err(why) => panic!("{why}"),
         }
+    }
+
+    /// Whether `/healthz` says that all is well.
+    pub async fn is_healthy(&self) -> bool {
+        let answer = self.client.get(format!("{}/healthz", self.base_url())).send().await;
+        let Ok(answer) = answer else { return false };
+        answer.status() == 200 && answer.text().await.is_ok_and(|text| text == "{\"o\":\"k\"}")
     }
 
     /// Runs a command on the data directory; its standard output is JSON.

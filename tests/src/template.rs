@@ -1,55 +1,72 @@
-//! What a data directory begins with: the compiled component, made once a test binary. Compiling
-//! takes longer than most tests.
+//! A data directory in which the components are installed and compiled, made once a test binary:
+//! compiling takes longer than most tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::Settings;
+use crate::process::{HostProcess, Log, guest_component, plugin_directory};
 
 /// Files by their paths in the data directory.
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
-static TEMPLATE: OnceCell<Files> = OnceCell::const_new();
+/// A test binary serves the plugins or one guest, never both.
+struct Template {
+    guest: Option<&'static str>,
+    files: Files,
+}
 
-/// What is compiled is sealed with the key.
-const KEPT: [&str; 2] = ["key", "plugins"];
+static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
 
-/// Fills an empty directory.
-pub(crate) async fn fill(data_dir: &Path) {
-    for (path, bytes) in TEMPLATE.get_or_init(make).await {
+/// Where a guest lies alone, in the data directory.
+const GUEST: &str = "guest";
+
+/// Fills an empty directory. Returns the directory of components.
+pub(crate) async fn fill(data_dir: &Path, guest: Option<&'static str>) -> PathBuf {
+    let template = TEMPLATE.get_or_init(|| make(guest)).await;
+    assert_eq!(template.guest, guest, "a test binary serves the plugins or one guest");
+    for (path, bytes) in &template.files {
         let path = data_dir.join(path);
         let parent = path.parent().expect("a file in the data directory");
         fs::create_dir_all(parent).expect("a fresh directory is writable");
         fs::write(&path, bytes).expect("a fresh directory is writable");
     }
+    components(data_dir, guest)
 }
 
-/// A post about an unknown owner makes a host compile the component, and does nothing else.
-async fn make() -> Files {
-    let data_dir = tempfile::tempdir().expect("a temporary directory");
-    let mut host = Settings::default().start_on(data_dir).await;
-    let tree = host.calendars_only().await;
-    host.accepted(&tree, &json!({ "type": "RESYNC", "external_owner_id": "nobody" })).await;
-    host.idle().await;
-    host.stop().await;
+fn components(data_dir: &Path, guest: Option<&str>) -> PathBuf {
+    guest.map_or_else(plugin_directory, |_| data_dir.join(GUEST))
+}
+
+async fn make(guest: Option<&'static str>) -> Template {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let plugins = components(directory.path(), guest);
+    if let Some(guest) = guest {
+        let component = guest_component(guest);
+        fs::create_dir(&plugins).expect("a fresh directory is writable");
+        fs::copy(&component, plugins.join("guest.wasm"))
+            .unwrap_or_else(|error| panic!("{}: {error}", component.display()));
+    }
+    let log = Log::default();
+    let started = HostProcess::start(directory.path(), &plugins, &[], &log).await;
+    let said = || log.lock().map(|log| log.clone()).unwrap_or_default();
+    let process = started.unwrap_or_else(|why| panic!("{why}\n{}", said()));
+    let status = process.stop().await;
+    assert!(status.success(), "{status}\n{}", said());
     let mut files = Files::new();
-    for name in KEPT {
-        collect(host.data_dir(), PathBuf::from(name), &mut files);
-    }
-    files
+    collect(directory.path(), Path::new(""), &mut files);
+    Template { guest, files }
 }
 
-fn collect(root: &Path, path: PathBuf, files: &mut Files) {
-    let full = root.join(&path);
-    if full.is_file() {
-        files.push((path, fs::read(full).expect("a file just made")));
-        return;
-    }
-    for entry in fs::read_dir(full).expect("a directory just made") {
+fn collect(root: &Path, below: &Path, files: &mut Files) {
+    let entries = fs::read_dir(root.join(below)).expect("a directory just made");
+    for entry in entries {
         let entry = entry.expect("a directory just made");
-        collect(root, path.join(entry.file_name()), files);
+        let path = below.join(entry.file_name());
+        match entry.path() {
+            directory if directory.is_dir() => collect(root, &path, files),
+            file => files.push((path, fs::read(file).expect("a file just made"))),
+        }
     }
 }
