@@ -39,18 +39,6 @@ async fn a_shortened_series_leaves_no_live_instance_beyond_its_end() {
 }
 
 #[tokio::test]
-async fn also_when_the_end_is_beyond_what_is_reported() {
-    let case = with_series().await;
-    // 2027-08-30 is 300 days away: no instance near it is reported.
-    case.simulator.model().trim_series(ANA, "abc", "20270830T100000Z").unwrap();
-    case.catch_up().await;
-    let instances = live(&case.expanded().await).len() - 1;
-    // Without the source feed nothing could tell; with it, the rule does.
-    case.matches().await;
-    assert_eq!(instances, 301);
-}
-
-#[tokio::test]
 async fn also_without_the_source_integration() {
     for shortened in [false, true] {
         let host = TestHost::start().await;

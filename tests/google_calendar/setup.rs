@@ -11,6 +11,9 @@ pub(crate) const ANA: &str = "ana@example.com";
 pub(crate) const BO: &str = "bo@example.com";
 pub(crate) const OWNER: &str = "customer-1";
 
+/// The far instance of [`Case::add_far`].
+pub(crate) const FAR: &str = "far_20270830T100000Z";
+
 /// A host with all four integrations, and Ana's account with one event, `one`.
 pub(crate) struct Case {
     pub(crate) host: TestHost,
@@ -89,12 +92,26 @@ impl Case {
         self.statuses(self.tree.sources(), ANA).await
     }
 
-    /// The one expanded row with this id.
+    /// The one expanded row with this id in Ana's primary calendar.
     pub(crate) async fn row(&self, id: &str) -> Value {
         let rows = self.events(&self.tree, OWNER).await.into_iter();
-        let mut rows: Vec<Value> = rows.filter(|row| row["google_id"] == id).collect();
+        let in_primary = rows.filter(|row| row["google_calendar_id"] == ANA);
+        let mut rows: Vec<Value> = in_primary.filter(|row| row["google_id"] == id).collect();
         assert_eq!(rows.len(), 1, "rows of {id}");
         rows.remove(0)
+    }
+
+    /// A series with an instance so far away that neither deltas nor full listings tell of its end:
+    /// once it is over, only a sweep cancels [`FAR`].
+    pub(crate) fn add_far(&self) {
+        self.add(series("far", 3, "FREQ=DAILY;INTERVAL=300;COUNT=2"));
+    }
+
+    /// Deletes that series, without any delta telling so.
+    pub(crate) fn end_far_silently(&self) {
+        let mut model = self.simulator.model();
+        model.quirks.deltas_without_deletions = vec![ANA.to_owned()];
+        model.delete_series(ANA, "far").unwrap();
     }
 
     pub(crate) fn fault(&self, when: When, then: Then) -> u64 {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::setup::{ANA, BO, Case, OWNER, live, single};
+use crate::setup::{ANA, BO, Case, FAR, OWNER, live, single};
 
 const ALL_FULL: [&str; 3] = ["calendars full", "events full", "source full"];
 const ALL_DELTA: [&str; 3] = ["calendars delta", "events delta", "source delta"];
@@ -114,17 +114,16 @@ async fn resync_of_the_unknown_does_nothing() {
 #[tokio::test]
 async fn resync_reads_again_and_sweeps() {
     let case = Case::linked().await;
-    case.add(single("two", 4));
+    case.add_far();
     case.catch_up().await;
-    // A deletion that deltas never tell.
-    case.simulator.model().quirks.deltas_without_deletions = vec![ANA.to_owned()];
-    case.simulator.model().cancel_event(ANA, "one").unwrap();
+    case.end_far_silently();
     case.catch_up().await;
-    assert_eq!(live(&case.expanded().await), ["one", "two"]);
+    assert_eq!(case.expanded().await[FAR], "confirmed", "no delta tells");
     case.simulator.clear_requests();
     case.read_again().await;
     case.matches().await;
-    assert_eq!(live(&case.expanded().await), ["two"]);
+    assert_eq!(case.expanded().await[FAR], "cancelled");
+    assert_eq!(live(&case.expanded().await), ["one"]);
     assert_eq!(case.listings(), ALL_FULL);
 }
 
