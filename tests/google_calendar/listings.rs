@@ -68,6 +68,24 @@ async fn an_event_twice_in_a_page_and_across_pages_is_one_row() {
 }
 
 #[tokio::test]
+async fn a_cycle_of_page_tokens_ends() {
+    let case = Case::unlinked().await;
+    add_many(&case, 25);
+    case.fault(When::path("*/events"), Then::ShortPage(10));
+    let cycle = case.fault(later(expanded_feed()), Then::PageTokenCycle);
+    case.link(&case.tree, OWNER, ANA).await;
+    case.until("the cycle is noticed", async || {
+        !stream(&case, "google_calendar_event_v1").await["last_error"].is_null()
+    })
+    .await;
+    assert!(case.hits(cycle) < 100, "{} requests", case.hits(cycle));
+    assert!(live(&case.expanded().await).len() < 26, "an incomplete listing");
+    case.simulator.clear_faults(None);
+    case.catch_up().await;
+    case.matches().await;
+}
+
+#[tokio::test]
 async fn a_410_on_the_first_page_reads_in_full_and_reconciles() {
     for answer in ["fullSyncRequired", "gone-without-reason", "updatedMinTooLongAgo"] {
         let case = Case::linked().await;

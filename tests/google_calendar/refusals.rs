@@ -1,5 +1,6 @@
 //! Grants, clients and quotas: who stops, who goes on, and what stays.
 
+use simulator::model::account::Rotation;
 use simulator::{Then, When};
 
 use crate::setup::{ANA, BO, Case, OWNER, expanded_feed, live, single};
@@ -198,4 +199,19 @@ async fn an_access_token_that_expired_amid_pages_is_replaced() {
     assert_eq!(case.hits(expired), 1);
     assert_eq!(case.token_requests(), 2, "one more exchange");
     assert_eq!(case.owner(OWNER).await["state"], "current");
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_rotates_is_kept() {
+    let case = Case::unlinked().await;
+    case.simulator.model().set_rotation(ANA, Rotation::KillOld).unwrap();
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    case.matches().await;
+    // The posted token is dead by now; only the new one can get another access token.
+    case.simulator.model().expire_access_tokens(Some(ANA));
+    case.add(single("two", 4));
+    case.read_again().await;
+    case.matches().await;
+    assert_eq!(case.token_requests(), 2);
 }
