@@ -123,9 +123,8 @@ impl PageRun {
         let token =
             owner_secrets::find(control, (owner_id, grant_id), "token", world.now()).await?;
         let cursor = stored.cursor.map(|bytes| String::from_utf8(bytes).expect("we wrote it"));
-        let page = token.and_then(|_| {
-            world.vendor.read(grant_id, &self.due.stream(), cursor.as_deref())
-        });
+        let page =
+            token.and_then(|_| world.vendor.read(grant_id, &self.due.stream(), cursor.as_deref()));
         Ok(Some(match page {
             None => Stage::Refused(stand),
             Some(page) => Stage::Read(stand, stored.version, page),
@@ -148,8 +147,7 @@ impl PageRun {
         let stream = self.due.stream();
         let version = match host.broken {
             Some(Broken::CursorVersion) => {
-                let stored =
-                    commit::load_cursor(replication, held.lease.owner_id, &stream).await?;
+                let stored = commit::load_cursor(replication, held.lease.owner_id, &stream).await?;
                 stored.map_or(version, |stored| stored.version)
             }
             _ => version,
