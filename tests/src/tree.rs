@@ -1,7 +1,7 @@
 //! Integrations of one Google client: the list, its calendars, their events.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -41,6 +41,15 @@ impl Tree {
     /// The table of events as they stand at the source.
     pub fn sources(&self) -> &str {
         &self.source.as_ref().expect("this tree has source events").table
+    }
+
+    /// Notes a link, or none, that a test posted by other means.
+    pub fn note_linked(&self, owner: &str, email: Option<&str>) {
+        let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        match email {
+            Some(email) => linked.insert(owner.to_owned(), email.to_owned()),
+            None => linked.remove(owner),
+        };
     }
 
     /// Its tables with rows of owners.
