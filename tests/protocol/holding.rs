@@ -31,7 +31,10 @@ pub(crate) struct Holding {
 
 /// An item on its way through `receive`.
 enum Receiving {
-    Called { item: InboxItem, generation: i64 },
+    Called {
+        item: InboxItem,
+        generation: i64,
+    },
     /// Other calls wait until its messages are told.
     Committed,
 }

@@ -108,13 +108,15 @@ impl Host {
                 let lease = leases::claim(control, &self.name, world.now(), LEASE_TTL).await?;
                 lease.map_or(Phase::Idle, Phase::Plant)
             }
-            Phase::Plant(mut lease) => match leases::plant(control, replication, &mut lease).await {
-                Err(Error::Superseded(_)) if self.broken == Some(Broken::Fence) => {
-                    let planted = planted_anyhow(world, &lease).await?;
-                    Phase::DriveAgain(lease, planted)
+            Phase::Plant(mut lease) => {
+                match leases::plant(control, replication, &mut lease).await {
+                    Err(Error::Superseded(_)) if self.broken == Some(Broken::Fence) => {
+                        let planted = planted_anyhow(world, &lease).await?;
+                        Phase::DriveAgain(lease, planted)
+                    }
+                    planted => Phase::DriveAgain(lease, planted?),
                 }
-                planted => Phase::DriveAgain(lease, planted?),
-            },
+            }
             Phase::DriveAgain(mut lease, planted) => {
                 if planted.commit_no < lease.relayed_no {
                     let commit_no = planted.commit_no;
@@ -129,7 +131,7 @@ impl Host {
                 }
                 Phase::Derive(Holding::new(lease, planted))
             }
-            Phase::Derive(held) => {
+            Phase::Derive(mut held) => {
                 let under = Under {
                     owner_id: held.lease.owner_id,
                     external_owner_id: world.external_owner_id.clone(),
@@ -138,17 +140,16 @@ impl Host {
                 };
                 let tree = world.tree.clone();
                 commit::derive_all(replication, under, tree, world.now()).await?;
-                Phase::Holding(Holding { must_relay: true, ..held })
+                held.must_relay = true;
+                Phase::Holding(held)
             }
-            Phase::Holding(mut held) => {
-                match held.step(self, world, random.random()).await? {
-                    true => Phase::Holding(held),
-                    false => {
-                        leases::release(control_of(world, self.index), &held.lease).await?;
-                        Phase::Idle
-                    }
+            Phase::Holding(mut held) => match held.step(self, world, random.random()).await? {
+                true => Phase::Holding(held),
+                false => {
+                    leases::release(control_of(world, self.index), &held.lease).await?;
+                    Phase::Idle
                 }
-            }
+            },
         })
     }
 
@@ -167,11 +168,10 @@ fn control_of(world: &World, host: usize) -> &rowgate::store::Database {
 
 /// Fence and generation as the replication database has them now.
 pub(crate) async fn owner_row(world: &World) -> Result<(i64, i64), Error> {
-    let row =
-        sqlx::query_as("select fence, generation from rowgate_owners where owner_id = $1")
-            .bind(world.owner_id)
-            .fetch_one(world.replication[0].readers())
-            .await?;
+    let row = sqlx::query_as("select fence, generation from rowgate_owners where owner_id = $1")
+        .bind(world.owner_id)
+        .fetch_one(world.replication[0].readers())
+        .await?;
     Ok(row)
 }
 

@@ -56,12 +56,19 @@ pub(crate) async fn check(world: &World) -> Result<(), String> {
     same("generation: links and unlinks applied", &now.generation, &(links as i64))?;
     same("grant of the owner", &now.grant_id, &last_grant)?;
     let ids: Vec<InboxId> = world.items.iter().map(|(id, _)| *id).collect();
-    let applied: Vec<i64> =
-        column(replication(world), world, "select inbox_id from rowgate_applied where owner_id = $1 order by 1").await?;
+    let applied: Vec<i64> = column(
+        replication(world),
+        world,
+        "select inbox_id from rowgate_applied where owner_id = $1 order by 1",
+    )
+    .await?;
     same("items applied", &applied, &ids)?;
     for (what, sql) in [
         ("open items", "select id from inbox where owner_id = $1 and done_at is null"),
-        ("sealed values of done items", "select id from inbox where owner_id = $1 and sealed <> '{}'"),
+        (
+            "sealed values of done items",
+            "select id from inbox where owner_id = $1 and sealed <> '{}'",
+        ),
         ("taken streams", "select id from streams where owner_id = $1 and taken is not null"),
     ] {
         let none: Vec<i64> = column(control(world), world, sql).await?;
@@ -75,7 +82,8 @@ pub(crate) async fn check(world: &World) -> Result<(), String> {
         same(what, &none, &Vec::new())?;
     }
     let secrets: Vec<i64> =
-        column(control(world), world, "select grant_id from owner_secrets where owner_id = $1").await?;
+        column(control(world), world, "select grant_id from owner_secrets where owner_id = $1")
+            .await?;
     same("grants that have secrets", &secrets, &last_grant.into_iter().collect())?;
     streams(world, last_grant.is_some()).await?;
     rows(world, last_grant).await
@@ -90,7 +98,8 @@ struct State {
 async fn state_of(world: &World) -> Result<State, String> {
     let state = "select state from owners where id = $1";
     let generation = "select generation from rowgate_owners where owner_id = $1";
-    let grant_id = "select grant_id from rowgate_owners where owner_id = $1 and grant_id is not null";
+    let grant_id =
+        "select grant_id from rowgate_owners where owner_id = $1 and grant_id is not null";
     Ok(State {
         state: column(control(world), world, state).await?.remove(0),
         generation: column(replication(world), world, generation).await?.remove(0),
@@ -102,7 +111,8 @@ async fn state_of(world: &World) -> Result<State, String> {
 async fn streams(world: &World, is_linked: bool) -> Result<(), String> {
     let keys = "select service || '/' || key from";
     let scheduled: Vec<String> =
-        column(control(world), world, &format!("{keys} streams where owner_id = $1 order by 1")).await?;
+        column(control(world), world, &format!("{keys} streams where owner_id = $1 order by 1"))
+            .await?;
     let cursors: Vec<String> = column(
         replication(world),
         world,
@@ -123,7 +133,8 @@ async fn streams(world: &World, is_linked: bool) -> Result<(), String> {
 }
 
 async fn rows(world: &World, last_grant: Option<InboxId>) -> Result<(), String> {
-    let linked: Vec<String> = owned(world, "select title from account_v1 where owner_id = $1").await?;
+    let linked: Vec<String> =
+        owned(world, "select title from account_v1 where owner_id = $1").await?;
     let expected: Vec<String> = last_grant.iter().map(InboxId::to_string).collect();
     same("row of the account: the last link", &linked, &expected)?;
     let sql = "select shelf || '/' || id || '=' || value from thing_v1
@@ -134,7 +145,8 @@ async fn rows(world: &World, last_grant: Option<InboxId>) -> Result<(), String> 
         expected = world.vendor.rows(world.account());
     }
     same("rows of things", &things, &expected)?;
-    let gone = owned(world, "select distinct shelf from thing_v1 where owner_id = $1 and gone").await?;
+    let gone =
+        owned(world, "select distinct shelf from thing_v1 where owner_id = $1 and gone").await?;
     match last_grant {
         None => same("rows after UNLINK", &gone, &Vec::new()),
         Some(_) => {

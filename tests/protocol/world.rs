@@ -86,14 +86,15 @@ impl World {
         data_dir.create().expect("a fresh directory");
         let clock = Clock::simulated(1_700_000_000_000_000);
         let keyring = Keyring::new([7; 32], Chance::seeded(7));
-        let open = || {
-            Store::open(data_dir.clone(), clock.clone(), keyring.clone(), Chance::seeded(7))
-        };
+        let open =
+            || Store::open(data_dir.clone(), clock.clone(), keyring.clone(), Chance::seeded(7));
         let stores = [open().await?, open().await?];
         let organization = stores[0].organization("default").await?.id;
         let (root_id, tables) = create_tree(&stores[0], organization).await?;
-        let replication =
-            [stores[0].replication(organization).await?, stores[1].replication(organization).await?];
+        let replication = [
+            stores[0].replication(organization).await?,
+            stores[1].replication(organization).await?,
+        ];
         let tree = Arc::new(TreeTables { manifest: Arc::new(manifest()), tables });
         Ok(Self {
             stores,
