@@ -185,8 +185,11 @@ impl Egress {
         let timeout = request.timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
         let until = session.deadline.min(monotonic() + timeout);
         let followed = tokio::time::timeout_at(until, self.follow(session, request)).await;
-        let (url, used, mut response) = followed.unwrap_or(Err(HttpError::Timeout))?;
-        let captured = capture::take(&session.policy.captures, &url, &mut response)?;
+        let (url, mut used, mut response) = followed.unwrap_or(Err(HttpError::Timeout))?;
+        let mut captured = capture::take(&session.policy.captures, &url, &mut response)?;
+        // A secret that this answer replaces comes first: were the host to die in between, the old
+        // one might be dead already.
+        captured.sort_by_key(|one| !used.iter().any(|(name, _)| *name == one.secret));
         for one in captured {
             session.known.add(&one.value);
             let stored =
@@ -197,6 +200,8 @@ impl Egress {
                 let scope = RetryScope::Owner;
                 return Err(HttpError::Ended(Failure::Retry { reason, after_ms: None, scope }));
             }
+            // Its version has moved, by this very answer: the rest of it isn't stale for that.
+            used.retain(|(name, _)| *name != one.secret);
         }
         Ok(response)
     }

@@ -1,4 +1,5 @@
 //! The command line through the built binary.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

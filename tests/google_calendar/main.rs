@@ -1,1 +1,13 @@
-//! x
+//! The calendar plugin from a backend's posts to rows: a file per group of cases.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
+
+mod calendars;
+mod ended_series;
+mod interrupted;
+mod listings;
+mod pairs;
+mod refusals;
+mod rows;
+mod setup;
+mod trees;
+mod verbs;

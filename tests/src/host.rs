@@ -1,7 +1,7 @@
 //! A host process on a data directory of its own, beside a simulator.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Settings {
     simulator: Option<Arc<Simulator>>,
+    guest: Option<&'static str>,
     environment: Vec<(OsString, OsString)>,
 }
 
@@ -30,6 +31,8 @@ pub struct TestHost {
     pub simulator: Arc<Simulator>,
     pub(crate) client: reqwest::Client,
     data_dir: TempDir,
+    /// What `serve` installs.
+    plugins: PathBuf,
     environment: Vec<(OsString, OsString)>,
     process: Option<HostProcess>,
     log: Log,
@@ -39,6 +42,12 @@ impl Settings {
     /// Use this simulator instead of a fresh one.
     pub fn simulator(mut self, simulator: Arc<Simulator>) -> Self {
         self.simulator = Some(simulator);
+        self
+    }
+
+    /// Serve this guest of the tests instead of the plugins.
+    pub fn guest(mut self, name: &'static str) -> Self {
+        self.guest = Some(name);
         self
     }
 
@@ -57,11 +66,12 @@ impl Settings {
         ];
         environment.extend(self.environment);
         let data_dir = tempfile::tempdir().expect("a temporary directory");
-        template::fill(data_dir.path()).await;
+        let plugins = template::fill(data_dir.path(), self.guest).await;
         let mut host = TestHost {
             simulator: self.simulator.unwrap_or_else(fresh),
             client: reqwest::Client::builder().no_proxy().build().expect("no TLS set-up can fail"),
             data_dir,
+            plugins,
             environment,
             process: None,
             log: Log::default(),
@@ -123,12 +133,20 @@ impl TestHost {
     }
 
     async fn launch(&mut self) {
-        let started = HostProcess::start(self.data_dir.path(), &self.environment, &self.log).await;
+        let (data_dir, environment) = (self.data_dir.path(), &self.environment);
+        let started = HostProcess::start(data_dir, &self.plugins, environment, &self.log).await;
         match started {
             Ok(process) => self.process = Some(process),
             // Dropping `self` prints the log.
             Err(why) => panic!("{why}"),
         }
+    }
+
+    /// Whether `/healthz` says that all is well.
+    pub async fn is_healthy(&self) -> bool {
+        let answer = self.client.get(format!("{}/healthz", self.base_url())).send().await;
+        let Ok(answer) = answer else { return false };
+        answer.status() == 200 && answer.text().await.is_ok_and(|text| text == "{\"o\":\"k\"}")
     }
 
     /// Runs a command on the data directory; its standard output is JSON.

@@ -2,16 +2,21 @@
 //!
 //! [`TestHost`] is a host process on a data directory of its own beside a simulator in process.
 //! [`Tree`] is the integrations of one Google client; posts, tables and the comparison with the
-//! simulator's model take the tree they speak of.
+//! simulator's model take the tree they speak of. Guests other than the plugins talk to a
+//! [`Vendor`], and [`LeakScanner`] looks for secrets in what they leave behind.
 
 mod comparison;
 mod host;
+mod leak;
 mod post;
 mod process;
 mod table;
 mod template;
 mod tree;
+mod vendor;
 
 pub use host::{Settings, TestHost};
-pub use process::host_binary;
+pub use leak::LeakScanner;
+pub use process::{guest_component, host_binary, plugin_component};
 pub use tree::{Integration, Tree};
+pub use vendor::{Vendor, VendorAnswer, VendorRequest};

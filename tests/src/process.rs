@@ -20,7 +20,7 @@ pub(crate) struct HostProcess {
     pub(crate) base_url: String,
 }
 
-/// Everything that hosts of one data directory wrote to standard error.
+/// Everything that hosts of one data directory wrote to standard output and error.
 pub(crate) type Log = Arc<Mutex<String>>;
 
 /// The host's binary: ROWGATE_TEST_HOST, else the checkout's dev build.
@@ -31,6 +31,17 @@ pub fn host_binary() -> PathBuf {
 /// The directory of components: ROWGATE_TEST_PLUGINS, else the checkout's.
 pub(crate) fn plugin_directory() -> PathBuf {
     existing("ROWGATE_TEST_PLUGINS", "plugins", "cargo xtask plugins")
+}
+
+/// A plugin's component.
+pub fn plugin_component(name: &str) -> PathBuf {
+    plugin_directory().join(format!("{name}.wasm"))
+}
+
+/// A guest's component: in ROWGATE_TEST_GUESTS, else in the checkout's directory.
+pub fn guest_component(name: &str) -> PathBuf {
+    let guests = existing("ROWGATE_TEST_GUESTS", "guests", "cargo xtask guests");
+    guests.join(format!("{name}.wasm"))
 }
 
 fn existing(variable: &str, below_target: &str, made_by: &str) -> PathBuf {
@@ -55,16 +66,18 @@ impl HostProcess {
     /// Starts `rowgate serve` and waits until it listens. Errors: it ended first.
     pub(crate) async fn start(
         data_dir: &Path,
+        plugins: &Path,
         environment: &[(OsString, OsString)],
         log: &Log,
     ) -> Result<Self, String> {
         let (stderr, into) = std::io::pipe().map_err(|error| error.to_string())?;
         let mut command = command(data_dir);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(plugin_directory());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(plugins);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        command.stdout(Stdio::null()).stderr(into);
+        let stdout = into.try_clone().map_err(|error| error.to_string())?;
+        command.stdout(stdout).stderr(into);
         let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-        // It holds the writing end, and would keep the reader from ever ending.
+        // It holds the writing ends, and would keep the reader from ever ending.
         drop(command);
         let (tell, address) = oneshot::channel();
         let into = Arc::clone(log);

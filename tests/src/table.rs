@@ -37,12 +37,12 @@ impl TestHost {
 
     /// Status of each event row in a calendar of any owner, by id.
     pub async fn statuses(&self, table: &str, calendar: &str) -> BTreeMap<String, String> {
-        let rows = self.sql(&format!(
+        let query = format!(
             "select google_id, status from {table} where google_calendar_id = {}",
             quoted(calendar)
-        ));
+        );
         let text = |value: &Value| value.as_str().unwrap_or("null").to_owned();
-        let rows = rows.await.into_iter();
+        let rows = self.sql(&query).await.into_iter();
         rows.map(|row| (text(&row["google_id"]), text(&row["status"]))).collect()
     }
 

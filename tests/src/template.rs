@@ -6,34 +6,57 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 
-use crate::process::{HostProcess, Log};
+use crate::process::{HostProcess, Log, guest_component, plugin_directory};
 
 /// Files by their paths in the data directory.
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
-static TEMPLATE: OnceCell<Files> = OnceCell::const_new();
+/// A test binary serves the plugins or one guest, never both.
+struct Template {
+    guest: Option<&'static str>,
+    files: Files,
+}
 
-/// Fills an empty directory.
-pub(crate) async fn fill(data_dir: &Path) {
-    for (path, bytes) in TEMPLATE.get_or_init(make).await {
+static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
+
+/// Where a guest lies alone, in the data directory.
+const GUEST: &str = "guest";
+
+/// Fills an empty directory. Returns the directory of components.
+pub(crate) async fn fill(data_dir: &Path, guest: Option<&'static str>) -> PathBuf {
+    let template = TEMPLATE.get_or_init(|| make(guest)).await;
+    assert_eq!(template.guest, guest, "a test binary serves the plugins or one guest");
+    for (path, bytes) in &template.files {
         let path = data_dir.join(path);
         let parent = path.parent().expect("a file in the data directory");
         fs::create_dir_all(parent).expect("a fresh directory is writable");
         fs::write(&path, bytes).expect("a fresh directory is writable");
     }
+    components(data_dir, guest)
 }
 
-async fn make() -> Files {
+fn components(data_dir: &Path, guest: Option<&str>) -> PathBuf {
+    guest.map_or_else(plugin_directory, |_| data_dir.join(GUEST))
+}
+
+async fn make(guest: Option<&'static str>) -> Template {
     let directory = tempfile::tempdir().expect("a temporary directory");
+    let plugins = components(directory.path(), guest);
+    if let Some(guest) = guest {
+        let component = guest_component(guest);
+        fs::create_dir(&plugins).expect("a fresh directory is writable");
+        fs::copy(&component, plugins.join("guest.wasm"))
+            .unwrap_or_else(|error| panic!("{}: {error}", component.display()));
+    }
     let log = Log::default();
-    let started = HostProcess::start(directory.path(), &[], &log).await;
+    let started = HostProcess::start(directory.path(), &plugins, &[], &log).await;
     let said = || log.lock().map(|log| log.clone()).unwrap_or_default();
     let process = started.unwrap_or_else(|why| panic!("{why}\n{}", said()));
     let status = process.stop().await;
     assert!(status.success(), "{status}\n{}", said());
     let mut files = Files::new();
     collect(directory.path(), Path::new(""), &mut files);
-    files
+    Template { guest, files }
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Files) {

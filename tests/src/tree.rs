@@ -98,7 +98,8 @@ impl TestHost {
         self.create_with(&[service, "--depends-on", &depends_on.id]).await
     }
 
-    async fn create_with(&self, arguments: &[&str]) -> Integration {
+    /// A service, with arguments of `integrations create`.
+    pub async fn create_with(&self, arguments: &[&str]) -> Integration {
         let mut all = vec!["integrations", "create", "--yes"];
         all.extend(arguments);
         let created = self.json(&all).await;

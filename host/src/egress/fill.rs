@@ -98,7 +98,7 @@ impl Filler<'_> {
             }
             let mut value = Zeroizing::new(String::new());
             for part in parts {
-                value.push_str(&*self.part(part).await?);
+                value.push_str(&self.part(part).await?);
             }
             // CR, LF and NUL would begin another header or request.
             let value = HeaderValue::from_str(&value)

@@ -14,7 +14,7 @@ pub(super) struct Standing {
     pub page_limit: u32,
     /// The manifest's least size.
     pub page_limit_min: u32,
-    /// The call had a cursor, and a page was committed since the last expiry.
+    /// The call had a cursor, and none expired before in this run or right before it.
     pub cursor_may_expire: bool,
 }
 

@@ -29,8 +29,9 @@ pub(super) struct StreamRun<'h> {
     stream: StreamId,
     page_limit: u32,
     slow_count: u32,
-    /// A page was committed since the cursor last expired.
-    committed: bool,
+    /// One full listing may begin at once when a cursor expires; further ones of this run wait. A
+    /// vendor whose page tokens go round in a circle would be asked without end.
+    may_restart: bool,
     /// The run began (or went over) a full listing.
     full: bool,
     /// The run went on between two pages of an earlier one. What told it to run may have changed
@@ -60,8 +61,9 @@ impl<'h> StreamRun<'h> {
         let page_limit = u32::try_from(due.page_limit).unwrap_or(1);
         let slow_count = u32::try_from(due.slow_count).unwrap_or(0);
         // After failures in a row an expired cursor must not be asked for again at once.
-        let committed = due.attempts == 0;
-        Self { holder, due, stream, page_limit, slow_count, committed, full: false, resumed: None }
+        let may_restart = due.attempts == 0;
+        let (full, resumed) = (false, None);
+        Self { holder, due, stream, page_limit, slow_count, may_restart, full, resumed }
     }
 
     pub(super) async fn run(mut self) -> Result<Run, Error> {
@@ -125,7 +127,6 @@ impl<'h> StreamRun<'h> {
             }
             Err(error) => return Err(error),
         }
-        self.committed = true;
         self.slow_count = 0;
         holder.works(&tree).await?;
         Ok(self.after(&tree, returned))
@@ -166,7 +167,7 @@ impl<'h> StreamRun<'h> {
             slow_count: self.slow_count,
             page_limit: self.page_limit,
             page_limit_min: kind.map_or(1, |kind| kind.page_limit_min),
-            cursor_may_expire: self.committed && had_cursor,
+            cursor_may_expire: self.may_restart && had_cursor,
         };
         let decision = decide(failure, standing, holder.back_off());
         holder.tell_failure(&self.stream, failure, &decision);
@@ -187,7 +188,7 @@ impl<'h> StreamRun<'h> {
                 let (tables, stream) = (Arc::clone(&tree.tables), self.stream.clone());
                 let under = at.stand.under.clone();
                 commit::drop_cursor(&tree.replication, under, tables, stream, at.version).await?;
-                self.committed = false;
+                self.may_restart = false;
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
                 Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
             }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::chance::Chance;
 use crate::config::DataDir;
+use crate::schedule::Wake;
 use crate::secrets::Keyring;
 use crate::server;
 use crate::store::inbox::StoredItem;
@@ -52,7 +53,7 @@ impl Host {
         let count = woken.clone();
         let webhooks = Webhooks {
             store: store.clone(),
-            wake: Arc::new(move || {
+            wake: Arc::new(move |_owner| {
                 count.fetch_add(1, Ordering::Relaxed);
             }),
             limits: Limits {
@@ -70,7 +71,7 @@ impl Host {
         };
         let served = server::serve(
             listener,
-            server::router(webhooks),
+            server::router(webhooks, Wake::default()),
             limits,
             Clock::System,
             std::future::pending(),

@@ -49,7 +49,9 @@ fn an_owner_column_always_leads_an_index() {
 
 #[test]
 fn tables_that_make_no_sense() {
-    let cases: [(&str, fn(&mut Table), &str); 10] = [
+    /// Table, what is changed in it, what the refusal says.
+    type Case = (&'static str, fn(&mut Table), &'static str);
+    let cases: [Case; 10] = [
         ("thing", |t| t.key = vec!["nope".into()], "nope isn't in `columns`"),
         ("thing", |t| t.key = vec!["id".into(), "id".into()], "twice"),
         ("thing", |t| t.owner = Some("id".into()), "column id is there twice"),

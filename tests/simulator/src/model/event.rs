@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::recurrence::Recurrence;
 use super::time::{EventTime, millis_text};
@@ -315,31 +316,42 @@ impl View<'_> {
 
 /// Writes one JSON object, field by field, without building a tree first.
 pub(crate) struct Object {
-    out: String,
+    out: Vec<u8>,
 }
 
 impl Object {
     pub(crate) fn new() -> Self {
-        Self { out: String::from("{") }
+        let mut out = Vec::with_capacity(2_048);
+        out.push(b'{');
+        Self { out }
     }
 
-    /// Values come from JSON or are plain data, so writing them can't fail.
-    pub(crate) fn field(&mut self, name: &str, value: &(impl serde::Serialize + ?Sized)) {
-        self.raw(name, &serde_json::to_string(value).unwrap_or_default());
+    pub(crate) fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        self.name(name);
+        self.write(value);
     }
 
     /// A value that is JSON already.
     pub(crate) fn raw(&mut self, name: &str, value: &str) {
-        if self.out.len() > 1 {
-            self.out.push(',');
-        }
-        self.out.push_str(&json!(name).to_string());
-        self.out.push(':');
-        self.out.push_str(value);
+        self.name(name);
+        self.out.extend_from_slice(value.as_bytes());
     }
 
     pub(crate) fn finish(mut self) -> String {
-        self.out.push('}');
-        self.out
+        self.out.push(b'}');
+        String::from_utf8(self.out).unwrap_or_default()
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.out.len() > 1 {
+            self.out.push(b',');
+        }
+        self.write(name);
+        self.out.push(b':');
+    }
+
+    /// Values come from JSON or are plain data, so writing them to memory can't fail.
+    fn write(&mut self, value: &(impl Serialize + ?Sized)) {
+        let _ = serde_json::to_writer(&mut self.out, value);
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Model;
 use super::change::fill_defaults;
 use super::error::ApiError;
-use super::event::Event;
+use super::event::{Event, View};
 use super::time::{DAY_US, EventTime, timestamp};
 
 /// Which events to generate.
@@ -75,7 +75,23 @@ impl Model {
                 ids.extend(self.generate_exception(calendar_id, &id)?);
             }
         }
+        self.render_ahead(calendar_id, &ids)?;
         Ok(ids)
+    }
+
+    /// Otherwise the first listing would measure the simulator instead of its client.
+    fn render_ahead(&self, calendar_id: &str, ids: &[String]) -> Result<(), ApiError> {
+        let calendar = self.calendar(calendar_id)?;
+        let view = View {
+            zone: calendar.zone(),
+            foreign_zone: false,
+            max_attendees: None,
+            times_only: false,
+        };
+        for event in ids.iter().filter_map(|id| calendar.event(id)) {
+            event.to_json(&view);
+        }
+        Ok(())
     }
 
     fn put_generated(

@@ -14,6 +14,10 @@ use super::{http, screen};
 use crate::checkout::Checkout;
 use crate::suites::Stopwatch;
 
+/// Inside the demo's directory.
+const DATA_DIR: &str = "data";
+/// Locked while a host serves the data directory; says how it is reached.
+const LOCK_FILE: &str = "host.lock";
 /// A dev build starts in a second; a loaded machine may take its time.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// No step of the demo takes longer, unless something is broken.
@@ -48,7 +52,7 @@ impl<'a> Host<'a> {
         directory: &Path,
         plugins: &Path,
     ) -> Result<Self> {
-        let (data_dir, log) = (directory.join("data"), directory.join("host.log"));
+        let (data_dir, log) = (directory.join(DATA_DIR), directory.join("host.log"));
         let mut command = command(checkout, binary, &data_dir);
         command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(plugins);
         let server = Server::start("host", &command, &log)?;
@@ -58,14 +62,9 @@ impl<'a> Host<'a> {
         Ok(host)
     }
 
-    /// Where a demo's host says how it is reached.
-    pub(super) fn lock_file(directory: &Path) -> PathBuf {
-        directory.join("data/host.lock")
-    }
-
     fn announced(&mut self) -> Result<String> {
         let stopwatch = Stopwatch::start();
-        let file = self.data_dir.join("host.lock");
+        let file = self.data_dir.join(LOCK_FILE);
         while stopwatch.elapsed() < START_LIMIT {
             self.server.check().with_context(|| self.log_end())?;
             let text = fs::read_to_string(&file).unwrap_or_default();
@@ -225,7 +224,7 @@ impl<'a> Host<'a> {
 
 /// Whether a host serves the data directory of an earlier demo.
 pub(super) fn is_served(directory: &Path) -> bool {
-    let file = File::open(Host::lock_file(directory));
+    let file = File::open(directory.join(DATA_DIR).join(LOCK_FILE));
     file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 

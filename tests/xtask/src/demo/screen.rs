@@ -17,9 +17,12 @@ pub(super) fn say(text: &str) {
     println!("\n{}", wrapped(text));
 }
 
-/// A command, and below it what it said.
+/// A command, and below it what it said, if anything.
 pub(super) fn command(line: &str, said: &str) {
-    println!("\n$ {line}\n{}", said.trim_end());
+    println!("\n$ {line}");
+    if !said.trim().is_empty() {
+        println!("{}", said.trim_end());
+    }
 }
 
 /// A request as a person would send it.

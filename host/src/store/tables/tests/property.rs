@@ -65,7 +65,7 @@ async fn commit(
     let owner = *["a", "b", "a-s"].choose(random).unwrap();
     let writes: Vec<Write> = (0..random.random_range(1..5)).map(|_| write(random)).collect();
     let mut scope = fixture.scope(owner);
-    scope.owner_id = owner.len() as i64 * 1_000 + scope.owner_id;
+    scope.owner_id += owner.len() as i64 * 1_000;
     // Time may stand still; then a moved row shows in the feed alone.
     scope.now -= random.random_range(0..2) * 1_000_000;
     let spec = Arc::clone(&fixture.tables["thing_v1"]);
