@@ -14,6 +14,8 @@ use crate::world::{POLL, World};
 pub(crate) struct PageRun {
     due: DueStream,
     stage: Stage,
+    /// The run went on between two pages of an earlier one.
+    resumed: Option<bool>,
 }
 
 /// Under what a call began.
@@ -40,7 +42,7 @@ const BACK_OFF: i64 = 3_000_000;
 
 impl PageRun {
     pub(crate) fn new(due: DueStream) -> Self {
-        Self { due, stage: Stage::Start }
+        Self { due, stage: Stage::Start, resumed: None }
     }
 
     /// One micro-step; false: the stream was given back, or is none of ours any more.
@@ -79,7 +81,7 @@ impl PageRun {
     }
 
     async fn load(
-        &self,
+        &mut self,
         held: &Holding,
         host: &Host,
         world: &World,
@@ -92,6 +94,8 @@ impl PageRun {
         if stored.is_none() {
             streams::forget(world.control(host.index), &held.lease, self.due.id).await?;
         }
+        let half_read = stored.as_ref().is_some_and(|at| at.cursor.is_some() && at.half_read);
+        self.resumed.get_or_insert(half_read);
         Ok(stored.map(|stored| Stage::Loaded(stand, stored)))
     }
 
@@ -156,14 +160,26 @@ impl PageRun {
             under: held.under(host, world, stand.generation).await?,
             now: world.now(),
             tree: world.tree.clone(),
-            step: CommitOf::Page { stream, version, cursor: Some(page.cursor.into_bytes()) },
+            step: CommitOf::Page {
+                stream,
+                version,
+                cursor: Some(page.cursor.into_bytes()),
+                half_read: !page.is_last,
+            },
             effects: page.effects,
             read_at: None,
         };
-        let committed = commit::commit(replication, step).await?;
+        let committed = match commit::commit(replication, step).await {
+            // What was read before an item came says nothing (R10).
+            Err(Error::Refused(_)) if stand.received != held.received => {
+                return Ok(Some(Stage::Start));
+            }
+            committed => committed?,
+        };
         held.must_relay = committed.outbox;
         Ok(Some(match page.is_last {
             false => Stage::Start,
+            true if self.resumed == Some(true) => Stage::End(self.ended(world, Some(world.now()))),
             true => Stage::End(self.ended(world, Some(world.now() + POLL))),
         }))
     }

@@ -34,6 +34,9 @@ pub(super) struct StreamRun<'h> {
     may_restart: bool,
     /// The run began (or went over) a full listing.
     full: bool,
+    /// The run went on between two pages of an earlier one. What told it to run may have changed
+    /// the pages before: it runs once more when it has come to the end.
+    resumed: Option<bool>,
 }
 
 /// Where a call was made.
@@ -59,7 +62,8 @@ impl<'h> StreamRun<'h> {
         let slow_count = u32::try_from(due.slow_count).unwrap_or(0);
         // After failures in a row an expired cursor must not be asked for again at once.
         let may_restart = due.attempts == 0;
-        Self { holder, due, stream, page_limit, slow_count, may_restart, full: false }
+        let (full, resumed) = (false, None);
+        Self { holder, due, stream, page_limit, slow_count, may_restart, full, resumed }
     }
 
     pub(super) async fn run(mut self) -> Result<Run, Error> {
@@ -97,6 +101,7 @@ impl<'h> StreamRun<'h> {
         };
         let cursor = readable(&tree, &stored);
         self.full |= cursor.is_none();
+        self.resumed.get_or_insert(cursor.is_some() && stored.half_read);
         let had_cursor = cursor.is_some();
         let at = At { stand, tree: Some(Arc::clone(&tree)), version: stored.version };
         let call = Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
@@ -112,6 +117,7 @@ impl<'h> StreamRun<'h> {
             stream: self.stream.clone(),
             version: stored.version,
             cursor: returned.cursor.clone(),
+            half_read: returned.progress == Progress::More,
         };
         let committed = holder.commit(&tree, &at.stand, step, called.effects, read_at).await;
         match committed {
@@ -131,6 +137,9 @@ impl<'h> StreamRun<'h> {
         let done = Ended { succeeded: true, full: self.full, ..self.ended() };
         match step.progress {
             Progress::More => Next::Again,
+            Progress::Done(_) if self.resumed == Some(true) => {
+                Next::End(Ended { next_at: Some(now), ..done })
+            }
             Progress::Done(rest_ms) => {
                 let poll_ms = tree.kind(&self.stream).map_or(0, |kind| kind.poll_s.unpushed * 1000);
                 let chance = self.holder.chance();

@@ -65,7 +65,8 @@ pub enum CommitOf {
     /// `receive` of an inbox item; `grants`: it brought sealed secrets.
     Item { id: InboxId, grants: bool },
     /// `sync`: one page. The stored cursor must still have this version.
-    Page { stream: StreamId, version: i64, cursor: Option<Vec<u8>> },
+    /// `half_read`: more pages follow.
+    Page { stream: StreamId, version: i64, cursor: Option<Vec<u8>>, half_read: bool },
 }
 
 /// What a commit did.
@@ -94,6 +95,8 @@ pub struct StoredCursor {
     pub cursor_version: Option<i64>,
     /// The manifest's `mapping_version` when it was stored.
     pub mapping_version: Option<i64>,
+    /// It stands between two pages: what changed on those before is only seen after the last.
+    pub half_read: bool,
 }
 
 /// The cursor of a stream; none: the stream doesn't exist (any more).
@@ -103,7 +106,7 @@ pub async fn load_cursor(
     stream: &StreamId,
 ) -> Result<Option<StoredCursor>, Error> {
     let cursor = sqlx::query_as(
-        "select version, cursor, cursor_version, mapping_version from rowgate_cursors
+        "select version, cursor, cursor_version, mapping_version, half_read from rowgate_cursors
          where owner_id = $1 and service = $2 and kind = $3 and key = $4",
     )
     .bind(owner_id)
@@ -370,11 +373,11 @@ impl<'c> Transaction<'c> {
                     .await?;
                 self.message.item = Some(*id);
             }
-            CommitOf::Page { stream, version, cursor } => {
+            CommitOf::Page { stream, version, cursor, half_read } => {
                 let manifest = &self.step.tree.manifest.plugin;
                 let moved = sqlx::query(
                     "update rowgate_cursors set version = version + 1, cursor = $1,
-                            cursor_version = $2, mapping_version = $3
+                            cursor_version = $2, mapping_version = $3, half_read = $9
                      where owner_id = $4 and service = $5 and kind = $6 and key = $7
                        and version = $8",
                 )
@@ -386,6 +389,7 @@ impl<'c> Transaction<'c> {
                 .bind(&stream.kind)
                 .bind(&stream.key)
                 .bind(version)
+                .bind(half_read)
                 .execute(&mut *self.connection)
                 .await?;
                 if moved.rows_affected() == 0 {

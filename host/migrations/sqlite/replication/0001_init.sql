@@ -20,6 +20,7 @@ create table rowgate_cursors (
   cursor blob,
   cursor_version bigint,                               -- the manifest's `cursor.writes` when it was stored
   mapping_version bigint,
+  half_read boolean not null default false,            -- the cursor stands between two pages
   primary key (owner_id, service, kind, key)
 ) without rowid;
 
