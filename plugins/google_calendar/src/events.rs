@@ -107,6 +107,9 @@ pub(crate) fn sync(
             // They come again with the pages.
             at.suspects.clear();
             at.live.clear();
+            if std::mem::take(&mut at.role_unchecked) {
+                at.access_role = None;
+            }
             return Ok(Step::more(Cursor::Events(at)));
         }
         Got::Unreadable(text) => {

@@ -313,3 +313,15 @@ fn a_role_is_compared_where_no_token_is_kept() {
     assert_eq!(step.unwrap(), Step::relist_after(86_400_000));
     assert_eq!(did.streams, [StreamChange::Reset(calendars())]);
 }
+
+#[test]
+fn a_listing_that_begins_again_is_completed_before_its_role_is_compared() {
+    let mut world = World::new();
+    let first = json!({"accessRole": "owner", "items": [single("a")], "nextPageToken": "p"});
+    world.host.answer(200, &first).answer(400, error(400, "invalid"));
+    let last = json!({"accessRole": "owner", "items": [single("b")], "nextSyncToken": "s"});
+    world.host.answer(200, &first).answer(200, &last);
+    let step = world.run(&events(EXPANDED), None);
+    assert_eq!(step.progress, Progress::Done(None));
+    assert_eq!(world.live(EXPANDED), ["a", "b"]);
+}
