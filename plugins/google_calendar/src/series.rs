@@ -1,10 +1,9 @@
 //! Series that ended without a word about each of their instances.
 //!
 //! When a series is deleted or shortened, the expanded feed cancels the instances of about half a
-//! year and is silent about the rest; of one shortened beyond that it only brings the instances that
-//! remain. So each series of which a delta cancelled an instance, or brought live ones, is
-//! looked at. Instances are found by `recurring_event_id`: ids don't tell, since `abc_R2026...` is a
-//! series of its own beside `abc`.
+//! year and is silent about the rest; of one shortened beyond that it brings what remains, no more.
+//! So each series of which a delta brought an instance, cancelled or live, is looked at. Instances
+//! are found by `recurring_event_id`: ids don't tell, since `abc_R2026...` is a series of its own.
 
 use rowgate_plugin::db::Op;
 use rowgate_plugin::{Context, Result, Step, db, time};
