@@ -1,17 +1,19 @@
 //! A stream of a calendar's events: with recurrences expanded, or as they stand at the source.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rowgate_plugin::{Batch, Context, Result, Step, StreamId, db, streams};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::listing::{Got, Listing};
 use crate::manifest::lists::DELTAS_WITHOUT_DELETIONS;
 use crate::manifest::services::{GOOGLE_CALENDAR_EVENT_V1, GOOGLE_CALENDAR_V1};
 use crate::manifest::tables::{Calendar, Event as EventTable, EventRow};
 use crate::receive::calendar_list;
+use crate::series::{self, Live};
 use crate::wire::{Event, Item, Page, Text, last_of_each};
-use crate::{Cursor, api, row, series};
+use crate::{Cursor, api, row};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 pub(crate) const CANCELLED: &str = "cancelled";
@@ -23,14 +25,17 @@ pub struct Position {
     /// The owner's role on the calendar and its time zone, as the last page told them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     access_role: Option<String>,
+    /// A position that began anew knew no role: the list of calendars may have told another one.
+    #[serde(default)]
+    role_unchecked: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
     /// Series of which the delta cancelled an instance; to be checked when it is complete.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) suspects: BTreeSet<String>,
-    /// Series of which the delta brought a live instance.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) moved: BTreeSet<String>,
+    /// Series of which the delta brought live instances: they may have lost others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) live: BTreeMap<String, Live>,
 }
 
 /// Which feed of which calendar.
@@ -59,10 +64,21 @@ impl Position {
         Self {
             listing: Listing::new(size),
             access_role: None,
+            role_unchecked: false,
             time_zone: None,
             suspects: BTreeSet::new(),
-            moved: BTreeSet::new(),
+            live: BTreeMap::new(),
         }
+    }
+
+    /// Are there series to be looked at when the delta is complete?
+    fn has_doubts(&self) -> bool {
+        !self.suspects.is_empty() || !self.live.is_empty()
+    }
+
+    /// May the owner see no more than times? Then series come without their rules.
+    pub(crate) fn hides_rules(&self) -> bool {
+        self.access_role.as_deref() == Some("freeBusyReader")
     }
 }
 
@@ -75,8 +91,11 @@ pub(crate) fn sync(
     let feed = Feed { service: &stream.service, calendar: &stream.key };
     let usable = |at: &Position| at.listing.fits(page_limit);
     let mut at = cursor.filter(usable).unwrap_or_else(|| Position::new(page_limit));
-    if at.listing.is_at_first_page() && !at.suspects.is_empty() {
+    if at.listing.is_at_first_page() && at.has_doubts() {
         return series::check(cx, feed, at);
+    }
+    if at.listing.is_at_first_page() && at.role_unchecked {
+        return check_role(feed, at);
     }
     let full = at.listing.is_full();
     if full && at.listing.is_at_first_page() {
@@ -87,7 +106,10 @@ pub(crate) fn sync(
         Got::Again => {
             // They come again with the pages.
             at.suspects.clear();
-            at.moved.clear();
+            at.live.clear();
+            if std::mem::take(&mut at.role_unchecked) {
+                at.access_role = None;
+            }
             return Ok(Step::more(Cursor::Events(at)));
         }
         Got::Unreadable(text) => {
@@ -107,11 +129,21 @@ pub(crate) fn sync(
         let cancelled = [(EventTable::STATUS, CANCELLED.into())];
         db::end_full_set(feed.service, &feed.scope(), &cancelled)?;
     }
+    if at.role_unchecked {
+        // In a call of its own: what was read must still hold at the commit, and streams of an owner
+        // commit beside each other; a page need not be asked for again then.
+        return Ok(Step::more(Cursor::Events(at)));
+    }
+    Ok(end(feed, at))
+}
+
+/// A listing is complete.
+fn end(feed: Feed<'_>, at: Position) -> Step<Cursor> {
     if at.listing.is_full() || omits_deletions(feed.calendar) {
         // No token to go on with, or one whose deltas would hide deletions.
-        return Ok(Step::relist_after(DAY_MS));
+        return Step::relist_after(DAY_MS);
     }
-    Ok(rest(at))
+    rest(at)
 }
 
 /// All of a listing's calls send the same: a sync token is bound to it. No mask, since `data` is the
@@ -128,13 +160,10 @@ fn omits_deletions(calendar: &str) -> bool {
 }
 
 /// The delta is complete: rest, or check the series that it casts doubt on.
-pub(crate) fn rest(mut at: Position) -> Step<Cursor> {
-    if at.suspects.is_empty() {
-        at.moved.clear();
-        Step::done(Cursor::Events(at))
-    } else {
-        Step::more(Cursor::Events(at))
-    }
+pub(crate) fn rest(at: Position) -> Step<Cursor> {
+    let doubts = at.has_doubts();
+    let cursor = Cursor::Events(at);
+    if doubts { Step::more(cursor) } else { Step::done(cursor) }
 }
 
 fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Result<()> {
@@ -154,7 +183,7 @@ fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Resu
     if feed.is_expanded() {
         bases(feed, &items)?;
         if !full {
-            note_series(&items, at);
+            series::note(&items, at);
         }
     }
     Ok(())
@@ -175,16 +204,6 @@ fn bases(feed: Feed<'_>, items: &[Item<'_, Event<'_>>]) -> Result<()> {
     bases.patch()
 }
 
-fn note_series(items: &[Item<'_, Event<'_>>], at: &mut Position) {
-    for Item { parsed, .. } in items {
-        let Some(master) = parsed.recurring_event_id.as_ref().map(Text::as_str) else { continue };
-        let noted = if parsed.is_cancelled() { &mut at.suspects } else { &mut at.moved };
-        if !noted.contains(master) {
-            noted.insert(master.to_owned());
-        }
-    }
-}
-
 /// A list of events tells the calendar's time zone and the owner's role, which deltas of the list of
 /// calendars don't.
 fn note_calendar(feed: Feed<'_>, page: &Page<'_>, at: &mut Position) -> Result<()> {
@@ -199,10 +218,30 @@ fn note_calendar(feed: Feed<'_>, page: &Page<'_>, at: &mut Position) -> Result<(
     if let Some(role) = &page.access_role
         && at.access_role.as_ref() != Some(role)
     {
-        if at.access_role.is_some() {
-            streams::reset(&calendar_list());
+        match at.access_role {
+            Some(_) => streams::reset(&calendar_list()),
+            None => at.role_unchecked = true,
         }
         at.access_role = Some(role.clone());
     }
     Ok(())
+}
+
+/// A role that changes ends the sync token, and with it goes what the position knew.
+fn check_role(feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
+    let listed = listed_role(feed)?;
+    if listed.is_some() && listed != at.access_role {
+        streams::reset(&calendar_list());
+    }
+    at.role_unchecked = false;
+    Ok(end(feed, at))
+}
+
+/// The owner's role on the calendar as the list of calendars told it.
+fn listed_role(feed: Feed<'_>) -> Result<Option<String>> {
+    let key = [feed.calendar.into()];
+    let row = db::lookup(GOOGLE_CALENDAR_V1, &key, &[Calendar::DATA])?;
+    let Some([db::Scalar::Json(data)]) = row.as_deref() else { return Ok(None) };
+    let entry: Value = serde_json::from_str(data).unwrap_or_default();
+    Ok(entry["accessRole"].as_str().map(str::to_owned))
 }

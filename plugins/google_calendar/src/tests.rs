@@ -7,6 +7,7 @@ mod push;
 mod receive;
 mod requests;
 mod series;
+mod unseen;
 
 use rowgate_plugin::db::Scalar;
 use rowgate_plugin::testing::{self, Did, Host, NOW, Record, Tables};
@@ -64,6 +65,7 @@ impl World {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> (Result<Step<Cursor>>, Did) {
+        self.host.show(&self.tables);
         let result = GoogleCalendar::sync(&self.cx(&stream.service), stream, cursor, limit);
         let did = self.host.take();
         if result.is_ok() {

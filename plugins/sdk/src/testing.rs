@@ -30,6 +30,7 @@ struct State {
     requests: Vec<Sent>,
     secrets: BTreeSet<String>,
     captures: Vec<(String, String, String)>,
+    tables: Tables,
     did: Did,
 }
 
@@ -135,6 +136,12 @@ impl Host {
     pub fn capture(&self, name: &str, from: &str, field: &str) -> &Self {
         let capture = (name.into(), from.into(), field.into());
         STATE.with_borrow_mut(|state| state.captures.push(capture));
+        self
+    }
+
+    /// What `db::lookup` finds from now on, in calls that don't see their own writes.
+    pub fn show(&self, tables: &Tables) -> &Self {
+        STATE.with_borrow_mut(|state| state.tables = tables.clone());
         self
     }
 

@@ -174,12 +174,16 @@ fn a_single_event_that_became_a_series() {
         let mut world = World::new();
         let cursor = synced(&mut world, service, vec![single("abc"), single("abd")]);
         let data = text(world.row(service, "abc").unwrap(), "data");
-        delta(
-            &mut world,
-            service,
-            cursor,
-            vec![instance("abc", 0), instance("abc", 1), instance("new", 1)],
-        );
+        let items = vec![instance("abc", 0), instance("abc", 1), instance("new", 1)];
+        world.host.answer(200, last_page(items, "s2"));
+        if service == EXPANDED {
+            for id in ["abc", "new"] {
+                let mut series = single(id);
+                series["recurrence"] = json!(["RRULE:FREQ=DAILY"]);
+                world.host.answer(200, series);
+            }
+        }
+        world.run(&events(service), cursor);
         assert_eq!(world.status_of(service, "abc").as_deref(), Some(status));
         assert_eq!(text(world.row(service, "abc").unwrap(), "data"), data);
         assert_eq!(world.status_of(service, "abd").as_deref(), Some("confirmed"));
@@ -207,6 +211,9 @@ fn the_calendar_learns_its_time_zone_and_a_new_role_relists() {
         world.host.answer(200, body(role));
         let (step, did) = world.step(&events(EXPANDED), cursor);
         cursor = step.unwrap().cursor;
+        if at == 0 {
+            cursor = world.step(&events(EXPANDED), cursor).0.unwrap().cursor;
+        }
         let reset = vec![StreamChange::Reset(calendars()); resets];
         assert_eq!(did.streams, reset, "{at} {role}");
     }
@@ -266,4 +273,55 @@ fn one_calendar_does_not_touch_another() {
     };
     assert_eq!(of(CAL), ["cancelled"]);
     assert_eq!(of("other"), ["confirmed", "confirmed"]);
+}
+
+#[test]
+fn a_role_that_changed_with_the_cursor_lost_relists_the_calendars_once() {
+    let cases = [
+        (json!({"id": CAL, "accessRole": "writer"}), "writer", 0),
+        (json!({"id": CAL, "accessRole": "writer"}), "freeBusyReader", 1),
+        (json!({"id": CAL}), "writer", 0),
+    ];
+    for (entry, role, resets) in cases {
+        let mut world = World::new();
+        world.host.answer(200, last_page(vec![entry], "s"));
+        world.run(&calendars(), None);
+        let body = json!({"accessRole": role, "nextSyncToken": "s", "items": []});
+        world.host.answer(200, &body);
+        let (step, did) = world.step(&events(EXPANDED), None);
+        let step = step.unwrap();
+        assert_eq!((step.progress, did.streams), (Progress::More, vec![]));
+        let (step, did) = world.step(&events(EXPANDED), step.cursor);
+        let step = step.unwrap();
+        assert_eq!(step.progress, Progress::Done(None));
+        assert_eq!(did.streams, vec![StreamChange::Reset(calendars()); resets], "{role}");
+        world.host.answer(200, &body);
+        let (next, did) = world.step(&events(EXPANDED), step.cursor);
+        assert_eq!((next.unwrap().progress, did.streams), (Progress::Done(None), vec![]));
+        assert_eq!(world.host.requests()[2].query("syncToken"), Some("s"));
+    }
+}
+
+#[test]
+fn a_role_is_compared_where_no_token_is_kept() {
+    let mut world = World::new();
+    world.host.answer(200, last_page(vec![json!({"id": CAL, "accessRole": "owner"})], "s"));
+    world.run(&calendars(), None);
+    world.host.answer(200, json!({"accessRole": "reader", "items": []}));
+    let step = world.step(&events(EXPANDED), None).0.unwrap();
+    let (step, did) = world.step(&events(EXPANDED), step.cursor);
+    assert_eq!(step.unwrap(), Step::relist_after(86_400_000));
+    assert_eq!(did.streams, [StreamChange::Reset(calendars())]);
+}
+
+#[test]
+fn a_listing_that_begins_again_is_completed_before_its_role_is_compared() {
+    let mut world = World::new();
+    let first = json!({"accessRole": "owner", "items": [single("a")], "nextPageToken": "p"});
+    world.host.answer(200, &first).answer(400, error(400, "invalid"));
+    let last = json!({"accessRole": "owner", "items": [single("b")], "nextSyncToken": "s"});
+    world.host.answer(200, &first).answer(200, &last);
+    let step = world.run(&events(EXPANDED), None);
+    assert_eq!(step.progress, Progress::Done(None));
+    assert_eq!(world.live(EXPANDED), ["a", "b"]);
 }

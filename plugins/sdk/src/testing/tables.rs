@@ -12,12 +12,12 @@ use crate::db::{Condition, Existing, Op, Scalar, Unseen};
 pub type Record = BTreeMap<String, Scalar>;
 
 /// The tables of one owner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
     tables: BTreeMap<String, OneTable>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct OneTable {
     key: Vec<String>,
     rows: BTreeMap<String, Record>,
@@ -41,6 +41,18 @@ impl Tables {
     /// The rows of a service, in the order of their keys.
     pub fn rows(&self, service: &str) -> Vec<&Record> {
         self.tables.get(service).into_iter().flat_map(|table| table.rows.values()).collect()
+    }
+
+    /// Columns of the row with this key.
+    pub(super) fn find(
+        &self,
+        service: &str,
+        key: &[Scalar],
+        columns: &[String],
+    ) -> Option<Vec<Scalar>> {
+        let row = self.tables.get(service)?.rows.get(&key_text(key))?;
+        let column = |name| row.get(name).cloned().unwrap_or(Scalar::Null);
+        Some(columns.iter().map(column).collect())
     }
 
     /// Applies the writes of a call, as its commit would.
@@ -95,7 +107,7 @@ impl OneTable {
                 let column = batch.columns.iter().find(|column| column.name == name);
                 column.map_or(Scalar::Null, |column| cell(column, at))
             };
-            let key = format!("{:?}", self.key.iter().map(|name| value(name)).collect::<Vec<_>>());
+            let key = key_text(&self.key.iter().map(|name| value(name)).collect::<Vec<_>>());
             for (_, seen) in &mut self.brackets {
                 seen.insert(key.clone());
             }
@@ -126,6 +138,10 @@ impl OneTable {
             }
         }
     }
+}
+
+fn key_text(key: &[Scalar]) -> String {
+    format!("{key:?}")
 }
 
 fn assign(row: &mut Record, column: &str, value: Scalar) {
