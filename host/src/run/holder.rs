@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::call_secrets::{CallSecrets, Elections};
 use super::decision::{BackOff, Decision, jittered};
@@ -256,9 +256,11 @@ impl Holder {
         Standpoint { under: self.under_now(), received: *received }
     }
 
-    /// Has no inbox item been applied since (R10)?
-    pub(super) async fn still_stands(&self, at: &Standpoint) -> bool {
-        *self.received.read().await == at.received
+    /// A guard while which no inbox item is applied, if none has been since `at`: what a call found
+    /// out under an older grant must not be held against a newer one (R10).
+    pub(super) async fn stands(&self, at: &Standpoint) -> Option<RwLockReadGuard<'_, u64>> {
+        let received = self.received.read().await;
+        (*received == at.received).then_some(received)
     }
 
     fn under_now(&self) -> Under {

@@ -158,9 +158,7 @@ impl<'h> StreamRun<'h> {
     async fn fail(&mut self, at: &At, had_cursor: bool, failure: &Failure) -> Result<Next, Error> {
         let holder = self.holder;
         // Made under another grant or cursor than the present one, it says nothing of that (R10).
-        if !holder.still_stands(&at.stand).await {
-            return Ok(Next::Again);
-        }
+        let Some(_stands) = holder.stands(&at.stand).await else { return Ok(Next::Again) };
         let kind = at.tree.as_ref().and_then(|tree| tree.kind(&self.stream));
         let standing = Standing {
             attempts: u32::try_from(self.due.attempts).unwrap_or(0),
