@@ -67,7 +67,7 @@ async fn one(host: &mut TestHost, tree: &Tree, seed: u64, met: &mut Met) {
     println!("seed {seed}");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let edge = EDGES[(seed / 2) as usize % EDGES.len()];
-    let at_edge = seed % 2 == 0;
+    let at_edge = seed.is_multiple_of(2);
     if at_edge {
         let count = random.random_range(1..4);
         host.set_env("ROWGATE_FAILPOINT", Some(&format!("{edge}:{count}")));
