@@ -122,6 +122,7 @@ impl<'h> StreamRun<'h> {
         let committed = holder.commit(&tree, &at.stand, step, called.effects, read_at).await;
         match committed {
             Ok(_) => {}
+            Err(Error::Superseded(commit::READ_MOVED)) => return Ok(Next::Again),
             Err(Error::Refused(reason)) => {
                 return self.fail(&at, had_cursor, &Failure::Bug(reason)).await;
             }

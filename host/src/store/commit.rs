@@ -401,6 +401,9 @@ impl<'c> Transaction<'c> {
     }
 }
 
+/// The owner has committed since the call's first lookup: the call runs again (R2).
+pub const READ_MOVED: &str = "another commit came between a lookup and this commit";
+
 /// The first statement of every commit (R2).
 async fn advance(
     connection: &mut SqliteConnection,
@@ -409,18 +412,19 @@ async fn advance(
 ) -> Result<i64, Error> {
     let row = sqlx::query(
         "update rowgate_owners set commit_no = commit_no + 1
-         where owner_id = $1 and fence = $2 and generation = $3
-           and commit_no = coalesce($4, commit_no)
-         returning commit_no",
+         where owner_id = $1 and fence = $2 and generation = $3 returning commit_no",
     )
     .bind(under.owner_id)
     .bind(under.fence)
     .bind(under.generation)
-    .bind(read_at)
     .fetch_optional(connection)
     .await?;
-    row.map(|row| row.get("commit_no"))
-        .ok_or(Error::Superseded("another holder, link or unlink came between"))
+    let moved = "another holder, link or unlink came between";
+    let commit_no: i64 = row.ok_or(Error::Superseded(moved))?.get("commit_no");
+    match read_at {
+        Some(read_at) if read_at != commit_no - 1 => Err(Error::Superseded(READ_MOVED)),
+        _ => Ok(commit_no),
+    }
 }
 
 async fn new_commit(
