@@ -85,14 +85,6 @@ impl Store {
         Ok(sqlx::query_as(all).fetch_all(self.control.readers()).await?)
     }
 
-    /// Whether a component with this digest is installed.
-    pub async fn has_plugin(&self, digest: &str) -> Result<bool, Error> {
-        let count = "select count(*) from plugin_versions where digest = $1";
-        let count: i64 =
-            sqlx::query_scalar(count).bind(digest).fetch_one(self.control.readers()).await?;
-        Ok(count > 0)
-    }
-
     /// Makes an installed version the one that runs from the next call on: `name_or_digest` is a
     /// digest, the beginning of one (at least 6 digits), or a plugin's name for its newest version.
     pub async fn activate_plugin(&self, name_or_digest: &str) -> Result<ActivePlugin, Error> {
