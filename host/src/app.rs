@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Config, HostLock};
+use crate::config::{Announced, Config, HostLock, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
 use crate::plugin::{Budget, Engine, EngineOptions};
 use crate::run::components::Components;
@@ -47,9 +47,22 @@ impl App {
         Ok(Self { config: Arc::new(config), store: Arc::new(store), clock })
     }
 
+    /// The engine for components of this data directory.
+    pub fn engine(&self) -> anyhow::Result<Engine> {
+        let cache_key = self.store.keyring().derive("compiled components");
+        Engine::new(EngineOptions::new(cache_key))
+    }
+
     /// The organization that this command works on.
     pub async fn organization(&self) -> anyhow::Result<Organization> {
         Ok(self.store.organization(&self.config.org).await?)
+    }
+
+    /// Outbound HTTP as configured.
+    pub fn egress(&self) -> anyhow::Result<Egress> {
+        let request_timeout = Duration::from_millis(self.config.limits.request_timeout_ms);
+        let clock = self.clock.clone();
+        Egress::new(EgressOptions { clock, request_timeout, ..EgressOptions::default() })
     }
 
     /// The address of an integration's endpoint: by the configuration where it says, else as the
@@ -70,11 +83,13 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let lock = config.data_dir().lock()?;
     let app = App::open(config).await?;
     app.store.organization(&app.config.org).await?;
-    if app.config.plugins != Path::new("") {
-        plugins::install_directory(&app.store, &app.config.plugins).await?;
-    }
-    let working = start(&app).await?;
-    let listened = listen(&app, &lock, &working.wake, shutdown).await;
+    let engine = app.engine()?;
+    let refused = match app.config.plugins.as_path() {
+        directory if directory == Path::new("") => Vec::new(),
+        directory => plugins::install_directory(&app.store, &engine, directory).await?,
+    };
+    let working = start(&app, engine).await?;
+    let listened = listen(&app, &lock, refused, &working, shutdown).await;
     working.stop().await;
     tracing::info!("stopped");
     listened
@@ -97,10 +112,10 @@ impl Working {
     }
 }
 
-async fn start(app: &App) -> anyhow::Result<Working> {
+async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
     let run = &app.config.run;
     let wake = Wake::default();
-    let runner = Arc::new(runner(app)?);
+    let runner = Arc::new(runner(app, engine)?);
     // The data directory is locked: leases of a host that died here are nobody's.
     leases::take_back(app.store.control()).await?;
     let options = ScheduleOptions {
@@ -121,19 +136,18 @@ async fn start(app: &App) -> anyhow::Result<Working> {
     Ok(Working { runner, wake, task })
 }
 
-fn runner(app: &App) -> anyhow::Result<Runner> {
+fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
     let store = &app.store;
-    let cache_key = store.keyring().derive("compiled components");
-    let engine = Engine::new(EngineOptions::new(cache_key))?;
     let components = Components::new(engine, Arc::clone(store), store.data_dir().plugins());
     Ok(Runner {
         trees: Trees::new(Arc::clone(store), components),
         store: Arc::clone(store),
-        egress: Egress::new(EgressOptions::default())?,
+        egress: app.egress()?,
         keyring: store.keyring().clone(),
         clock: app.clock.clone(),
         chance: store.chance().clone(),
         budget: Budget::default(),
+        metrics: Arc::default(),
         options: RunOptions {
             back_off: BackOff {
                 base_ms: app.config.run.back_off_base_ms,
@@ -147,7 +161,8 @@ fn runner(app: &App) -> anyhow::Result<Runner> {
 async fn listen(
     app: &App,
     lock: &HostLock,
-    wake: &Wake,
+    refused: Vec<RefusedFile>,
+    working: &Working,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let config = &app.config;
@@ -158,13 +173,15 @@ async fn listen(
         true => config.public_url(),
         false => format!("http://{address}"),
     };
-    lock.announce(address, &public_url)?;
+    let announced = Announced { listen: address, public_url, refused };
+    lock.announce(&announced)?;
     let webhooks = Webhooks {
         store: app.store.clone(),
         wake: {
-            let wake = wake.clone();
+            let wake = working.wake.clone();
             Arc::new(move |owner| wake.arrived(owner))
         },
+        metrics: Arc::clone(&working.runner.metrics),
         limits: Limits {
             body_max_bytes: config.limits.webhook_body_max_bytes,
             body_timeout: Duration::from_millis(config.server.body_timeout_ms),
@@ -176,10 +193,11 @@ async fn listen(
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
         shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
     };
+    let public_url = announced.public_url;
     tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
     server::serve(
         listener,
-        server::router(webhooks, wake.clone()),
+        server::router(webhooks, working.wake.clone()),
         limits,
         app.clock.clone(),
         shutdown,

@@ -147,5 +147,5 @@ fn one_line(error: &anyhow::Error) -> String {
             texts.push(text);
         }
     }
-    texts.join(": ")
+    output::escaped(&texts.join(": "))
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-pub use data_dir::{Announced, DataDir, HostLock};
+pub use data_dir::{Announced, DataDir, HostLock, RefusedFile};
 use layers::Layers;
 
 /// The commented defaults.
@@ -91,6 +91,7 @@ pub struct Run {
 pub struct Limits {
     pub webhook_body_max_bytes: usize,
     pub accept_timeout_ms: u64,
+    pub request_timeout_ms: u64,
     pub sql_rows_max: usize,
     pub sql_bytes_max: usize,
     pub sql_timeout_ms: u64,

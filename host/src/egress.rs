@@ -1,14 +1,16 @@
 //! Every outbound socket of a guest. Layers, outermost first: `policy` (the manifest asks AND the
-//! operator granted), `fill` (secrets, towards their URL prefixes alone), `resolve` (addresses, at
+//! operator granted), `limits` (the vendor's pace), `fill` (secrets, towards their URL prefixes alone), `resolve` (addresses, at
 //! each connect), `transfer` (send, cap), `redirect`, `capture` (secrets out of answers), `mask`.
 //! The only module that knows reqwest.
 
 mod address;
 mod capture;
 mod fill;
+mod limits;
 mod mask;
 mod message;
 mod policy;
+mod reach;
 mod redirect;
 mod resolve;
 mod secret;
@@ -29,16 +31,19 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::{Host, Url};
 
+pub use limits::Counted;
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
+pub use reach::Reached;
 pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
 pub use url_prefix::Origin;
 
-use crate::clock::monotonic;
+use crate::clock::{Clock, monotonic};
 use crate::model::{Failure, RetryScope};
 use fill::Filled;
+use limits::Buckets;
 use mask::{Masker, Unsearchable};
-use policy::Policy;
+use policy::{Permit, Policy};
 use secret::Known;
 use transfer::{Clients, transfer};
 
@@ -62,11 +67,16 @@ pub struct Grant {
 pub struct EgressOptions {
     /// Names to addresses.
     pub lookup: Arc<dyn Lookup>,
+    /// What the vendor's pace is kept by.
+    pub clock: Clock,
+    /// No request of a plugin lasts longer, whatever it asks for.
+    pub request_timeout: Duration,
 }
 
 impl Default for EgressOptions {
     fn default() -> Self {
-        Self { lookup: Arc::new(SystemLookup) }
+        let request_timeout = Duration::from_secs(120);
+        Self { lookup: Arc::new(SystemLookup), clock: Clock::System, request_timeout }
     }
 }
 
@@ -74,6 +84,9 @@ impl Default for EgressOptions {
 #[derive(Clone)]
 pub struct Egress {
     clients: Clients,
+    buckets: Buckets,
+    clock: Clock,
+    request_timeout: Duration,
 }
 
 /// What the requests of one call go by.
@@ -84,6 +97,8 @@ pub struct SessionOptions {
     pub config: BTreeMap<String, String>,
     /// What the operator allows.
     pub grants: Vec<Grant>,
+    /// For whom requests are counted.
+    pub counted: Counted,
     /// The secrets of the call's owner.
     pub secrets: Arc<dyn SecretSource>,
     /// No request lasts longer.
@@ -96,6 +111,7 @@ pub struct SessionOptions {
 #[derive(Clone)]
 pub struct Session {
     policy: Arc<Policy>,
+    counted: Counted,
     secrets: Arc<dyn SecretSource>,
     known: Arc<Known>,
     deadline: Instant,
@@ -105,10 +121,10 @@ pub struct Session {
 impl Session {
     /// Begins the session of one call.
     pub fn new(options: SessionOptions) -> Self {
-        let SessionOptions { manifest, config, grants, secrets, deadline, answer_limit_bytes } =
-            options;
+        let SessionOptions { manifest, config, grants, counted, secrets, deadline, .. } = options;
+        let answer_limit_bytes = options.answer_limit_bytes;
         let policy = Arc::new(Policy::new(&manifest, &config, grants));
-        Self { policy, secrets, known: Arc::default(), deadline, answer_limit_bytes }
+        Self { policy, counted, secrets, known: Arc::default(), deadline, answer_limit_bytes }
     }
 
     /// Is the secret there and alive?
@@ -142,7 +158,9 @@ impl Egress {
     /// # Errors
     /// If TLS can't be set up.
     pub fn new(options: EgressOptions) -> anyhow::Result<Self> {
-        Ok(Self { clients: Clients::new(&options.lookup)? })
+        let clients = Clients::new(&options.lookup)?;
+        let EgressOptions { clock, request_timeout, .. } = options;
+        Ok(Self { clients, buckets: Buckets::default(), clock, request_timeout })
     }
 
     /// Sends a request and waits for the whole answer. Neither answer nor error holds a secret.
@@ -183,7 +201,7 @@ impl Egress {
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
         let timeout = request.timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
-        let until = session.deadline.min(monotonic() + timeout);
+        let until = session.deadline.min(monotonic() + timeout.min(self.request_timeout));
         let followed = tokio::time::timeout_at(until, self.follow(session, request)).await;
         let (url, mut used, mut response) = followed.unwrap_or(Err(HttpError::Timeout))?;
         let mut captured = capture::take(&session.policy.captures, &url, &mut response)?;
@@ -217,6 +235,9 @@ impl Egress {
         let mut used = Vec::new();
         let mut redirects = 0;
         loop {
+            let dues = session.policy.dues(prepared.filled.method.as_str(), &prepared.url);
+            let wait = self.buckets.take(&session.counted, &dues, self.clock.now())?;
+            self.clock.sleep(wait).await;
             used.append(&mut prepared.used);
             let url = prepared.url;
             let client = self.clients.get(prepared.private_addresses);
@@ -236,25 +257,27 @@ impl Egress {
     }
 }
 
+/// A literal address never passes the resolver.
+fn check_literal(policy: &Policy, url: &Url, permit: Permit) -> Result<(), HttpError> {
+    let literal = match url.host() {
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
+        _ => return Ok(()),
+    };
+    if address::is_public(literal) || permit.private_addresses {
+        return Ok(());
+    }
+    let advice = policy.private_advice(url);
+    Err(HttpError::Denied(format!("{literal} isn't a public address; {advice}")))
+}
+
 /// Policy and secrets: everything that is decided before a socket is opened.
 async fn prepare(session: &Session, request: &HttpRequest) -> Result<Prepared, HttpError> {
     let url = url_prefix::parse_target(&request.url).map_err(HttpError::Denied)?;
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| HttpError::Denied("the method isn't an HTTP token".into()))?;
     let permit = session.policy.permit(method.as_str(), &url).map_err(HttpError::Denied)?;
-    // A literal address never passes the resolver.
-    let literal = match url.host() {
-        Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
-        Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
-        _ => None,
-    };
-    if let Some(address) = literal.filter(|one| !address::is_public(*one))
-        && !permit.private_addresses
-    {
-        let advice = session.policy.private_advice(&url);
-        let text = format!("{address} isn't a public address; {advice}");
-        return Err(HttpError::Denied(text));
-    }
+    check_literal(&session.policy, &url, permit)?;
     let mut filled = fill::fill(session, method, url.clone(), request).await?;
     let used = std::mem::take(&mut filled.used);
     Ok(Prepared { filled, url, private_addresses: permit.private_addresses, used })

@@ -9,6 +9,7 @@ pub mod chance;
 pub mod clock;
 pub mod config;
 mod failpoint;
+pub mod metrics;
 pub mod model;
 
 // The path.

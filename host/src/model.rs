@@ -258,6 +258,21 @@ pub enum Failure {
     Bug(String),
 }
 
+impl Failure {
+    /// In one word, for counters.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::CursorExpired(_) => "cursor_expired",
+            Self::Reauthorise(_) => "reauthorise",
+            Self::Misconfigured(_) => "misconfigured",
+            Self::TooLarge(_) => "too_large",
+            Self::TooSlow(_) => "too_slow",
+            Self::Bug(_) => "bug",
+        }
+    }
+}
+
 /// Whom a pause concerns. `Integration` is the whole tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

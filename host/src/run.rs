@@ -9,11 +9,12 @@ mod inbox;
 mod stream;
 pub(crate) mod tree;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
 pub use decision::BackOff;
@@ -22,6 +23,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::failpoint;
+use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::plugin::Budget;
 use crate::secrets::Keyring;
@@ -51,6 +53,7 @@ pub struct Runner {
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
     pub(crate) budget: Budget,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) options: RunOptions,
     pub(crate) stopping: AtomicBool,
 }
@@ -59,6 +62,17 @@ impl Runner {
     /// Runs an owner until nothing of it is due, and gives the lease back. `arrived` tells of new
     /// inbox items of this owner. After trouble the owner is taken up again in a while.
     pub async fn execute(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
+        match AssertUnwindSafe(self.hold(lease.clone(), arrived)).catch_unwind().await {
+            Ok(done) => done,
+            // Otherwise the heartbeat would keep the lease for ever.
+            Err(_) => {
+                let panicked = Error::Inconsistent("the run panicked; the log says where".into());
+                self.abandon(&lease, panicked).await
+            }
+        }
+    }
+
+    async fn hold(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
         let holder = match Holder::begin(Arc::clone(self), lease.clone()).await {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::schedule::Wake;
 use crate::store::Store;
@@ -40,11 +42,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long `/statusz/idle` waits.
 const IDLE_WAIT: Duration = Duration::from_secs(30);
 
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Everything that is served.
 pub fn router(webhooks: Webhooks, wake: Wake) -> Router {
     let (store, started_at) = (webhooks.store.clone(), webhooks.store.clock().now());
+    let (store_read, counted) = (webhooks.store.clone(), webhooks.metrics.clone());
     Router::new()
         .route("/healthz", get(healthy))
+        .route("/metrics", get(move || metrics(store_read.clone(), counted.clone())))
         .route("/statusz", get(move || status(store.clone(), started_at)))
         .route("/statusz/idle", get(move || idle(wake.clone())))
         .merge(webhooks.router())
@@ -145,14 +151,25 @@ async fn healthy() -> Response {
 
 async fn status(store: Arc<Store>, started_at: Micros) -> Response {
     let uptime_s = (store.clock().now() - started_at) / 1_000_000;
-    let waiting = store.waiting_items().await;
+    let load = store.load().await;
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": uptime_s,
-        "database": if waiting.is_ok() { "ok" } else { "unavailable" },
-        "inbox_waiting": waiting.ok(),
+        "database": if load.is_ok() { "ok" } else { "unavailable" },
+        "owners_due": load.as_ref().ok().map(|load| load.owners_due),
+        "oldest_due_s": load.as_ref().ok().map(|load| load.oldest_due_s),
+        "inbox_waiting": load.as_ref().ok().map(|load| load.inbox_waiting),
+        "inbox_parked": load.as_ref().ok().map(|load| load.inbox_parked),
     });
     webhook::json_response(StatusCode::OK, &body)
+}
+
+/// For Prometheus. Without the database there are no gauges to believe.
+async fn metrics(store: Arc<Store>, metrics: Arc<Metrics>) -> Response {
+    match store.load().await {
+        Ok(load) => ([(CONTENT_TYPE, OPEN_METRICS)], metrics.text(load)).into_response(),
+        Err(error) => webhook::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), None),
+    }
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -21,6 +21,8 @@ use rowgate_manifest::Webhook;
 
 use crate::auth::{self, Claim, Rejected};
 use crate::clock::Clock;
+use crate::failpoint;
+use crate::metrics::Metrics;
 use crate::model::{InboxId, OwnerId};
 use crate::store::Store;
 use crate::store::inbox::NewItem;
@@ -38,6 +40,8 @@ pub struct Webhooks {
     pub wake: Wake,
     /// Limits.
     pub limits: Limits,
+    /// Answers are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Tells the scheduler that an item of this owner is stored.
@@ -74,8 +78,9 @@ impl Webhooks {
 async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let id = integration_id(parts.uri.path()).to_owned();
-    match webhooks.receive(&id, &parts, &mut body).await {
+    let answer = match webhooks.receive(&id, &parts, &mut body).await {
         Ok((item, owner)) => {
+            failpoint::reach("webhook_stored");
             tracing::debug!(integration = id, item, "webhook stored");
             (webhooks.wake)(owner);
             Answer::Accepted.into_response()
@@ -85,7 +90,9 @@ async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response 
             read::discard(webhooks.clock(), &parts.headers, &mut body).await;
             answer.into_response()
         }
-    }
+    };
+    webhooks.metrics.webhook(answer.status().as_u16());
+    answer
 }
 
 impl Webhooks {

@@ -112,6 +112,7 @@ fn the_scanner_knows_every_encoding() {
         ("<s3cr\"t/\\+= ü>", "plain"),
         (r#"{"a":"s3cr\"t/\\+= ü"}"#, "JSON"),
         (r#"{"a":"s3cr\"t\/\\+= ü"}"#, "JSON"),
+        (r#"{"a":"{\"b\": \"s3cr\\\"t/\\\\+= ü\"}"}"#, "JSON in JSON"),
         ("?key=s3cr%22t%2F%5C%2B%3D%20%C3%BC&x", "percent"),
         ("?key=s3cr%22t%2f%5c%2b%3d%20%c3%bc&x", "percent"),
         ("key=s3cr%22t%2F%5C%2B%3D+%C3%BC&x", "a form"),

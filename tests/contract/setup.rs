@@ -161,14 +161,6 @@ fn answer(request: &VendorRequest, broken: bool) -> VendorAnswer {
         headers.extend(authorization.map(|value| ("X-Authorization".to_owned(), value)));
         VendorAnswer::Reply { status, headers, body: body.to_string().into_bytes() }
     };
-    // As it came: of a body in a JSON string, the host doesn't know both levels of escapes yet.
-    let plain = || {
-        let mut answer = repeated(200, json!({}));
-        if let VendorAnswer::Reply { body, .. } = &mut answer {
-            *body = request.whole().into_bytes();
-        }
-        answer
-    };
     match request.path() {
         "/token" if broken => repeated(400, json!({ "error": "invalid_grant" })),
         _ if broken => VendorAnswer::HangUp,
@@ -182,6 +174,6 @@ fn answer(request: &VendorRequest, broken: bool) -> VendorAnswer {
             }),
         ),
         "/items" => VendorAnswer::reply(200, r#"{"1":"one","2":"two"}"#),
-        _ => plain(),
+        _ => repeated(200, json!({})),
     }
 }

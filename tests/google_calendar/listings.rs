@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use simulator::model::TokenScope;
-use simulator::{Then, When};
+use simulator::{Moment, Then, When};
+use tests::Settings;
 
 use crate::setup::{ANA, Case, FAR, OWNER, expanded_feed, first, later, live, single};
 
@@ -17,6 +18,26 @@ fn add_many(case: &Case, count: u32) {
 async fn stream(case: &Case, service: &str) -> Value {
     let mut streams = case.streams().await.into_iter();
     streams.find(|stream| stream["service"] == service).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_calendar_that_is_too_slow_is_asked_for_smaller_pages() {
+    let settings = Settings::default().env("ROWGATE_LIMITS_REQUEST_TIMEOUT_MS", "1000");
+    let case = Case::unlinked_with(settings).await;
+    // Of the first two sizes no page comes in time; two timeouts in a row halve the size of a feed, and
+    // there are two feeds.
+    let of_size =
+        |size: u32| When { query: Some(format!("*maxResults={size}*")), ..When::path("*/events") };
+    let slow = [2000, 1000].map(|size| case.fault(of_size(size), Then::Hold(Moment::Before)));
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    assert_eq!(slow.map(|fault| case.hits(fault)), [4, 4]);
+    case.matches().await;
+    // The size stays: the next reading doesn't begin with timeouts again.
+    case.add(single("later", 9));
+    case.read_again().await;
+    assert_eq!(slow.map(|fault| case.hits(fault)), [4, 4]);
+    case.matches().await;
 }
 
 #[tokio::test]

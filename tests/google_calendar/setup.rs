@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use serde_json::{Value, json};
 use simulator::{Fault, Pages, Seen, Then, When};
-use tests::{TestHost, Tree};
+use tests::{Settings, TestHost, Tree};
 
 pub(crate) const ANA: &str = "ana@example.com";
 pub(crate) const BO: &str = "bo@example.com";
@@ -31,7 +31,11 @@ impl Deref for Case {
 impl Case {
     /// Nobody is linked.
     pub(crate) async fn unlinked() -> Self {
-        let host = TestHost::start().await;
+        Self::unlinked_with(Settings::default()).await
+    }
+
+    pub(crate) async fn unlinked_with(settings: Settings) -> Self {
+        let host = settings.start().await;
         let tree = host.all_integrations().await;
         host.simulator.model().create_user(ANA);
         host.simulator.model().add_event(ANA, &single("one", 3)).unwrap();

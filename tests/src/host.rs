@@ -11,7 +11,7 @@ use simulator::{Options, Simulator};
 use tempfile::TempDir;
 
 use crate::process::{HostProcess, Log, command};
-use crate::template;
+use crate::template::{self, Served};
 
 /// Nothing that a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Settings {
     simulator: Option<Arc<Simulator>>,
-    guest: Option<&'static str>,
+    served: Served,
     environment: Vec<(OsString, OsString)>,
 }
 
@@ -47,7 +47,13 @@ impl Settings {
 
     /// Serve this guest of the tests instead of the plugins.
     pub fn guest(mut self, name: &'static str) -> Self {
-        self.guest = Some(name);
+        self.served = Served::Guest(name);
+        self
+    }
+
+    /// Serve this guest of the tests beside the plugins.
+    pub fn guest_beside_plugins(mut self, name: &'static str) -> Self {
+        self.served = Served::GuestBesidePlugins(name);
         self
     }
 
@@ -66,7 +72,7 @@ impl Settings {
         ];
         environment.extend(self.environment);
         let data_dir = tempfile::tempdir().expect("a temporary directory");
-        let plugins = template::fill(data_dir.path(), self.guest).await;
+        let plugins = template::fill(data_dir.path(), self.served).await;
         let mut host = TestHost {
             simulator: self.simulator.unwrap_or_else(fresh),
             client: reqwest::Client::builder().no_proxy().build().expect("no TLS set-up can fail"),
@@ -112,6 +118,11 @@ impl TestHost {
         self.environment.extend(value.map(|value| (name.into(), value.into())));
     }
 
+    /// Lets the next process serve another directory of components.
+    pub fn set_plugins(&mut self, directory: &Path) {
+        self.plugins = directory.to_owned();
+    }
+
     /// Whether the process is there.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| !process.has_ended())
@@ -125,6 +136,11 @@ impl TestHost {
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
+    }
+
+    /// The directory of components that `serve` installs.
+    pub fn plugins(&self) -> &Path {
+        &self.plugins
     }
 
     /// What it logged so far, over all starts.
@@ -149,6 +165,14 @@ impl TestHost {
         answer.status() == 200 && answer.text().await.is_ok_and(|text| text == "{\"o\":\"k\"}")
     }
 
+    /// What the host answers to a GET, which must be 200.
+    pub async fn get(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.base_url())).send().await;
+        let answer = answer.expect("the host answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.expect("the host answers text")
+    }
+
     /// Runs a command on the data directory; its standard output is JSON.
     pub async fn json(&self, arguments: &[&str]) -> Value {
         let output = self.command(arguments).await;
@@ -168,9 +192,7 @@ impl TestHost {
     /// Waits until no owner runs and none is due. What waits after a failure isn't due: see
     /// [`TestHost::settle`].
     pub async fn idle(&self) {
-        let url = format!("{}/statusz/idle", self.base_url());
-        let answer = self.client.get(url).send().await.expect("the host answers");
-        let answer = answer.text().await.expect("the host answers");
+        let answer = self.get("/statusz/idle").await;
         let answer: Value = serde_json::from_str(&answer).expect("the host answers JSON");
         assert_eq!(answer["idle"], true, "the host is still busy");
     }

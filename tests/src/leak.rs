@@ -73,6 +73,8 @@ fn forms(value: &str) -> Vec<(&'static str, Vec<u8>)> {
     let json = serde_json::Value::from(value).to_string();
     add("JSON", json[1..json.len() - 1].to_owned());
     add("JSON", json[1..json.len() - 1].replace('/', "\\/"));
+    let nested = serde_json::Value::from(&json[1..json.len() - 1]).to_string();
+    add("JSON in JSON", nested[1..nested.len() - 1].to_owned());
     add("Debug", value.escape_debug().to_string());
     // The text that the secret stands in may begin at any of three places of a group; what its
     // neighbours decide too is cut off.

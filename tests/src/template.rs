@@ -8,45 +8,62 @@ use tokio::sync::OnceCell;
 
 use crate::process::{HostProcess, Log, guest_component, plugin_directory};
 
+/// What a host serves; the same in all tests of a binary.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Served {
+    #[default]
+    Plugins,
+    Guest(&'static str),
+    GuestBesidePlugins(&'static str),
+}
+
 /// Files by their paths in the data directory.
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
-/// A test binary serves the plugins or one guest, never both.
 struct Template {
-    guest: Option<&'static str>,
+    served: Served,
     files: Files,
 }
 
 static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
 
-/// Where a guest lies alone, in the data directory.
+/// Where a guest lies, in the data directory.
 const GUEST: &str = "guest";
 
 /// Fills an empty directory. Returns the directory of components.
-pub(crate) async fn fill(data_dir: &Path, guest: Option<&'static str>) -> PathBuf {
-    let template = TEMPLATE.get_or_init(|| make(guest)).await;
-    assert_eq!(template.guest, guest, "a test binary serves the plugins or one guest");
+pub(crate) async fn fill(data_dir: &Path, served: Served) -> PathBuf {
+    let template = TEMPLATE.get_or_init(|| make(served)).await;
+    assert_eq!(template.served, served, "all hosts of a test binary serve the same");
     for (path, bytes) in &template.files {
         let path = data_dir.join(path);
         let parent = path.parent().expect("a file in the data directory");
         fs::create_dir_all(parent).expect("a fresh directory is writable");
         fs::write(&path, bytes).expect("a fresh directory is writable");
     }
-    components(data_dir, guest)
+    components(data_dir, served)
 }
 
-fn components(data_dir: &Path, guest: Option<&str>) -> PathBuf {
-    guest.map_or_else(plugin_directory, |_| data_dir.join(GUEST))
+fn components(data_dir: &Path, served: Served) -> PathBuf {
+    if served == Served::Plugins { plugin_directory() } else { data_dir.join(GUEST) }
 }
 
-async fn make(guest: Option<&'static str>) -> Template {
+async fn make(served: Served) -> Template {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let plugins = components(directory.path(), guest);
-    if let Some(guest) = guest {
-        let component = guest_component(guest);
-        fs::create_dir(&plugins).expect("a fresh directory is writable");
-        fs::copy(&component, plugins.join("guest.wasm"))
-            .unwrap_or_else(|error| panic!("{}: {error}", component.display()));
+    let plugins = components(directory.path(), served);
+    let beside = match served {
+        Served::Plugins => Vec::new(),
+        Served::Guest(guest) => vec![guest_component(guest)],
+        Served::GuestBesidePlugins(guest) => {
+            let files = fs::read_dir(plugin_directory()).expect("a readable directory");
+            let files = files.map(|file| file.expect("a readable directory").path());
+            files.chain([guest_component(guest)]).collect()
+        }
+    };
+    for file in beside {
+        fs::create_dir_all(&plugins).expect("a fresh directory is writable");
+        let name = file.file_name().expect("a file");
+        fs::copy(&file, plugins.join(name))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
     let log = Log::default();
     let started = HostProcess::start(directory.path(), &plugins, &[], &log).await;
@@ -56,7 +73,7 @@ async fn make(guest: Option<&'static str>) -> Template {
     assert!(status.success(), "{status}\n{}", said());
     let mut files = Files::new();
     collect(directory.path(), Path::new(""), &mut files);
-    Template { guest, files }
+    Template { served, files }
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Files) {

@@ -6,7 +6,7 @@ use crate::code::{has_word, is_word, lines_with};
 const HOST: &str = "host/src/";
 
 /// Words of outside crates, and the host's modules that may use them.
-const WRAPPED: [(&str, &[&str]); 11] = [
+const WRAPPED: [(&str, &[&str]); 12] = [
     ("sqlx", &["store", "delivery"]),
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
@@ -18,12 +18,13 @@ const WRAPPED: [(&str, &[&str]); 11] = [
     ("Timestamp::now", &["clock"]),
     ("Zoned::now", &["clock"]),
     ("clap", &["cli", "config", "main"]),
+    ("prometheus_client", &["metrics"]),
 ];
 
 /// The host's modules from the ground up: a module names those of layers below its own only.
 const LAYERS: [&[&str]; 12] = [
     &["model"],
-    &["clock", "chance", "failpoint"],
+    &["clock", "chance", "failpoint", "metrics"],
     &["rows", "auth", "secrets", "config"],
     &["store"],
     &["egress"],

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use rowgate_manifest::{ConfigField, ConfigKind, Manifest, WebhookAuth};
+use rowgate_manifest::{ConfigField, ConfigKind, Manifest, Webhook, WebhookAuth};
+use serde_json::Value;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -48,6 +49,8 @@ pub struct Created {
     pub endpoint: String,
     /// The header that carries the secret, and the secret, where the service takes posts.
     pub webhook_secret: Option<(String, Zeroizing<String>)>,
+    /// A post that the endpoint would take, where it takes any.
+    pub example_body: Option<Value>,
     pub grants: Vec<Grant>,
 }
 
@@ -151,7 +154,14 @@ impl Draft {
         let replication = app.store.replication(integration.organization_id).await?;
         tables::create_all(&replication, vec![Arc::new(spec)]).await?;
         let endpoint = app.endpoint(&integration.id);
-        Ok(Created { integration, endpoint, webhook_secret: self.webhook_secret(), grants })
+        let webhook = self.manifest.services[&self.service].webhook.as_ref();
+        Ok(Created {
+            integration,
+            endpoint,
+            webhook_secret: self.webhook_secret(),
+            example_body: webhook.map(Webhook::example_body),
+            grants,
+        })
     }
 
     fn fields(&self) -> impl Iterator<Item = (&str, &ConfigField)> {

@@ -8,9 +8,16 @@ use serde_json::Value;
 use super::output::{self, Format};
 use crate::app::App;
 use crate::config::Config;
+use crate::egress::Reached;
+use crate::run::tree::grant;
+use crate::store::integrations::Tree;
 
 #[derive(Debug, Args)]
-pub(super) struct Doctor {}
+pub(super) struct Doctor {
+    /// Leave out whether vendors can be reached from here
+    #[arg(long)]
+    offline: bool,
+}
 
 struct Report(Vec<Vec<Value>>);
 
@@ -23,7 +30,7 @@ impl Doctor {
         }
         if report.data_dir(&config) {
             match App::open(config).await {
-                Ok(app) => report.store(&app).await,
+                Ok(app) => report.store(&app, self.offline).await,
                 Err(error) => report.add("broken", "databases", super::one_line(&error)),
             }
         }
@@ -62,17 +69,20 @@ impl Report {
             None => self.add("warning", "disk space", "unknown: `df` failed"),
         }
         match data_dir.announced().filter(|_| data_dir.is_served()) {
-            Some(host) => self.add(
-                "ok",
-                "host",
-                format!("serves at {}, reached as {}", host.listen, host.public_url),
-            ),
+            Some(host) => {
+                let what = format!("serves at {}, reached as {}", host.listen, host.public_url);
+                self.add("ok", "host", what);
+                for file in host.refused {
+                    let what = format!("the host started without it: {}", file.reason);
+                    self.add("warning", &format!("file {}", file.file.display()), what);
+                }
+            }
             None => self.add("warning", "host", "none runs on this data directory"),
         }
         config.key.given().is_some() || data_dir.path().join("key").exists()
     }
 
-    async fn store(&mut self, app: &App) {
+    async fn store(&mut self, app: &App, offline: bool) {
         match app.store.schema_versions().await {
             Ok(versions) => {
                 for (database, version) in versions {
@@ -84,7 +94,7 @@ impl Report {
         if let Err(error) = self.plugins(app).await {
             self.add("broken", "plugins", super::one_line(&error));
         }
-        if let Err(error) = self.integrations(app).await {
+        if let Err(error) = self.integrations(app, offline).await {
             self.add("broken", "integrations", super::one_line(&error));
         }
     }
@@ -108,7 +118,7 @@ impl Report {
         Ok(())
     }
 
-    async fn integrations(&mut self, app: &App) -> anyhow::Result<()> {
+    async fn integrations(&mut self, app: &App, offline: bool) -> anyhow::Result<()> {
         for organization in app.store.organizations().await? {
             for integration in app.store.integrations(organization.id).await? {
                 if integration.depends_on.is_some() {
@@ -117,10 +127,29 @@ impl Report {
                 let check = format!("integration {}", integration.id);
                 let tree = app.store.tree(&integration.id).await?;
                 self.secrets(app, &check, &integration.id).await;
-                match tree.misconfigured {
+                match tree.misconfigured.clone() {
                     Some(reason) => self.add("broken", &check, reason),
                     None => self.add("ok", &check, integration.service),
                 }
+                if !offline {
+                    self.reach(app, &check, tree).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the plugin syncs from answers, from here.
+    async fn reach(&mut self, app: &App, check: &str, tree: Tree) -> anyhow::Result<()> {
+        let active = app.store.active_plugins().await?;
+        let Some(plugin) = active.get(&tree.root.plugin) else { return Ok(()) };
+        let grants = tree.grants.into_iter().map(grant).collect::<Result<_, _>>()?;
+        for Reached { origin, answer } in
+            app.egress()?.reach(&plugin.manifest, &tree.config, grants).await
+        {
+            match answer {
+                Ok(_) => self.add("ok", check, format!("{origin} answers")),
+                Err(error) => self.add("broken", check, format!("{origin}: {error}")),
             }
         }
         Ok(())

@@ -118,7 +118,8 @@ fn print(app: &App, format: Format, created: &Created) -> anyhow::Result<()> {
         integration.table_name
     );
     let curl = secret.map(|(header, secret)| {
-        format!("curl -X POST {} -H '{header}: {}' -d '{{...}}'", created.endpoint, **secret)
+        let body = created.example_body.as_ref().map(Value::to_string).unwrap_or_default();
+        format!("curl -X POST {} -H '{header}: {}' -d '{body}'", created.endpoint, **secret)
     });
     let mut fields: Vec<(&str, Value)> = vec![
         ("opaque_id", integration.id.clone().into()),

@@ -132,13 +132,20 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// On one line, and with no control characters: data must not steer the terminal.
 fn plain(value: &Value) -> String {
-    let escaped = |letter: char| match letter.is_control() {
+    escaped(&text(value))
+}
+
+/// On one line, and with nothing that steers a terminal or turns the direction of text.
+pub(super) fn escaped(text: &str) -> String {
+    let steers = |letter: char| {
+        letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let escaped = |letter: char| match steers(letter) {
         true => letter.escape_default().collect::<String>(),
         false => letter.to_string(),
     };
-    text(value).chars().map(escaped).collect()
+    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl Plugins {
         match self {
             Self::List => list(app, format).await,
             Self::Install { file } => {
-                let installed = install_file(&app.store, &file).await?;
+                let installed = install_file(&app.store, &app.engine()?, &file).await?;
                 if !installed.new {
                     eprintln!("it was installed already");
                 }

@@ -1,11 +1,13 @@
 //! `rowgate serve`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::output;
 use crate::app;
 use crate::config::{Config, Flags, Log, LogFormat};
 
@@ -44,10 +46,40 @@ fn log(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&log.level)
         .map_err(|error| anyhow::anyhow!("log.level {:?}: {error}", log.level))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
     match log.format {
-        LogFormat::Text => lines.with_ansi(false).init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => lines.with_ansi(false).with_writer(|| OneLine(io::stderr())).init(),
+        LogFormat::Json => lines.json().with_writer(io::stderr).init(),
     }
     Ok(())
+}
+
+/// Makes one line of each event: texts of plugins and vendors must not forge lines, nor steer the
+/// terminal of whoever reads them.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    /// Takes a whole event, as the subscriber writes it.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = output::escaped(text.trim_end_matches('\n'));
+        self.0.write_all(format!("{line}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let mut written = Vec::new();
+        OneLine(&mut written).write_all("INFO a\nERROR forged\u{1b}[2J\n".as_bytes()).unwrap();
+        assert_eq!(written, b"INFO a\\nERROR forged\\u{1b}[2J\n");
+    }
 }

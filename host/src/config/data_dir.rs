@@ -24,16 +24,26 @@ pub struct Announced {
     pub listen: SocketAddr,
     /// How others reach it, without a trailing slash.
     pub public_url: String,
+    /// Components that it started without.
+    #[serde(default)]
+    pub refused: Vec<RefusedFile>,
+}
+
+/// A file of the plugin directory that wasn't installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct RefusedFile {
+    pub file: PathBuf,
+    pub reason: String,
 }
 
 impl HostLock {
     /// Writes down how this host is reached, for commands in other processes.
-    pub fn announce(&self, listen: SocketAddr, public_url: &str) -> anyhow::Result<()> {
-        let announced = Announced { listen, public_url: public_url.to_owned() };
+    pub fn announce(&self, announced: &Announced) -> anyhow::Result<()> {
         let mut file = &self.0;
         file.set_len(0)?;
         file.rewind()?;
-        file.write_all(&serde_json::to_vec(&announced)?)?;
+        file.write_all(&serde_json::to_vec(announced)?)?;
         Ok(())
     }
 }

@@ -15,6 +15,9 @@ use super::message::{Body, HttpError, HttpRequest, Part};
 /// Everything but the unreserved characters of RFC 3986.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Secrets in one request. A few bytes of a guest stand for a whole secret each.
+const SECRETS_MAX: usize = 64;
+
 /// Headers that frame the message or name the peer: the host's own business.
 const RESERVED: [&str; 13] = [
     "host",
@@ -49,7 +52,7 @@ pub(super) async fn fill(
     url: Url,
     request: &HttpRequest,
 ) -> Result<Filled, HttpError> {
-    let mut filler = Filler { session, url: &url, used: Vec::new() };
+    let mut filler = Filler { session, url: &url, used: Vec::new(), count: 0 };
     let query = filler.query(&request.query).await?;
     let mut headers = filler.headers(&request.headers).await?;
     let body = filler.body(&request.body, &mut headers).await?;
@@ -69,6 +72,8 @@ struct Filler<'a> {
     session: &'a Session,
     url: &'a Url,
     used: Vec<(String, i64)>,
+    /// Secrets so far.
+    count: usize,
 }
 
 impl Filler<'_> {
@@ -164,6 +169,11 @@ impl Filler<'_> {
 
     async fn secret(&mut self, name: &str) -> Result<Zeroizing<String>, HttpError> {
         self.session.policy.permit_secret(name, self.url).map_err(HttpError::Denied)?;
+        self.count += 1;
+        if self.count > SECRETS_MAX {
+            let text = format!("more than {SECRETS_MAX} secrets in one request");
+            return Err(HttpError::Denied(text));
+        }
         let value = self.session.secrets.value(name).await.map_err(|error| {
             HttpError::Other(format!("the secret `{name}` can't be read: {error}"))
         })?;

@@ -1,16 +1,19 @@
 //! Replaces the session's secrets by `***` wherever an answer or an error text repeats them: as
 //! they are, in base64 or hex, percent-encoded or JSON-escaped, also in part or in mixture.
 
+mod escaped;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use super::message::{HttpError, HttpResponse};
+use escaped::find_escaped;
 
 const MASK: &[u8] = b"***";
 
@@ -46,8 +49,12 @@ impl Masker {
             exact.extend(encodings(text));
         }
         let patterns = exact.iter().map(|text| text.as_bytes());
-        let builder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
-        let exact = if exact.is_empty() { None } else { builder.ok() };
+        // Built for each call: a full automaton would take longer to build than it saves.
+        let built = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(patterns);
+        let exact = if exact.is_empty() { None } else { built.ok() };
         Self { exact, escaped }
     }
 
@@ -155,112 +162,6 @@ fn find_exact(
     Ok(())
 }
 
-/// Finds a secret of which at least one character is escaped (or none; that is found twice).
-fn find_escaped(
-    text: &[u8],
-    secret: &str,
-    steps: &mut usize,
-    found: &mut Vec<Range<usize>>,
-) -> Result<(), Unsearchable> {
-    // A space has too many forms to begin with.
-    let secret = secret.trim_start_matches(' ');
-    let Some(&first) = secret.as_bytes().first() else { return Ok(()) };
-    if memchr::memchr3(b'%', b'\\', b'+', text).is_none() {
-        return Ok(());
-    }
-    let mut at = 0;
-    loop {
-        let rest = &text[at..];
-        let Some(ahead) = memchr::memchr3(first, b'%', b'\\', rest) else {
-            return Ok(());
-        };
-        at += ahead;
-        match match_escaped(&text[at..], secret, steps) {
-            Some(length) => {
-                found.push(at..at + length);
-                at += length;
-            }
-            None => at += 1,
-        }
-        if *steps == 0 {
-            return Err(Unsearchable);
-        }
-    }
-}
-
-/// How many bytes at the beginning of `text` are the secret, escaped in any mixture.
-fn match_escaped(text: &[u8], secret: &str, steps: &mut usize) -> Option<usize> {
-    let mut at = 0;
-    for character in secret.chars() {
-        *steps = steps.checked_sub(1)?;
-        at += character_length(text.get(at..)?, character)?;
-    }
-    Some(at)
-}
-
-/// How many bytes at the beginning of `text` stand for this character.
-fn character_length(text: &[u8], character: char) -> Option<usize> {
-    let mut utf8 = [0; 4];
-    let utf8 = character.encode_utf8(&mut utf8).as_bytes();
-    match *text.first()? {
-        b'%' => percent_length(text, utf8),
-        b'\\' => json_length(text, character),
-        b'+' if character == ' ' => Some(1),
-        _ => None,
-    }
-    .or_else(|| text.starts_with(utf8).then_some(utf8.len()))
-}
-
-/// `%41`, also encoded again and again: `%2541`.
-fn percent_length(text: &[u8], utf8: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for byte in utf8 {
-        if text.get(at) != Some(&b'%') {
-            return None;
-        }
-        at += 1;
-        while hex_value(text.get(at..at + 2)?)? != u32::from(*byte) {
-            if text.get(at..at + 2)? != b"25" {
-                return None;
-            }
-            at += 2;
-        }
-        at += 2;
-    }
-    Some(at)
-}
-
-/// `\n`, `\/`, `\u0041`, or a surrogate pair.
-fn json_length(text: &[u8], character: char) -> Option<usize> {
-    let escaped = *text.get(1)?;
-    if escaped != b'u' {
-        let meant = match escaped {
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            other => char::from(other),
-        };
-        return (meant == character).then_some(2);
-    }
-    let mut units = [0; 2];
-    let mut at = 0;
-    for unit in character.encode_utf16(&mut units) {
-        if text.get(at..at + 2)? != b"\\u"
-            || hex_value(text.get(at + 2..at + 6)?)? != u32::from(*unit)
-        {
-            return None;
-        }
-        at += 6;
-    }
-    Some(at)
-}
-
-fn hex_value(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +187,10 @@ mod tests {
         let unicode: String = SECRET.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
         let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
         let partly = SECRET.replace('/', "%2f").replace('"', "\\\"");
+        let nested = serde_json::to_string(json.trim_matches('"')).unwrap();
+        let nested_thrice = serde_json::to_string(nested.trim_matches('"')).unwrap();
+        let nested_unicode = serde_json::to_string(&unicode).unwrap();
+        let posted: String = url::form_urlencoded::byte_serialize(nested.as_bytes()).collect();
         let forms = [
             SECRET.to_owned(),
             json.trim_matches('"').to_owned(),
@@ -296,6 +201,11 @@ mod tests {
             unicode,
             form,
             partly,
+            nested.replace('\\', "\\u005c"),
+            nested,
+            nested_thrice,
+            nested_unicode,
+            posted.trim_start_matches("%22").trim_end_matches("%22").to_owned(),
         ];
         for form in forms {
             let form = form.trim_matches('"');
@@ -326,10 +236,14 @@ mod tests {
         assert_eq!(mask(&["100%25x"], "100%25x 100%2525x"), "*** ***");
         assert_eq!(mask(&["tok en"], "tok+en tok%20en"), "*** ***");
         assert_eq!(mask(&[" token"], "%20tok%65n"), "%20***");
+        assert_eq!(mask(&["a%5Cb%"], "a%255Cb%25"), "***");
+        assert_eq!(mask(&["token\\"], r#""token\\\"" "token\\\\\\\"""#), r#""***\"" "***\\\"""#);
     }
 
     #[test]
     fn an_answer_built_to_be_slow_is_given_up() {
+        let backslashes = "\\".repeat(100_000);
+        assert!(masker(&["a\\bcd"]).bytes(backslashes.into_bytes()).is_ok(), "innocent");
         let secret = format!("{}b", "a".repeat(4_000));
         let text = format!("%{}", "a".repeat(100_000));
         assert!(masker(&[&secret]).bytes(text.into_bytes()).is_err());

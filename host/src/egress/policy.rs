@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use rowgate_manifest::Manifest;
+use rowgate_manifest::{Manifest, RateLimit};
 use url::Url;
 
 use super::Grant;
+use super::limits::Due;
 use super::url_prefix::{Origin, UrlPrefix};
 
 /// Manifest and grants with the configuration filled in.
@@ -24,6 +25,7 @@ pub(super) struct Policy {
 struct Entry {
     prefix: UrlPrefix,
     methods: Vec<String>,
+    limits: Vec<RateLimit>,
     /// The manifest itself fixes the origin, literally or as a default: installing it granted that.
     fixed: bool,
 }
@@ -67,7 +69,8 @@ impl Policy {
             let default = self::resolve(&entry.url, &defaults).ok();
             let fixed = default.is_some_and(|default| default.origin == prefix.origin)
                 && !prefix.origin.is_any_host();
-            Some(Entry { prefix, methods: entry.methods.clone(), fixed })
+            let limits = entry.limits.clone();
+            Some(Entry { prefix, methods: entry.methods.clone(), limits, fixed })
         });
         let entries = entries.collect();
         let secrets = manifest.secrets.iter().map(|(name, secret)| {
@@ -111,6 +114,29 @@ impl Policy {
         // An address behind the firewall is granted by name, never by `*`.
         let private = granted.any(|grant| grant.private_addresses && grant.origin == origin);
         Ok(Permit { private_addresses: private })
+    }
+
+    /// The limits that count this request, which is permitted.
+    pub(super) fn dues(&self, method: &str, url: &Url) -> Vec<Due<'_>> {
+        let asked = self.entries.iter().enumerate().filter(|(_, entry)| {
+            entry.prefix.covers(url) && entry.methods.iter().any(|one| one == method)
+        });
+        let dues = asked.flat_map(|(entry, asked)| {
+            let limits = asked.limits.iter().enumerate();
+            limits.map(move |(nth, limit)| Due { entry, nth, limit })
+        });
+        dues.collect()
+    }
+
+    /// One URL, and a method that it may be asked with, for each origin that names a host.
+    pub(super) fn places(&self) -> Vec<(Url, String)> {
+        let mut places: BTreeMap<Origin, (Url, String)> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| !entry.prefix.origin.is_any_host()) {
+            let url = entry.prefix.to_string().parse().ok();
+            let Some((url, method)) = url.zip(entry.methods.first().cloned()) else { continue };
+            places.entry(entry.prefix.origin.clone()).or_insert((url, method));
+        }
+        places.into_values().collect()
     }
 
     /// May this secret be sent there? The error says what is missing.

@@ -159,7 +159,7 @@ impl Test {
     ) -> Self {
         let server = Server::start(answer).await;
         let lookup = Names::new(&[("api.test", &[&["127.0.0.1"]])]);
-        let egress = Egress::new(EgressOptions { lookup }).unwrap();
+        let egress = Egress::new(EgressOptions { lookup, ..EgressOptions::default() }).unwrap();
         let base = server.url("api.test");
         let session = session(&base, &[(&base, true)], Arc::clone(&vault) as _);
         Self { server, egress, session, vault }
@@ -186,6 +186,7 @@ fn session(base: &str, grants: &[(&str, bool)], secrets: Arc<dyn SecretSource>) 
             ("token_url".into(), format!("{base}/token")),
         ]),
         grants: grants.collect(),
+        counted: Counted { owner_id: 1, root_id: "svi_1".into() },
         secrets,
         deadline: Instant::now() + Duration::from_secs(30),
         answer_limit_bytes: 100_000,

@@ -13,8 +13,12 @@ use crate::model::{
 /// A reason or a log line of a guest is cut to so many bytes.
 const TEXT_BYTES: usize = 4_096;
 
-/// A pause that a guest asks for is cut to a year.
-const PAUSE_MS: u64 = 366 * 24 * 3_600 * 1_000;
+/// A rest that a guest asks for is cut to a year.
+const REST_MS: u64 = 366 * DAY_MS;
+/// A pause after a failure is cut to a day: it may hold up a whole integration, and quotas that last
+/// longer can be asked once a day.
+const PAUSE_MS: u64 = DAY_MS;
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// Cuts a guest's text to what a log line or a database column should bear.
 pub(super) fn clip(mut text: String) -> String {
@@ -62,7 +66,7 @@ pub(super) fn from_stream(stream: types::StreamId) -> StreamId {
 pub(super) fn from_step(step: guest::Step) -> Step {
     let progress = match step.progress {
         guest::Progress::More => Progress::More,
-        guest::Progress::Done(rest_ms) => Progress::Done(rest_ms.map(|ms| ms.min(PAUSE_MS))),
+        guest::Progress::Done(rest_ms) => Progress::Done(rest_ms.map(|ms| ms.min(REST_MS))),
         guest::Progress::Unreadable(reason) => Progress::Unreadable(clip(reason)),
     };
     Step { cursor: step.cursor, progress }
@@ -275,6 +279,6 @@ mod tests {
         assert!(reason.len() <= TEXT_BYTES + 3 && reason.ends_with("ä..."));
         assert_eq!((after_ms, scope), (Some(PAUSE_MS), RetryScope::Owner));
         let step = guest::Step { cursor: None, progress: guest::Progress::Done(Some(u64::MAX)) };
-        assert_eq!(from_step(step).progress, Progress::Done(Some(PAUSE_MS)));
+        assert_eq!(from_step(step).progress, Progress::Done(Some(REST_MS)));
     }
 }

@@ -80,15 +80,13 @@ impl Engine {
     pub async fn load(&self, wasm: Vec<u8>, cache_dir: &Path) -> Result<Arc<Component>, Refused> {
         let engine = self.clone();
         let cache_dir = cache_dir.to_owned();
-        // The compiler has panicked on hostile input before: that refuses the component alone.
-        let loaded = tokio::task::spawn_blocking(move || engine.load_blocking(&wasm, &cache_dir));
-        loaded.await.unwrap_or_else(|_| Err(Refused::Compile("the compiler panicked".into())))
+        contained(move || engine.load_blocking(&wasm, &cache_dir)).await
     }
 
     fn load_blocking(&self, wasm: &[u8], dir: &Path) -> Result<Arc<Component>, Refused> {
         let Inspection { digest, manifest, .. } = inspect(wasm)?;
         let cache = Precompiled { engine: &self.wasm, key: &self.options.cache_key, dir };
-        let component = cache.component(&digest, wasm)?;
+        let (component, code) = cache.component(&digest, wasm)?;
         let memory_bytes =
             (u64::from(manifest.plugin.limits.memory_mib) << 20).min(self.options.memory_max_bytes);
         let memories = check_resources(&component, memory_bytes)?;
@@ -96,6 +94,9 @@ impl Engine {
         let linker = self.linker(!manifest.egress.is_empty()).map_err(refused)?;
         let pre = linker.instantiate_pre(&component).map_err(refused)?;
         let pre = PluginPre::new(pre).map_err(refused)?;
+        if let Some(code) = code {
+            cache.keep(&digest, &code);
+        }
         let slots = Arc::clone(&self.slots);
         Ok(Arc::new(Component { digest, manifest: Arc::new(manifest), pre, slots, memories }))
     }
@@ -113,6 +114,18 @@ impl Engine {
         }
         Ok(linker)
     }
+}
+
+/// The compiler has panicked on hostile input before: that refuses the component alone.
+pub(super) async fn contained<T: Send + 'static>(
+    compile: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let compiled = tokio::task::spawn_blocking(compile).await;
+    compiled.unwrap_or_else(|_| {
+        let text = "the compiler panicked, which is its fault and not yours: the host's standard \
+                    error says where; build the component without what is special about it";
+        Err(Refused::Compile(text.into()))
+    })
 }
 
 fn config(memories: u32) -> Config {

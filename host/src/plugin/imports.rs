@@ -101,7 +101,8 @@ impl db::Host for State {
         let key: Vec<Scalar> = key.into_iter().map(convert::from_scalar).collect();
         let environment = Arc::clone(&self.environment);
         let found = environment.lookup(&table, key, columns, &self.effects.writes);
-        match self.cpu.outside(found).await {
+        // What it costs to look through the call's own writes is the call's.
+        match found.await {
             Ok(row) => Ok(Ok(row.map(|row| row.into_iter().map(convert::to_scalar).collect()))),
             Err(error) => self.refuse(error),
         }
@@ -145,6 +146,10 @@ impl streams::Host for State {
     fn remove(&mut self, stream: types::StreamId) -> Hosted<()> {
         self.count_change()?;
         let stream = self.known_stream(stream)?;
+        if self.own_stream.as_ref() == Some(&stream) {
+            let text = "a call can't remove its own stream: return `unreadable`";
+            return Err(Stop::Contract(text.into()).into());
+        }
         self.effects.streams.push(StreamChange::Remove(stream));
         Ok(())
     }
@@ -246,12 +251,16 @@ impl State {
 
     /// Remembers that the call must not commit, whatever it returns.
     fn refuse<T>(&mut self, error: DbError) -> DbResult<T> {
-        self.refused.get_or_insert_with(|| error.to_string());
+        self.refused.get_or_insert_with(|| convert::clip(error.to_string()));
         Ok(Err(convert::to_db_error(error).map_err(Stop::Ended)?))
     }
 
     fn change_owner(&mut self, change: OwnerChange) -> Hosted<()> {
         self.count_change()?;
+        if self.own_stream.is_some() {
+            let text = "a `sync` can't link, unlink or resync its owner, only a `receive` can";
+            return Err(Stop::Contract(text.into()).into());
+        }
         self.effects.owner.push(change);
         Ok(())
     }

@@ -4,6 +4,8 @@ use rowgate_manifest::Manifest;
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::convert::clip;
+
 /// Largest component, bytes. SpiderMonkey or Python inside makes 12 to 18 MB.
 pub const WASM_MAX_BYTES: usize = 64 << 20;
 
@@ -100,8 +102,9 @@ fn imports(wasm: &[u8]) -> Result<Vec<String>, Refused> {
 
 /// Is it an interface of the world, and may this plugin use it?
 fn check_import(import: &str, manifest: &Manifest) -> Result<(), Refused> {
-    let refused =
-        |advice: &str| Err(Refused::Import { import: import.into(), advice: advice.into() });
+    let refused = |advice: &str| {
+        Err(Refused::Import { import: clip(import.to_owned()), advice: advice.into() })
+    };
     let Some((interface, version)) =
         import.strip_prefix("rowgate:plugin/").and_then(|rest| rest.split_once('@'))
     else {

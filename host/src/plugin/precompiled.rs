@@ -25,18 +25,27 @@ pub(super) struct Precompiled<'a> {
 }
 
 impl Precompiled<'_> {
-    /// The component with this digest: from its file, else compiled and written there.
-    pub(super) fn component(&self, digest: &str, wasm: &[u8]) -> Result<Component, Refused> {
-        let path = self.path(digest);
-        if let Some(component) = self.load(digest, &path) {
-            return Ok(component);
+    /// The component with this digest: from its file, else compiled, and then with the code to keep.
+    pub(super) fn component(
+        &self,
+        digest: &str,
+        wasm: &[u8],
+    ) -> Result<(Component, Option<Vec<u8>>), Refused> {
+        if let Some(component) = self.load(digest, &self.path(digest)) {
+            return Ok((component, None));
         }
         let refused = |error: wasmtime::Error| Refused::Compile(format!("{error:#}"));
         let code = self.engine.precompile_component(wasm).map_err(refused)?;
-        if let Err(error) = self.store(digest, &path, &code) {
+        let component = self.deserialize(&code).map_err(refused)?;
+        Ok((component, Some(code)))
+    }
+
+    /// Keeps compiled code. To lose it costs compiling again.
+    pub(super) fn keep(&self, digest: &str, code: &[u8]) {
+        let path = self.path(digest);
+        if let Err(error) = self.store(digest, &path, code) {
             tracing::warn!(path = %path.display(), %error, "compiled component not kept");
         }
-        self.deserialize(&code).map_err(refused)
     }
 
     /// Digest and the engine's compatibility hash, which covers wasmtime's exact version, the

@@ -96,12 +96,12 @@ fn batch_bytes(batch: &Batch) -> usize {
         size_of_val(column)
             + column.name.len()
             + column.validity.len()
-            + values_bytes(&column.values)
+            + values_bytes(&column.values, batch.rows)
     });
     batch.table.len() + columns.sum::<usize>()
 }
 
-fn values_bytes(values: &Values) -> usize {
+fn values_bytes(values: &Values, rows: usize) -> usize {
     let utf8 = |text: &Utf8| size_of_val(text.offsets.as_slice()) + text.data.len();
     match values {
         Values::Boolean(values) => values.len(),
@@ -111,7 +111,8 @@ fn values_bytes(values: &Values) -> usize {
         Values::Decimal(text) | Values::Text(text) | Values::Json(text) | Values::Bytes(text) => {
             utf8(text)
         }
-        Values::Constant(value) => scalar_bytes(value),
+        // Its text is here once, and goes into every row of the table.
+        Values::Constant(value) => size_of::<Scalar>() + content_bytes(value) * rows,
     }
 }
 
@@ -125,10 +126,32 @@ fn conditions_bytes(conditions: &[Condition]) -> usize {
 }
 
 fn scalar_bytes(scalar: &Scalar) -> usize {
-    let content = match scalar {
+    size_of::<Scalar>() + content_bytes(scalar)
+}
+
+fn content_bytes(scalar: &Scalar) -> usize {
+    match scalar {
         Scalar::Text(text) | Scalar::Decimal(text) | Scalar::Json(text) => text.len(),
         Scalar::Bytes(bytes) => bytes.len(),
         _ => 0,
-    };
-    size_of::<Scalar>() + content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, Existing};
+
+    #[test]
+    fn a_constant_counts_in_every_row() {
+        let of = |rows, length| {
+            let values = Values::Constant(Scalar::Text("x".repeat(length)));
+            let existing = Existing::Replace;
+            let column = Column { name: "note".into(), validity: Vec::new(), values, existing };
+            let batch = Batch { table: "item_v1".into(), rows, columns: vec![column] };
+            bytes_of(&Write::Upsert(batch))
+        };
+        assert!((1_000_000..1_100_000).contains(&of(1_000, 1_000)));
+        assert!(of(u32::MAX as usize, 1_000) > 4_000_000_000_000);
+    }
 }

@@ -73,6 +73,11 @@ pub fn check_lookup(spec: &TableSpec, key: &[Scalar], columns: &[String]) -> Res
         return Err(Rejected::Other(text));
     }
     key_values(spec, key)?;
+    if columns.len() > spec.columns.len() {
+        let (given, has) = (columns.len(), spec.columns.len());
+        let text = format!("table {}: lookup of {given} columns, it has {has}", spec.service);
+        return Err(Rejected::Limit(text));
+    }
     columns.iter().try_for_each(|name| visible(spec, name).map(drop))
 }
 

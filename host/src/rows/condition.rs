@@ -11,6 +11,8 @@ use crate::model::{Condition, Op, Scalar};
 
 /// More conditions than a sane plugin writes.
 const CONDITIONS_MAX: usize = 32;
+/// A value that goes into any number of rows at once, bytes.
+const SET_BYTES_MAX: usize = 65_536;
 
 /// A checked condition. The value is never null except with `Equal` and `NotEqual`.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,6 +140,12 @@ fn values_of<'a>(
         }
         let value = scalar(column, scalar_value)
             .map_err(|wrong| Rejected::WrongType(format!("{}: {wrong}", place())))?;
+        if matches!(&value, Value::Text(text) if text.len() > SET_BYTES_MAX)
+            || matches!(&value, Value::Bytes(bytes) if bytes.len() > SET_BYTES_MAX)
+        {
+            let text = format!("{}: set to more than {SET_BYTES_MAX} bytes; upsert it", place());
+            return Err(Rejected::Limit(text));
+        }
         values.push((position, or_empty(column, value)));
     }
     if values.is_empty() {

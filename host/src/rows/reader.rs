@@ -152,6 +152,9 @@ impl<'a> Reader<'a> {
     /// The number of values.
     fn check_offsets(&self, values: &Utf8) -> Result<usize, Rejected> {
         let Some(last) = values.offsets.last() else { return Err(self.other("no offsets")) };
+        if values.offsets[0] != 0 {
+            return Err(self.other("offsets don't begin with 0"));
+        }
         if let Some(row) = values.offsets.windows(2).position(|pair| pair[0] > pair[1]) {
             return Err(self.other(&format!("row {row}: offsets go backwards")));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::egress::{Egress, HttpError, HttpRequest, HttpResponse, Presence, Session};
 use crate::model::{Scalar, Write};
@@ -21,6 +22,8 @@ pub(super) struct CallEnvironment {
     pub(super) replication: Database,
     pub(super) owner_id: i64,
     pub(super) external_owner_id: String,
+    /// Turns true when the commit of the call before has ended; none: it has.
+    pub(super) committed: Option<watch::Receiver<bool>>,
     /// The owner's commit number at the first lookup; -1: none yet (R2).
     pub(super) read_at: AtomicI64,
 }
@@ -40,6 +43,10 @@ impl CallEnvironment {
     ) -> Result<Option<Vec<Scalar>>, DbError> {
         let Some(spec) = self.tree.tables.get(table) else { return Ok(None) };
         let other = |error: String| DbError::Other(error);
+        if let Some(mut committed) = self.committed.clone() {
+            // An error means that nobody will say so any more: the same.
+            let _ = committed.wait_for(|committed| *committed).await;
+        }
         if self.read_at().is_none() {
             let read_at = commit::commit_no(&self.replication, self.owner_id).await;
             self.read_at.store(read_at.map_err(|e| other(e.to_string()))?, Ordering::Release);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use super::call_secrets::{CallSecrets, Elections};
 use super::decision::{BackOff, Decision, jittered};
@@ -13,8 +13,9 @@ use super::environment::CallEnvironment;
 use super::tree::Tree;
 use super::{Runner, inbox};
 use crate::clock::monotonic;
-use crate::egress::{Session, SessionOptions};
+use crate::egress::{Counted, Session, SessionOptions};
 use crate::failpoint;
+use crate::metrics::{Metrics, Used};
 use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamId};
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
@@ -44,6 +45,9 @@ pub(super) struct Standpoint {
     received: u64,
 }
 
+/// What a call did, and the owner's commit number when it first looked something up.
+pub(super) type CalledAt = (Called, Option<i64>);
+
 impl Holder {
     /// Takes up a claimed lease: what the former holder left untold is told first.
     pub(super) async fn begin(runner: Arc<Runner>, mut lease: Lease) -> Result<Self, Error> {
@@ -53,7 +57,8 @@ impl Holder {
         failpoint::reach("fence_planted");
         if planted.commit_no < lease.relayed_no {
             let no = planted.commit_no;
-            relay::drive_again(control, &tree.replication, &mut lease, no).await?;
+            let now = runner.clock.now();
+            relay::drive_again(control, &tree.replication, &mut lease, no, now).await?;
         }
         if lease.unreleased {
             relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
@@ -77,13 +82,15 @@ impl Holder {
         Ok(holder)
     }
 
-    /// Calls the component under the owner's present grant.
+    /// Calls the component under the owner's present grant. `committed`: the call before is being
+    /// committed, and what this one looks up waits until it is.
     pub(super) async fn call(
         &self,
         tree: &Arc<Tree>,
         service: &str,
         call: &Call,
-    ) -> Result<(Called, Option<i64>), Error> {
+        committed: Option<watch::Receiver<bool>>,
+    ) -> Result<CalledAt, Error> {
         let lease = self.lease();
         let integration = tree.integrations.get(service).cloned().unwrap_or_default();
         let context = CallContext {
@@ -100,12 +107,33 @@ impl Holder {
             replication: tree.replication.clone(),
             owner_id: lease.owner_id,
             external_owner_id: lease.external_owner_id,
+            committed,
             read_at: AtomicI64::new(-1),
         });
         let budget = &self.runner.budget;
         let outside = Arc::clone(&environment);
         let called = tree.component.call(&context, call, outside, budget).await;
+        self.count(tree, call, &called);
         Ok((called, environment.read_at()))
+    }
+
+    fn count(&self, tree: &Tree, call: &Call, called: &Called) {
+        let meters = &called.meters;
+        let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes")]
+        let memory_peak_bytes = meters.memory_peak_bytes as f64;
+        let used = Used {
+            cpu_s: seconds(meters.cpu_us),
+            wall_s: seconds(meters.wall_us),
+            memory_peak_bytes,
+            http_requests: meters.http_requests,
+        };
+        let what = match call {
+            Call::Receive(_) => "receive",
+            Call::Sync { .. } => "sync",
+        };
+        let outcome = if called.result.is_ok() { "ok" } else { "failed" };
+        self.runner.metrics.call(&tree.tables.manifest.plugin.name, what, outcome, used);
     }
 
     /// Commits a call, unless the owner has moved on since `at`.
@@ -235,6 +263,7 @@ impl Holder {
         let (service, key) = (&stream.service, &stream.key);
         let owner = &lease.external_owner_id;
         let root = &lease.root_id;
+        self.runner.metrics.failure(failure.cause());
         match failure {
             Failure::Bug(_) | Failure::Misconfigured(_) => {
                 tracing::error!(root, owner, service, key, %failure, ?decision, "stream failed");
@@ -290,6 +319,7 @@ impl Holder {
             manifest: Arc::clone(&tree.tables.manifest),
             config: tree.config.clone(),
             grants: tree.grants.clone(),
+            counted: Counted { owner_id: lease.owner_id, root_id: lease.root_id.as_str().into() },
             secrets: Arc::new(secrets),
             deadline: monotonic() + budget.wall,
             answer_limit_bytes: budget.answer_bytes,
@@ -302,6 +332,10 @@ impl Holder {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Lease> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.runner.metrics
     }
 
     pub(super) fn owner_id(&self) -> OwnerId {

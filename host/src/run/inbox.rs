@@ -15,24 +15,28 @@ pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Err
     let tree = holder.tree().await?;
     if items::is_applied(&tree.replication, holder.owner_id(), item.id).await? {
         // Its commit stands, only the word of it was lost.
-        items::mark_done(holder.control(), item.id, holder.now()).await?;
+        items::mark_done(holder.control(), &holder.lease(), item.id, holder.now()).await?;
         return Ok(true);
     }
     let service = tree.integrations.iter().find(|(_, id)| **id == item.integration_id);
     let Some((service, _)) = service else {
         let text = format!("integration {} is gone", item.integration_id);
-        items::postpone_item(holder.control(), item.id, 0, text, true).await?;
+        items::postpone_item(holder.control(), &holder.lease(), item.id, 0, text, true).await?;
         return Ok(true);
     };
     let call = Call::Receive(webhook(&item)?);
-    let (called, read_at) = holder.call(&tree, service, &call).await?;
+    let (called, read_at) = holder.call(&tree, service, &call, None).await?;
     let failure = match called.result {
         Ok(_) => {
-            let grants = item.sealed != "{}";
-            let step = CommitOf::Item { id: item.id, grants };
+            let step = CommitOf::Item { id: item.id, grants: item.grants };
             match holder.commit_item(&tree, step, called.effects, read_at).await {
-                Ok(()) => return Ok(true),
-                Err(Error::Refused(reason)) => Failure::Bug(reason),
+                Ok(()) => {
+                    let owner = holder.lease().external_owner_id;
+                    let component = &tree.component.digest;
+                    tracing::debug!(owner, item = item.id, component, "inbox item applied");
+                    return Ok(true);
+                }
+                Err(Error::Refused(reason) | Error::NotListed(reason)) => Failure::Bug(reason),
                 Err(error) => return Err(error),
             }
         }
@@ -67,8 +71,8 @@ async fn postpone(
         tracing::error!(item = item.id, %failure, "an inbox item is parked; later ones go on");
     }
     let not_before = holder.later(wait_ms);
-    items::postpone_item(holder.control(), item.id, not_before, failure.to_string(), parked)
-        .await?;
+    let (lease, text) = (holder.lease(), failure.to_string());
+    items::postpone_item(holder.control(), &lease, item.id, not_before, text, parked).await?;
     Ok(parked)
 }
 

@@ -1,16 +1,19 @@
 //! Runs one taken stream: call, commit, again, until it rests, fails, or is interrupted.
 
+mod ending;
+
 use std::sync::Arc;
 
-use crate::failpoint;
-use crate::model::{Call, Failure, Micros, Progress, RetryScope, Step, StreamId};
+use tokio::sync::watch;
+
+use crate::model::{Call, Effects, Failure, Progress, RetryScope, Step, StreamId};
 use crate::plugin::Returned;
 use crate::store::commit::{self, CommitOf, StoredCursor};
 use crate::store::streams::{DueStream, Ended};
 use crate::store::{Error, streams};
 
-use super::decision::{Decision, Standing, decide, failure_of, jittered};
-use super::holder::{Holder, Standpoint};
+use super::decision::failure_of;
+use super::holder::{CalledAt, Holder, Standpoint};
 use super::tree::Tree;
 
 /// How the run of a stream ended for its holder.
@@ -44,13 +47,28 @@ struct At {
     stand: Standpoint,
     /// None: the tree could not be had.
     tree: Option<Arc<Tree>>,
-    /// Of the stored cursor.
+    /// Of the cursor that the call had.
     version: i64,
+    had_cursor: bool,
 }
 
-/// What one step made of the stream.
+/// A call that returned a step; its commit is due.
+struct Uncommitted {
+    stand: Standpoint,
+    tree: Arc<Tree>,
+    /// Of the cursor that the call had.
+    version: i64,
+    had_cursor: bool,
+    step: Step,
+    effects: Effects,
+    read_at: Option<i64>,
+}
+
+/// What to do next with the stream.
 enum Next {
+    /// Call with the stored cursor.
     Again,
+    Commit(Box<Uncommitted>),
     End(Ended),
     Gone,
 }
@@ -67,28 +85,36 @@ impl<'h> StreamRun<'h> {
     }
 
     pub(super) async fn run(mut self) -> Result<Run, Error> {
+        let mut next = Next::Again;
         loop {
-            if self.holder.interrupted() {
-                let ended = Ended { next_at: Some(0), ..self.ended() };
-                return self.put_back(ended).await;
-            }
-            match self.step().await {
-                Ok(Next::Again) => {}
-                Ok(Next::End(ended)) => return self.put_back(ended).await,
-                Ok(Next::Gone) | Err(Error::Superseded(_)) => return Ok(Run::Gone),
+            let done = match next {
+                Next::Again if self.holder.interrupted() => {
+                    let attempts = self.due.attempts;
+                    let ended = Ended { next_at: Some(0), attempts, ..self.ended() };
+                    return self.put_back(ended).await;
+                }
+                Next::Again => self.first_call().await,
+                Next::Commit(uncommitted) => self.commit(*uncommitted).await,
+                Next::End(ended) => return self.put_back(ended).await,
+                Next::Gone => return Ok(Run::Gone),
+            };
+            next = match done {
+                Ok(next) => next,
+                Err(Error::Superseded(_)) => return Ok(Run::Gone),
                 Err(error) => return Err(error),
-            }
+            };
         }
     }
 
-    /// One call and its commit.
-    async fn step(&mut self) -> Result<Next, Error> {
+    /// A call with the stored cursor.
+    async fn first_call(&mut self) -> Result<Next, Error> {
         let holder = self.holder;
         let tree = match holder.tree().await {
             Ok(tree) => tree,
             Err(error) => {
-                let failed = At { stand: holder.stand().await, tree: None, version: 0 };
-                return self.fail(&failed, false, &not_now(&error)).await;
+                let stand = holder.stand().await;
+                let failed = At { stand, tree: None, version: 0, had_cursor: false };
+                return self.fail(&failed, &not_now(&error)).await;
             }
         };
         let stand = holder.stand().await;
@@ -103,154 +129,112 @@ impl<'h> StreamRun<'h> {
         self.full |= cursor.is_none();
         self.resumed.get_or_insert(cursor.is_some() && stored.half_read);
         let had_cursor = cursor.is_some();
-        let at = At { stand, tree: Some(Arc::clone(&tree)), version: stored.version };
-        let call = Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
-        let (called, read_at) = holder.call(&tree, &self.stream.service, &call).await?;
-        let returned = match called.result {
-            Ok(Returned::Stepped(step)) => step,
-            Ok(Returned::Received) => unreachable!("a sync call returns a step"),
-            Err(error) => {
-                return self.fail(&at, had_cursor, &failure_of(error)).await;
-            }
+        let at = At { stand, tree: Some(Arc::clone(&tree)), version: stored.version, had_cursor };
+        let called = self.call(&tree, cursor, None).await?;
+        self.called(at, tree, called).await
+    }
+
+    /// Commits a call. Where more pages follow, the next call runs meanwhile, which takes turns
+    /// between network and database away; nothing of it is kept unless this commit stands.
+    async fn commit(&mut self, done: Uncommitted) -> Result<Next, Error> {
+        let holder = self.holder;
+        let Uncommitted { stand, tree, version, had_cursor, step, effects, read_at } = done;
+        let at = At { stand, tree: Some(Arc::clone(&tree)), version, had_cursor };
+        let half_read = step.progress == Progress::More;
+        let cursor = step.cursor.clone();
+        let of = CommitOf::Page { stream: self.stream.clone(), version, cursor, half_read };
+        let (committed, stands) = watch::channel(false);
+        let commit = async {
+            let done = holder.commit(&tree, &at.stand, of, effects, read_at).await;
+            committed.send_replace(true);
+            done
         };
-        let step = CommitOf::Page {
-            stream: self.stream.clone(),
-            version: stored.version,
-            cursor: returned.cursor.clone(),
-            half_read: returned.progress == Progress::More,
-        };
-        let committed = holder.commit(&tree, &at.stand, step, called.effects, read_at).await;
-        match committed {
-            Ok(_) => {}
+        let (done, ahead) = tokio::join!(commit, self.call_ahead(&tree, &step, version, stands));
+        match done {
+            Ok(committed) => self.tell_commit(&tree, committed.rows_changed),
             Err(Error::Superseded(commit::READ_MOVED)) => return Ok(Next::Again),
-            Err(Error::Refused(reason)) => {
-                return self.fail(&at, had_cursor, &Failure::Bug(reason)).await;
+            // The calls before it, or the versions that made them, left no listing to end: with this
+            // cursor it would fail for ever.
+            Err(Error::NotListed(reason)) if had_cursor => {
+                return self.fail(&at, &Failure::CursorExpired(reason)).await;
+            }
+            Err(Error::Refused(reason) | Error::NotListed(reason)) => {
+                return self.fail(&at, &Failure::Bug(reason)).await;
             }
             Err(error) => return Err(error),
         }
         self.slow_count = 0;
         holder.works(&tree).await?;
-        Ok(self.after(&tree, returned))
-    }
-
-    fn after(&self, tree: &Tree, step: Step) -> Next {
-        let now = self.holder.now();
-        let done = Ended { succeeded: true, full: self.full, ..self.ended() };
-        match step.progress {
-            Progress::More => Next::Again,
-            Progress::Done(_) if self.resumed == Some(true) => {
-                Next::End(Ended { next_at: Some(now), ..done })
-            }
-            Progress::Done(rest_ms) => {
-                let poll_ms = tree.kind(&self.stream).map_or(0, |kind| kind.poll_s.unpushed * 1000);
-                let chance = self.holder.chance();
-                let rest_ms = rest_ms.unwrap_or_else(|| jittered(poll_ms, chance));
-                Next::End(Ended { next_at: Some(now + micros(rest_ms)), ..done })
-            }
-            Progress::Unreadable(reason) => {
-                let recheck_s = tree.kind(&self.stream).and_then(|kind| kind.recheck_s);
-                let next_at = recheck_s.map(|seconds| now + micros(seconds * 1000));
-                let unreadable = Some(reason);
-                Next::End(Ended { next_at, unreadable, succeeded: false, full: false, ..done })
-            }
+        match ahead? {
+            Some((at, called)) => self.called(at, tree, called).await,
+            None => Ok(self.after(&tree, step)),
         }
     }
 
-    async fn fail(&mut self, at: &At, had_cursor: bool, failure: &Failure) -> Result<Next, Error> {
-        let holder = self.holder;
-        // Made under another grant or cursor than the present one, it says nothing of that (R10).
-        let Some(_stands) = holder.stands(&at.stand).await else { return Ok(Next::Again) };
-        let kind = at.tree.as_ref().and_then(|tree| tree.kind(&self.stream));
-        let standing = Standing {
-            attempts: u32::try_from(self.due.attempts).unwrap_or(0),
-            slow_count: self.slow_count,
-            page_limit: self.page_limit,
-            page_limit_min: kind.map_or(1, |kind| kind.page_limit_min),
-            cursor_may_expire: self.may_restart && had_cursor,
-        };
-        let decision = decide(failure, standing, holder.back_off());
-        holder.tell_failure(&self.stream, failure, &decision);
-        let failed = Ended {
-            error: Some(failure.to_string()),
-            attempts: self.due.attempts + 1,
-            next_at: Some(holder.now()),
-            ..self.ended()
-        };
-        match decision {
-            Decision::SmallerPage(page_limit) => {
-                self.page_limit = page_limit;
-                self.slow_count = 0;
-                Ok(Next::Again)
-            }
-            Decision::FullListing { wait_ms } => {
-                let Some(tree) = &at.tree else { return Ok(Next::End(failed)) };
-                let (tables, stream) = (Arc::clone(&tree.tables), self.stream.clone());
-                let under = at.stand.under.clone();
-                commit::drop_cursor(&tree.replication, under, tables, stream, at.version).await?;
-                self.may_restart = false;
-                let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
-                Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
-            }
-            Decision::Wait { scope, wait_ms, slow_count } => {
-                let not_before = holder.later(wait_ms);
-                let failed = Ended { slow_count: i64::from(slow_count), ..failed };
-                self.pause(scope, not_before, failure, failed).await
-            }
-            Decision::GrantDead => {
-                streams::grant_is_dead(holder.control(), &holder.lease(), failure.to_string())
-                    .await?;
-                Ok(Next::End(failed))
-            }
-            Decision::Misconfigured => {
-                holder.misconfigured(failure).await?;
-                Ok(Next::End(Ended {
-                    not_before: holder.later(holder.back_off().max_ms),
-                    ..failed
-                }))
-            }
-        }
+    fn tell_commit(&self, tree: &Tree, rows_changed: u64) {
+        let owner = self.holder.lease().external_owner_id;
+        let (service, key) = (&self.stream.service, &self.stream.key);
+        self.holder.metrics().rows_changed(service, rows_changed);
+        let component = &tree.component.digest;
+        tracing::debug!(owner, service, key, rows_changed, component, "page committed");
     }
 
-    async fn pause(
+    /// The call that follows a step which isn't committed yet. None: it must wait for the commit.
+    async fn call_ahead(
         &self,
-        scope: RetryScope,
-        not_before: Micros,
-        failure: &Failure,
-        failed: Ended,
-    ) -> Result<Next, Error> {
-        let (holder, lease) = (self.holder, self.holder.lease());
-        match scope {
-            RetryScope::ThisStream => return Ok(Next::End(Ended { not_before, ..failed })),
-            RetryScope::Owner => {
-                streams::pause_owner(holder.control(), &lease, not_before, failure.to_string())
-                    .await?;
-            }
-            RetryScope::Integration => {
-                streams::pause_tree(holder.control(), &lease.root_id, not_before, None).await?;
-            }
-        }
-        Ok(Next::End(failed))
-    }
-
-    fn ended(&self) -> Ended {
-        Ended {
-            page_limit: i64::from(self.page_limit),
-            slow_count: i64::from(self.slow_count),
-            at: self.holder.now(),
-            ..Ended::default()
-        }
-    }
-
-    async fn put_back(&self, ended: Ended) -> Result<Run, Error> {
+        tree: &Arc<Tree>,
+        step: &Step,
+        version: i64,
+        committed: watch::Receiver<bool>,
+    ) -> Result<Option<(At, CalledAt)>, Error> {
         let holder = self.holder;
-        match streams::put_back(holder.control(), &holder.lease(), self.due.id, ended).await {
-            Ok(()) => {
-                failpoint::reach("stream_put_back");
-                Ok(Run::PutBack)
-            }
-            Err(Error::Superseded(_)) => Ok(Run::Gone),
-            Err(error) => Err(error),
+        let Some(cursor) = step.cursor.clone().filter(|_| step.progress == Progress::More) else {
+            return Ok(None);
+        };
+        let stand = holder.stand().await;
+        // Another version or configuration starts from what is stored.
+        let same = holder.tree().await.is_ok_and(|now| Arc::ptr_eq(&now, tree));
+        if holder.interrupted() || !same {
+            return Ok(None);
         }
+        let tree_then = Some(Arc::clone(tree));
+        let at = At { stand, tree: tree_then, version: version + 1, had_cursor: true };
+        let called = self.call(tree, Some(cursor), Some(committed)).await?;
+        Ok(Some((at, called)))
+    }
+
+    async fn call(
+        &self,
+        tree: &Arc<Tree>,
+        cursor: Option<Vec<u8>>,
+        committed: Option<watch::Receiver<bool>>,
+    ) -> Result<CalledAt, Error> {
+        let call = Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
+        self.holder.call(tree, &self.stream.service, &call, committed).await
+    }
+
+    async fn called(
+        &mut self,
+        at: At,
+        tree: Arc<Tree>,
+        (called, read_at): CalledAt,
+    ) -> Result<Next, Error> {
+        let step = match called.result {
+            Ok(Returned::Stepped(step)) => step,
+            Ok(Returned::Received) => unreachable!("a sync call returns a step"),
+            Err(error) => return self.fail(&at, &failure_of(error)).await,
+        };
+        let At { stand, version, had_cursor, .. } = at;
+        let effects = called.effects;
+        Ok(Next::Commit(Box::new(Uncommitted {
+            stand,
+            tree,
+            version,
+            had_cursor,
+            step,
+            effects,
+            read_at,
+        })))
     }
 }
 
@@ -267,8 +251,4 @@ fn readable(tree: &Tree, stored: &StoredCursor) -> Option<Vec<u8>> {
 
 fn not_now(error: &Error) -> Failure {
     Failure::Retry { reason: error.to_string(), after_ms: None, scope: RetryScope::ThisStream }
-}
-
-fn micros(ms: u64) -> Micros {
-    Micros::try_from(ms.saturating_mul(1000)).unwrap_or(Micros::MAX / 2)
 }

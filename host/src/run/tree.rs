@@ -36,6 +36,12 @@ impl Tree {
     }
 }
 
+/// A stored grant, as egress knows it.
+pub(crate) fn grant(stored: crate::store::integrations::Grant) -> Result<Grant, Error> {
+    let origin = Origin::of(&stored.origin).map_err(Error::Inconsistent)?;
+    Ok(Grant { origin, private_addresses: stored.private_addresses })
+}
+
 /// Trees by root, each as the active version of its plugin has it.
 pub(crate) struct Trees {
     store: Arc<Store>,
@@ -70,10 +76,6 @@ impl Trees {
         let tables = create_tables(&replication, &manifest, &stored).await?;
         let secrets = self.secrets(&manifest, &stored).await?;
         let members = stored.members.into_iter();
-        let grant = |grant: crate::store::integrations::Grant| {
-            let origin = Origin::of(&grant.origin).map_err(Error::Inconsistent)?;
-            Ok(Grant { origin, private_addresses: grant.private_addresses })
-        };
         Ok(Tree {
             tables: Arc::new(TreeTables { manifest, tables }),
             component,

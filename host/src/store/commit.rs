@@ -283,7 +283,8 @@ impl<'c> Transaction<'c> {
         .bind(self.step.under.owner_id)
         .fetch_one(&mut *self.connection)
         .await?;
-        self.message.linked = Some(row.get("grant_id"));
+        self.message.linked = true;
+        self.message.grant_id = row.get("grant_id");
         self.message.all_due = true;
         Ok(())
     }
@@ -314,7 +315,11 @@ impl<'c> Transaction<'c> {
             left = left.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
         }
         self.committed.unfinished = left == 0;
-        self.message = Message { unlinked: true, ..Message::default() };
+        let item = match self.step.step {
+            CommitOf::Item { id, .. } => id,
+            CommitOf::Page { .. } => InboxId::MAX,
+        };
+        self.message = Message { unlinked: Some(item), ..Message::default() };
         Ok(())
     }
 
@@ -454,6 +459,7 @@ async fn apply(
 fn apply_error(error: ApplyError) -> Error {
     match error {
         ApplyError::Database(error) => Error::Database(error),
+        gone @ ApplyError::NotListed(_) => Error::NotListed(gone.to_string()),
         refused => Error::Refused(refused.to_string()),
     }
 }

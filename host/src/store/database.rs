@@ -14,6 +14,8 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Executor};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::failpoint::SyncedLog;
+
 /// Writes that one transaction takes in at most; more wait for the next one.
 const BATCH_MAX: usize = 256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +35,9 @@ pub enum Error {
     /// The lease, generation or cursor this write was made under has moved (R2, R3).
     #[error("superseded: {0}")]
     Superseded(&'static str),
+    /// The full listing that a call ends isn't open, so what it didn't see isn't known.
+    #[error("{0}")]
+    NotListed(String),
     /// The caller asked for something that isn't possible; the text says what to do.
     #[error("{0}")]
     Refused(String),
@@ -56,6 +61,8 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(512)
+            // Each time this is full, the thread that runs SQLite waits for us.
+            .row_buffer_size(2048)
             .pragma("cache_size", "-65536")
             .pragma("temp_store", "memory");
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(unavailable)?;
@@ -75,11 +82,13 @@ impl Database {
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(BUSY_TIMEOUT)
+            // A file doesn't hang up; asking whether it has would double the time of a short read.
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(unavailable)?;
         let (sender, receiver) = mpsc::channel(1024);
-        tokio::spawn(write_batches(writer, receiver));
+        tokio::spawn(write_batches(writer, SyncedLog::of(path), receiver));
         Ok(Self { writes: sender, readers })
     }
 
@@ -148,6 +157,7 @@ where
 
 async fn write_batches(
     mut connection: SqliteConnection,
+    mut log: SyncedLog,
     mut waiting: mpsc::Receiver<Box<dyn Write>>,
 ) {
     while let Some(first) = waiting.recv().await {
@@ -157,6 +167,9 @@ async fn write_batches(
             batch.push(next);
         }
         let committed = write_batch(&mut connection, &mut batch).await;
+        if committed.is_ok() {
+            log.committed(true);
+        }
         for write in &mut batch {
             write.answer(match &committed {
                 Ok(()) => Ok(()),
@@ -171,11 +184,9 @@ async fn write_batch(
     connection: &mut SqliteConnection,
     batch: &mut [Box<dyn Write>],
 ) -> Result<(), sqlx::Error> {
-    connection.execute("begin immediate").await?;
-    let done = write_all(connection, batch).await;
-    let done = match done {
-        Ok(()) => connection.execute("commit").await.map(drop),
-        Err(error) => Err(error),
+    let done = match batch {
+        [alone] => write_alone(connection, alone).await,
+        several => write_all(connection, several).await,
     };
     if done.is_err() {
         // Fails harmlessly where SQLite has rolled back by itself (disk full).
@@ -184,18 +195,31 @@ async fn write_batch(
     done
 }
 
+/// Without a savepoint SQLite needs no copy of each page that it changes.
+async fn write_alone(
+    connection: &mut SqliteConnection,
+    write: &mut Box<dyn Write>,
+) -> Result<(), sqlx::Error> {
+    connection.execute("begin immediate").await?;
+    let end = if write.run(connection).await { "commit" } else { "rollback" };
+    connection.execute(end).await.map(drop)
+}
+
+/// Each `execute` is a way to SQLite's thread and back, so what follows one another goes together.
 async fn write_all(
     connection: &mut SqliteConnection,
     batch: &mut [Box<dyn Write>],
 ) -> Result<(), sqlx::Error> {
+    let mut before = "begin immediate; savepoint item";
     for write in batch {
-        connection.execute("savepoint item").await?;
-        if !write.run(connection).await {
-            connection.execute("rollback to item").await?;
-        }
-        connection.execute("release item").await?;
+        connection.execute(before).await?;
+        before = match write.run(connection).await {
+            true => "release item; savepoint item",
+            false => "rollback to item; release item; savepoint item",
+        };
     }
-    Ok(())
+    let end = before.replace("savepoint item", "commit");
+    connection.execute(end.as_str()).await.map(drop)
 }
 
 fn unavailable(error: sqlx::Error) -> Error {

@@ -56,14 +56,6 @@ impl Store {
     }
 }
 
-impl Store {
-    /// How many items wait to be applied.
-    pub async fn waiting_items(&self) -> Result<i64, Error> {
-        let count = "select count(*) from inbox where done_at is null";
-        Ok(sqlx::query_scalar(count).fetch_one(self.control.readers()).await?)
-    }
-}
-
 async fn make_due(
     connection: &mut SqliteConnection,
     item: &NewItem,

@@ -2,6 +2,8 @@
 
 use sqlx::FromRow;
 
+use super::leases::Lease;
+use super::streams::holds;
 use super::{Database, Error};
 use crate::model::{InboxId, Micros, OwnerId};
 
@@ -17,7 +19,8 @@ pub struct InboxItem {
     pub query: String,
     pub headers: String,
     pub body: Vec<u8>,
-    pub sealed: String,
+    /// It brings a grant: sealed fields of its own, or, if it is driven again, the secrets they became.
+    pub grants: bool,
     pub attempts: i64,
     pub not_before: Micros,
 }
@@ -25,8 +28,11 @@ pub struct InboxItem {
 /// The first open inbox item of the owner; later ones wait for it (order of acceptance).
 pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<InboxItem>, Error> {
     let item = sqlx::query_as(
-        "select id, integration_id, received_at, method, path, query, headers, body, sealed,
-                attempts, not_before
+        "select id, integration_id, received_at, method, path, query, headers, body,
+                sealed <> '{}' or exists (
+                  select 1 from owner_secrets as kept
+                  where kept.owner_id = inbox.owner_id and kept.grant_id = inbox.id
+                ) as grants, attempts, not_before
          from inbox where owner_id = $1 and done_at is null and not parked order by id limit 1",
     )
     .bind(owner_id)
@@ -38,14 +44,17 @@ pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<I
 /// Keeps a failed inbox item for later, or parks it: later items of the owner then go on (R15).
 pub async fn postpone_item(
     control: &Database,
+    lease: &Lease,
     item: InboxId,
     not_before: Micros,
     error: String,
     parked: bool,
 ) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
         .write(move |connection| {
             Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
                 sqlx::query(
                     "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
                             parked = $3
@@ -78,11 +87,19 @@ pub async fn is_applied(
     Ok(applied.is_some())
 }
 
-/// Marks an applied item as done.
-pub async fn mark_done(control: &Database, item: InboxId, now: Micros) -> Result<(), Error> {
+/// Marks an applied item as done. A holder whose lease has passed on must not: it would take the
+/// sealed values away before the next holder has told of the commit that moves them.
+pub async fn mark_done(
+    control: &Database,
+    lease: &Lease,
+    item: InboxId,
+    now: Micros,
+) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
         .write(move |connection| {
             Box::pin(async move {
+                holds(connection, owner_id, fence).await?;
                 sqlx::query("update inbox set done_at = $1, sealed = '{}' where id = $2")
                     .bind(now)
                     .bind(item)

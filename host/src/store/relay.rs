@@ -9,7 +9,7 @@ use super::leases::Lease;
 use super::streams::holds;
 use super::{Database, Error};
 use crate::failpoint;
-use crate::model::{Micros, OwnerId};
+use crate::model::{InboxId, Micros, OwnerId};
 
 /// Relays everything that waits. The lease then carries the new `relayed_no`.
 pub async fn relay(
@@ -64,12 +64,13 @@ pub async fn relay(
 }
 
 /// A replication database that was put back to an older copy has fewer commits than were relayed:
-/// what those commits applied is applied again.
+/// what those commits applied is applied again, and every stream looks again.
 pub async fn drive_again(
     control: &Database,
     replication: &Database,
     lease: &mut Lease,
     commit_no: i64,
+    now: Micros,
 ) -> Result<(), Error> {
     let applied: Vec<(i64,)> =
         sqlx::query_as("select inbox_id from rowgate_applied where owner_id = $1")
@@ -89,6 +90,13 @@ pub async fn drive_again(
                 )
                 .bind(owner_id)
                 .bind(applied)
+                .execute(&mut *connection)
+                .await?;
+                sqlx::query(
+                    "update streams set due_at = min(coalesce(due_at, $1), $1) where owner_id = $2",
+                )
+                .bind(now)
+                .bind(owner_id)
                 .execute(&mut *connection)
                 .await?;
                 sqlx::query("update owners set relayed_no = $1 where id = $2")
@@ -125,8 +133,8 @@ async fn tell(
     message: &Message,
     now: Micros,
 ) -> Result<(), Error> {
-    if message.unlinked {
-        unlinked(connection, owner_id).await?;
+    if let Some(item) = message.unlinked {
+        unlinked(connection, owner_id, item).await?;
     }
     for (stream, page_limit) in &message.added {
         sqlx::query(
@@ -147,8 +155,8 @@ async fn tell(
     for stream in &message.removed {
         on_stream(connection, "delete from streams", owner_id, stream).await?;
     }
-    if let Some(grant_id) = message.linked {
-        linked(connection, owner_id, grant_id, now).await?;
+    if message.linked {
+        linked(connection, owner_id, message.grant_id, now).await?;
     }
     if message.all_due {
         sqlx::query(
@@ -197,7 +205,7 @@ async fn linked(
     .execute(&mut *connection)
     .await?;
     let Some(grant_id) = grant_id else { return Ok(()) };
-    sqlx::query("delete from owner_secrets where owner_id = $1 and grant_id <> $2")
+    sqlx::query("delete from owner_secrets where owner_id = $1 and grant_id < $2")
         .bind(owner_id)
         .bind(grant_id)
         .execute(&mut *connection)
@@ -222,9 +230,18 @@ async fn linked(
     Ok(())
 }
 
-async fn unlinked(connection: &mut SqliteConnection, owner_id: OwnerId) -> Result<(), Error> {
+/// A later grant is left alone: an item that is driven again may be older than it.
+async fn unlinked(
+    connection: &mut SqliteConnection,
+    owner_id: OwnerId,
+    item: InboxId,
+) -> Result<(), Error> {
+    sqlx::query("delete from owner_secrets where owner_id = $1 and grant_id < $2")
+        .bind(owner_id)
+        .bind(item)
+        .execute(&mut *connection)
+        .await?;
     for sql in [
-        "delete from owner_secrets where owner_id = $1",
         "delete from streams where owner_id = $1",
         "update owners set state = 'unlinked', reason = null, linked_at = null, not_before = 0,
                 attempts = 0 where id = $1",

@@ -1,8 +1,11 @@
 //! How owners and streams are: what `owners` and `streams` show.
 
+use std::time::Duration;
+
 use sqlx::SqliteConnection;
 
 use super::{Error, Store};
+use crate::metrics::Load;
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// An owner and the least and largest of its streams' times.
@@ -52,6 +55,27 @@ pub struct StreamStatus {
     pub last_error_at: Option<Micros>,
     pub last_success_at: Option<Micros>,
     pub last_full_at: Option<Micros>,
+}
+
+impl Store {
+    /// What waits, now.
+    pub async fn load(&self) -> Result<Load, Error> {
+        let now = self.clock().now();
+        let (owners_due, oldest): (i64, Option<Micros>) =
+            sqlx::query_as("select count(*), min(due_at) from owners where due_at <= $1")
+                .bind(now)
+                .fetch_one(self.control().readers())
+                .await?;
+        let (open, inbox_parked): (i64, i64) = sqlx::query_as(
+            "select count(*), count(*) filter (where parked) from inbox where done_at is null",
+        )
+        .fetch_one(self.control().readers())
+        .await?;
+        // Zero is "at once", not a time.
+        let oldest_due_us = oldest.filter(|at| *at > 0).map_or(0, |at| now.saturating_sub(at));
+        let oldest_due_s = Duration::from_micros(oldest_due_us.unsigned_abs()).as_secs_f64();
+        Ok(Load { owners_due, oldest_due_s, inbox_waiting: open - inbox_parked, inbox_parked })
+    }
 }
 
 const OWNERS: &str = "

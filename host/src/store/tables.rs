@@ -70,6 +70,10 @@ pub enum ApplyError {
         /// The unique key.
         key: String,
     },
+    /// The guest never began what it ends, or it is gone: abandoned, or dropped by a call under
+    /// another mapping version.
+    #[error("table {0}: end-full, but no full listing with this scope is open")]
+    NotListed(String),
     /// The guest's fault.
     #[error(transparent)]
     Rejected(#[from] Rejected),

@@ -56,6 +56,7 @@ impl Host {
             wake: Arc::new(move |_owner| {
                 count.fetch_add(1, Ordering::Relaxed);
             }),
+            metrics: Arc::default(),
             limits: Limits {
                 body_max_bytes: 1 << 20,
                 body_timeout: Duration::from_millis(300),

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Who may post to an integration's endpoint, and what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,33 @@ pub struct Webhook {
     /// Fields that the body must have. Empty: any JSON object.
     #[serde(default)]
     pub body: IndexMap<String, BodyField>,
+}
+
+impl Webhook {
+    /// A body that would pass, for people: the first of the allowed values, else the field's name.
+    pub fn example_body(&self) -> Value {
+        let mut body = Map::new();
+        for (name, field) in self.body.iter().filter(|(_, field)| !field.optional) {
+            let asked = |(other, values): (&String, &Vec<String>)| {
+                let given = body.get(other).and_then(Value::as_str);
+                given.is_some_and(|given| values.iter().any(|value| value == given))
+            };
+            if !field.when.iter().all(asked) {
+                continue;
+            }
+            let value = match field.kind {
+                BodyKind::String => {
+                    field.values.first().cloned().unwrap_or_else(|| name.to_uppercase()).into()
+                }
+                BodyKind::Integer => 1.into(),
+                BodyKind::Boolean => true.into(),
+                BodyKind::Object => Value::Object(Map::new()),
+                BodyKind::Array => Value::Array(Vec::new()),
+            };
+            body.insert(name.clone(), value);
+        }
+        Value::Object(body)
+    }
 }
 
 /// One way to authenticate a post.

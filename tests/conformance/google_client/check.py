@@ -6,10 +6,13 @@ Exits 0 and prints one line per check; exits 1 with the first mismatch. It makes
 of its own, so the simulator may hold other data, but nobody else should set faults meanwhile.
 """
 
+import http.server
 import json
 import sys
+import threading
 import urllib.parse
 import urllib.request
+import uuid
 
 import google.oauth2.credentials
 import google.auth.transport.requests
@@ -206,6 +209,71 @@ def check_errors(control, service, other, shared):
     pages(events, calendarId=shared)
 
 
+class Receiver(http.server.ThreadingHTTPServer):
+    """Keeps the headers of the notifications that arrive, by channel."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), ReceiverHandler)
+        self.received = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *reason):
+        self.shutdown()
+        super().__exit__(*reason)
+
+    def states(self, channel):
+        mine = [headers for headers in self.received if headers["X-Goog-Channel-ID"] == channel]
+        return [headers["X-Goog-Resource-State"] for headers in mine]
+
+
+class ReceiverHandler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.received.append(self.headers)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def check_channels(control, service, other, shared):
+    events = service.events()
+    with Receiver() as receiver:
+        address = f"http://127.0.0.1:{receiver.server_port}/"
+        channel = {"id": str(uuid.uuid4()), "type": "web_hook", "address": address,
+                   "token": "secret"}
+        expect_error("an address without TLS", events.watch(calendarId="primary", body=channel),
+                     400, "push.webhookUrlNotHttps")
+        control("set_push_rules", allow_http=True)
+        opened = events.watch(calendarId="primary", body=channel).execute()
+        expect("fields of a channel", sorted(opened),
+               ["expiration", "id", "kind", "resourceId", "resourceUri", "token"])
+        expect("type of the expiration", type(opened["expiration"]), str)
+        expect_error("a used channel id", events.watch(calendarId="primary", body=channel),
+                     400, "channelIdNotUnique")
+        on_list = {**channel, "id": str(uuid.uuid4())}
+        on_list = service.calendarList().watch(body=on_list).execute()
+
+        events.insert(calendarId=shared, body=event("Told", 7)).execute()
+        control("set_hidden", email=shared, calendar=shared, hidden=True)
+        control("await_pushes")
+        expect("notifications of events", receiver.states(opened["id"]), ["sync", "exists"])
+        expect("notifications of the list", receiver.states(on_list["id"]), ["sync", "exists"])
+        token = receiver.received[0]["X-Goog-Channel-Token"]
+        expect("token of a notification", token, "secret")
+
+        ended = {"id": opened["id"], "resourceId": opened["resourceId"]}
+        expect_error("another user's channel", other.channels().stop(body=ended), 404, "notFound")
+        service.channels().stop(body=ended).execute()
+        expect_error("a channel stopped twice", service.channels().stop(body=ended),
+                     404, "notFound")
+        events.insert(calendarId=shared, body=event("Untold", 8)).execute()
+        control("await_pushes")
+        expect("notifications after the stop", len(receiver.states(opened["id"])), 2)
+        control("expire_channels", user=shared)
+        control("set_push_rules", allow_http=False)
+
+
 def check_token_refresh(control, service, email):
     control("expire_access_tokens", email=email)
     items, _, _ = pages(service.events(), calendarId=email, maxResults=50)
@@ -226,6 +294,7 @@ def run(url):
         ("writes and deltas", lambda: check_writes_and_deltas(control, ana, email)),
         ("series", lambda: check_series(control, ana, email)),
         ("errors", lambda: check_errors(control, ana, bo, email)),
+        ("channels", lambda: check_channels(control, ana, bo, email)),
         ("token refresh", lambda: check_token_refresh(control, ana, email)),
     ]
     for name, check in checks:

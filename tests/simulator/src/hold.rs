@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
-use crate::locked;
+use crate::shared::locked;
 
 /// A request that waits.
 #[derive(Clone, Debug, Serialize)]
@@ -49,9 +49,9 @@ impl Holds {
             waiting.last_id += 1;
             held.id = waiting.last_id;
             waiting.held.push((held, release));
+            self.announce(&waiting);
             waiting.last_id
         };
-        self.announce();
         let _forget = Forget { holds: self, id };
         // An error means that the sender is gone, which frees the request as well.
         let _ = released.await;
@@ -76,16 +76,17 @@ impl Holds {
             let all = std::mem::take(&mut waiting.held).into_iter();
             let (freed, kept): (Vec<_>, Vec<_>) = all.partition(|(held, _)| fits(held));
             waiting.held = kept;
+            self.announce(&waiting);
             freed
         };
-        self.announce();
         // One whose client just went away doesn't count.
         freed.into_iter().filter_map(|(_, release)| release.send(()).ok()).count()
     }
 
-    fn announce(&self) {
-        let count = locked(&self.waiting).held.len();
-        self.changed.send_replace(count);
+    /// Under the lock: else an older count may come last, and who waits for a request would never
+    /// hear of it.
+    fn announce(&self, waiting: &Waiting) {
+        self.changed.send_replace(waiting.held.len());
     }
 }
 

@@ -6,23 +6,21 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
 use percent_encoding::percent_decode_str;
 
-use crate::Shared;
 use crate::control;
 use crate::fault::Subject;
 use crate::hold::Held;
-use crate::locked;
 use crate::model::Model;
 use crate::model::account::TokenError;
 use crate::model::error::ApiError;
 use crate::model::query::Params;
-use crate::model::time::timestamp;
+use crate::model::time::{http_date, timestamp};
 use crate::seen::Seen;
+use crate::shared::{Shared, locked};
 
 mod calendar;
+mod channels;
 mod oauth;
 mod plan;
 mod projection;
@@ -45,6 +43,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// Channel that this answer opens.
+    pub(crate) opened: Option<String>,
 }
 
 /// A connection that ends without an answer: hyper closes it on an error of the service.
@@ -94,10 +94,11 @@ pub(crate) async fn serve(
         Some(reply) => reply,
         None => answer(&shared, &call, &plan),
     };
+    let sync = channels::sync(&shared, reply.opened.take()).await;
     plan.wait_after(&shared, held).await;
     reply.headers.extend(plan.headers.clone());
     shared.record_status(number, reply.status);
-    Ok(transport::send(reply, &call, &plan))
+    Ok(transport::send(reply, &call, &plan).map(|body| transport::before(body, sync)))
 }
 
 /// What the service says without faults other than those of pages.
@@ -181,17 +182,17 @@ fn form_pairs(text: &str) -> Vec<(String, String)> {
 impl Reply {
     pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let kind = ("content-type".to_owned(), "application/json; charset=UTF-8".to_owned());
-        Self { status, headers: vec![kind], body: body.into() }
+        Self { status, headers: vec![kind], body: body.into(), opened: None }
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), opened: None }
     }
 
     /// HTML if there is a body.
     pub(crate) fn text(status: u16, body: &str) -> Self {
         let kind = ("content-type".to_owned(), "text/html; charset=UTF-8".to_owned());
-        Self { status, headers: vec![kind], body: body.as_bytes().to_vec() }
+        Self { status, headers: vec![kind], body: body.as_bytes().to_vec(), opened: None }
     }
 
     pub(crate) fn api_error(error: &ApiError) -> Self {
@@ -230,8 +231,4 @@ impl Reply {
             self.body.clear();
         }
     }
-}
-
-fn http_date(at: Timestamp) -> String {
-    DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default()
 }

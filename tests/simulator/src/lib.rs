@@ -4,13 +4,15 @@
 //! the service as plain data; [`fault`] is what can go wrong on the wire. It knows nothing of who
 //! talks to it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
 mod control;
 pub mod fault;
@@ -20,20 +22,21 @@ mod limits;
 pub mod model;
 pub mod operation;
 pub mod preset;
+mod push;
 mod seen;
 mod server;
+mod shared;
 mod wall;
 
 pub use fault::{Armed, Fault, Moment, Pages, Then, When};
 pub use hold::Held;
 pub use operation::Operation;
+pub use push::{Delivery, Outcome};
 pub use seen::Seen;
+pub use shared::ModelGuard;
 
-use fault::Faults;
-use hold::Holds;
-use limits::Limits;
-use model::Model;
-use wall::Wall;
+use model::push::Push;
+use shared::{Shared, locked};
 
 /// How a simulator starts.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct Options {
     pub real_time: bool,
     /// Refuse what exceeds the request limits per minute.
     pub limits: bool,
+    /// Let channels have addresses without TLS.
+    pub http_callbacks: bool,
     /// OAuth client that the token endpoint accepts.
     pub client_id: String,
     /// Its secret.
@@ -64,6 +69,7 @@ impl Default for Options {
             now: now.unwrap_or(Timestamp::UNIX_EPOCH),
             real_time: false,
             limits: true,
+            http_callbacks: false,
             client_id: "demo-client-id".to_owned(),
             client_secret: "demo-client-secret".to_owned(),
         }
@@ -84,12 +90,13 @@ impl Simulator {
         let listener = TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(&options));
+        let (courier, pushes) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(&options, courier));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let served = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("simulator".to_owned()).spawn(move || {
-            runtime.block_on(server::run(listener, served, stopped));
+            runtime.block_on(server::run(listener, served, pushes, stopped));
         })?;
         Ok(Self { shared, address, stop: Some(stop), thread: Some(thread) })
     }
@@ -110,12 +117,12 @@ impl Simulator {
     }
 
     /// The service's data, to read and to change; requests wait while the guard lives.
-    pub fn model(&self) -> MutexGuard<'_, Model> {
+    pub fn model(&self) -> ModelGuard<'_> {
         self.shared.model()
     }
 
     /// Applies a change in its JSON form, the same as a control call.
-    pub fn apply(&self, operation: Operation) -> Result<serde_json::Value, model::error::ApiError> {
+    pub fn apply(&self, operation: Operation) -> Result<Value, model::error::ApiError> {
         operation.apply(&mut self.model())
     }
 
@@ -149,9 +156,53 @@ impl Simulator {
         self.shared.holds.release(|held| id.is_none_or(|id| held.id == id))
     }
 
+    /// Pushes since the start or the last clearing, and what became of them.
+    pub fn pushes(&self) -> Vec<Delivery> {
+        self.shared.pushes.list()
+    }
+
+    /// Waits until at least `count` pushes are settled.
+    pub async fn await_pushes(&self, count: usize) -> Vec<Delivery> {
+        let settled = |pushes: &BTreeMap<u64, Delivery>| {
+            pushes.values().filter(|push| push.outcome.is_settled()).count() >= count
+        };
+        self.shared.pushes.until(settled).await;
+        self.pushes()
+    }
+
+    /// Waits until no push is under way; held ones stay.
+    pub async fn await_no_push(&self) -> Vec<Delivery> {
+        let under_way = |push: &Delivery| push.outcome == Outcome::UnderWay;
+        self.shared.pushes.until(|pushes| !pushes.values().any(under_way)).await;
+        self.pushes()
+    }
+
+    /// Lets held pushes leave: one, or all. Returns how many.
+    pub fn release_pushes(&self, number: Option<u64>) -> usize {
+        let fits = |push: &Push| number.is_none_or(|number| push.number == number);
+        self.shared.pushes.release(fits, false)
+    }
+
+    /// Forgets the pushes that are settled.
+    pub fn clear_pushes(&self) {
+        self.shared.pushes.clear();
+    }
+
     /// Requests that arrived since the start or the last clearing.
     pub fn requests(&self) -> Vec<Seen> {
         locked(&self.shared.seen).clone()
+    }
+
+    /// Waits until a request that fits has arrived; returns the first that does.
+    pub async fn await_request(&self, fits: impl Fn(&Seen) -> bool) -> Seen {
+        let mut arrivals = self.shared.arrivals.subscribe();
+        loop {
+            if let Some(seen) = locked(&self.shared.seen).iter().find(|seen| fits(seen)) {
+                return seen.clone();
+            }
+            // The sender lives as long as `self`, so waiting can't fail.
+            let _ = arrivals.changed().await;
+        }
     }
 
     /// Forgets the requests seen so far.
@@ -176,77 +227,4 @@ impl Drop for Simulator {
             let _ = thread.join();
         }
     }
-}
-
-/// What requests, control calls and the handle share.
-struct Shared {
-    model: Mutex<Model>,
-    faults: Mutex<Faults>,
-    holds: Holds,
-    seen: Mutex<Vec<Seen>>,
-    limits: Mutex<Limits>,
-    wall: Wall,
-    real_time: bool,
-    /// Real time that the model's clock has taken in.
-    taken_us: Mutex<i64>,
-}
-
-impl Shared {
-    fn new(options: &Options) -> Self {
-        let mut model = Model::new(options.seed, options.now.as_microsecond());
-        model.client_id.clone_from(&options.client_id);
-        model.client_secret.clone_from(&options.client_secret);
-        Self {
-            model: Mutex::new(model),
-            faults: Mutex::new(Faults::new(options.seed)),
-            holds: Holds::new(),
-            seen: Mutex::default(),
-            limits: Mutex::new(Limits::new(options.limits)),
-            wall: Wall::start(),
-            real_time: options.real_time,
-            taken_us: Mutex::new(0),
-        }
-    }
-
-    fn model(&self) -> MutexGuard<'_, Model> {
-        let mut model = locked(&self.model);
-        if self.real_time {
-            let mut taken_us = locked(&self.taken_us);
-            let elapsed_us = self.wall.elapsed_us();
-            model.advance(elapsed_us - *taken_us);
-            *taken_us = elapsed_us;
-        }
-        model
-    }
-
-    /// Limits count real time, and jumps of the model's clock on top.
-    fn limiter_now_us(&self, model: &Model) -> i64 {
-        let real_us = if self.real_time { 0 } else { self.wall.elapsed_us() };
-        model.now_us + real_us
-    }
-
-    fn clear_faults(&self, id: Option<u64>) {
-        locked(&self.faults).clear(id);
-        self.holds.release(|held| id.is_none_or(|id| held.fault == id));
-    }
-
-    fn record(&self, mut seen: Seen) -> u64 {
-        let mut all = locked(&self.seen);
-        seen.number = all.last().map_or(1, |last| last.number + 1);
-        let number = seen.number;
-        all.push(seen);
-        number
-    }
-
-    fn record_status(&self, number: u64, status: u16) {
-        let mut all = locked(&self.seen);
-        if let Some(seen) = all.iter_mut().rev().find(|seen| seen.number == number) {
-            seen.status = Some(status);
-        }
-    }
-}
-
-/// A thread that panicked leaves plain data behind: still good to read in a test.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,6 +25,9 @@ struct Arguments {
     /// Switch the request limits off.
     #[arg(long)]
     no_limits: bool,
+    /// Let channels have addresses without TLS.
+    #[arg(long)]
+    http_callbacks: bool,
     /// OAuth client id that the token endpoint accepts.
     #[arg(long, default_value = "demo-client-id")]
     client_id: String,
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         now: arguments.now.unwrap_or(defaults.now),
         real_time: arguments.real_time,
         limits: !arguments.no_limits,
+        http_callbacks: arguments.http_callbacks,
         client_id: arguments.client_id,
         client_secret: arguments.client_secret,
     })

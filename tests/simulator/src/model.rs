@@ -12,6 +12,7 @@ pub mod account;
 pub mod calendar;
 pub mod calendar_list;
 pub mod change;
+pub mod channel;
 pub mod directory;
 pub mod error;
 pub mod event;
@@ -19,6 +20,7 @@ pub mod expected;
 pub mod feed;
 pub mod generate;
 mod listing;
+pub mod push;
 pub mod query;
 pub mod random;
 pub mod recurrence;
@@ -28,7 +30,9 @@ mod token;
 
 use account::{AccessToken, User};
 use calendar::{Calendar, Stamp};
+use channel::Channels;
 use error::ApiError;
+use push::PushRules;
 pub use random::random_change;
 
 /// Everything the simulated service knows.
@@ -42,6 +46,9 @@ pub struct Model {
     pub client_secret: String,
     /// Behaviour that is not certain of the real service.
     pub quirks: Quirks,
+    /// What watches are given, and what happens to notifications.
+    pub push_rules: PushRules,
+    channels: Channels,
     users: BTreeMap<String, User>,
     calendars: BTreeMap<String, Calendar>,
     access_tokens: BTreeMap<String, AccessToken>,
@@ -88,6 +95,8 @@ impl Model {
             client_id: "demo-client-id".to_owned(),
             client_secret: "demo-client-secret".to_owned(),
             quirks: Quirks::default(),
+            push_rules: PushRules::default(),
+            channels: Channels::new(seed),
             users: BTreeMap::new(),
             calendars: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
@@ -155,4 +164,10 @@ impl Model {
         self.last_change_us = self.now_us.max(self.last_change_us + 1_000);
         Stamp { seq: self.seq, at_us: self.last_change_us, now_us: self.now_us }
     }
+}
+
+/// FNV-1a.
+fn fnv1a(text: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
 }

@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::account::Rotation;
 use crate::model::calendar::Role;
@@ -151,6 +151,12 @@ pub enum Operation {
     Advance {
         seconds: i64,
     },
+    /// Fields of `PushRules`; what isn't named stays.
+    SetPushRules(Map<String, Value>),
+    ExpireChannels {
+        id: Option<String>,
+        user: Option<String>,
+    },
     SetQuirks {
         cancel_exceptions_with_series: Option<bool>,
         deltas_without_deletions: Option<Vec<String>>,
@@ -180,6 +186,10 @@ impl Operation {
                     quirks.deltas_without_deletions = suffixes;
                 }
                 Ok(json!({}))
+            }
+            Self::SetPushRules(changes) => done(model.set_push_rules(changes)),
+            Self::ExpireChannels { id, user } => {
+                Ok(json!({ "expired": model.expire_channels(id.as_deref(), user.as_deref()) }))
             }
             Self::SetClient { client_id, client_secret } => {
                 (model.client_id, model.client_secret) = (client_id, client_secret);

@@ -29,6 +29,12 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// A header's value; names are in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut named = self.headers.iter().filter(|(known, _)| known == name);
+        named.next().map(|(_, value)| value.as_str())
+    }
+
     pub(crate) fn new(call: &Call, user: Option<String>, hits: &[(u64, Fault)]) -> Self {
         let text = |value: &hyper::header::HeaderValue| {
             String::from_utf8_lossy(value.as_bytes()).into_owned()

@@ -1,4 +1,4 @@
-//! Accepts connections until told to stop.
+//! Accepts connections, and sends pushes, until told to stop.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -6,14 +6,17 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::Shared;
 use crate::http;
+use crate::model::push::Push;
+use crate::push::courier;
+use crate::shared::Shared;
 
 pub(crate) async fn run(
     listener: TcpListener,
     shared: Arc<Shared>,
+    pushes: mpsc::UnboundedReceiver<Vec<Push>>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -23,6 +26,7 @@ pub(crate) async fn run(
             return;
         }
     };
+    tokio::spawn(courier::run(Arc::clone(&shared), pushes));
     loop {
         let accepted = tokio::select! {
             _ = &mut stopped => return,

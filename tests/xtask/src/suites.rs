@@ -36,6 +36,8 @@ enum Suite {
     Tidy,
     /// Tests inside the crates.
     Unit,
+    /// The rules of the protocols as a model: seeded walks of two hosts over the real store.
+    Protocol,
     /// The real host with real components over real sockets.
     #[value(alias = "e2e")]
     EndToEnd,
@@ -45,9 +47,10 @@ enum Suite {
     Conformance,
 }
 
-/// The package with the tests that need a host and components.
+/// The package with the tests of the whole; most need a host and components.
 const TESTS: &str = "tests";
 const TIDY: &str = "tidy";
+const PROTOCOL: &str = "protocol";
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
@@ -123,9 +126,10 @@ impl Suite {
                 let Passed(examples) = counted(&mut test(&["--doc"], &[]))?;
                 Ok(Passed(inside + examples))
             }
+            Suite::Protocol => at_least_one(&mut test(&["--test", PROTOCOL], &[])),
             Suite::EndToEnd => {
                 let mut targets = test_targets(&checkout.packages()?, |package| package == TESTS);
-                targets.retain(|name| name != TIDY);
+                targets.retain(|name| ![TIDY, PROTOCOL].contains(&name.as_str()));
                 if targets.is_empty() {
                     bail!("package {TESTS} has no test");
                 }
@@ -255,8 +259,8 @@ mod tests {
 
     #[test]
     fn suites_run_in_their_own_order_with_what_they_need() {
-        use Suite::{Conformance, Demo, EndToEnd, Plugins, Setup, Tidy, Unit};
-        let all = vec![Setup, Plugins, Tidy, Unit, EndToEnd, Demo, Conformance];
+        use Suite::{Conformance, Demo, EndToEnd, Plugins, Protocol, Setup, Tidy, Unit};
+        let all = vec![Setup, Plugins, Tidy, Unit, Protocol, EndToEnd, Demo, Conformance];
         assert_eq!(selected(&[]), all);
         assert_eq!(selected(&[Unit, Tidy]), [Tidy, Unit]);
         assert_eq!(selected(&[EndToEnd]), [Plugins, EndToEnd]);

@@ -49,6 +49,17 @@ async fn secrets_go_into_every_place() {
 }
 
 #[tokio::test]
+async fn a_request_has_so_many_secrets_at_most() {
+    let test = echo().await;
+    let many = |count| post(&test.url("/token"), Body::Json(vec![secret("refresh"); count]));
+    test.send(many(64)).await.unwrap();
+    let sent = test.server.seen.lock().unwrap().len();
+    let error = test.send(many(65)).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Denied(text) if text.contains("64 secrets")), "{error}");
+    assert_eq!(test.server.seen.lock().unwrap().len(), sent);
+}
+
+#[tokio::test]
 async fn forget_names_the_version_that_was_sent() {
     let test = echo().await;
     test.session.forget("access").await;

@@ -1,4 +1,6 @@
-use super::guest::{self, ACTIVATE, DELETE, GET, LINK, LOOKUP, OK, RESET, SECRET, SEND, UPSERT};
+use super::guest::{
+    self, ACTIVATE, DELETE, GET, LINK, LOOKUP, OK, REMOVE, RESET, SECRET, SEND, UPSERT,
+};
 use super::*;
 use crate::model::{Batch, OwnerChange, Progress, RetryScope, StreamChange};
 
@@ -28,13 +30,12 @@ const AT_5: &str = "(i32.const 1) (i64.const 5)";
 
 #[tokio::test]
 async fn effects_come_in_call_order() {
-    let imports = [UPSERT, DELETE, LOOKUP, ACTIVATE, LINK].concat();
+    let imports = [UPSERT, DELETE, LOOKUP, ACTIVATE].concat();
     let body = [
         &upsert(2),
         lookup(),
         "(call $delete (i32.const 1024) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 256))",
         &stream("$activate", (1024, 7), 1040, AT_5),
-        "(call $link)",
         OK,
     ]
     .concat();
@@ -52,11 +53,11 @@ async fn effects_come_in_call_order() {
             Write::Delete { table: table(), conditions: Vec::new() },
         ],
         streams: vec![StreamChange::Activate { stream: own_stream(), at: Some(5) }],
-        owner: vec![OwnerChange::Link],
+        owner: Vec::new(),
         looked_up: true,
     };
     assert_eq!(called.effects, effects);
-    assert_eq!((called.meters.rows, called.meters.host_calls), (4, 5));
+    assert_eq!((called.meters.rows, called.meters.host_calls), (4, 4));
     assert_eq!(outside.lookups.lock().unwrap()[..], [("item_v1".to_owned(), 1)]);
 }
 
@@ -66,6 +67,24 @@ async fn receive_is_called() {
     let outside = Outside::new(Vendor::Answers);
     let called = component.call(&context(), &receive(), outside, &Budget::default()).await;
     assert_eq!(called.result.unwrap(), Returned::Received);
+}
+
+#[tokio::test]
+async fn receive_alone_changes_the_owner() {
+    let component = load(guest::receiver(LINK, &["(call $link)", "(call $link)", OK].concat()));
+    let component = component.await;
+    let call = async |changes| {
+        let budget = Budget { changes, ..Budget::default() };
+        component.call(&context(), &receive(), Outside::new(Vendor::Answers), &budget).await
+    };
+    let called = call(2).await;
+    assert_eq!(called.result.unwrap(), Returned::Received);
+    assert_eq!(called.effects.owner, [OwnerChange::Link, OwnerChange::Link]);
+    assert_eq!(cause(&call(1).await).0, TrapCause::Limit);
+    let called = run(LINK, &["(call $link)", OK].concat(), &Budget::default()).await;
+    let (cause, text) = cause(&called);
+    assert_eq!(cause, TrapCause::Contract);
+    assert!(text.contains("only a `receive` can"), "{text}");
 }
 
 #[tokio::test]
@@ -125,17 +144,15 @@ async fn only_streams_of_the_manifest() {
         (stream("$activate", (1072, 8), 1040, AT_5), "a stream of the service `other_v1`"),
         (stream("$activate", (1024, 7), 1168, AT_5), "a stream of the kind `token`"),
         (stream("$reset", (1024, 7), 1040, ""), "can't reset its own stream"),
+        (stream("$remove", (1024, 7), 1040, ""), "can't remove its own stream"),
     ];
     for (body, expected) in cases {
-        let imports = [ACTIVATE, RESET].concat();
+        let imports = [ACTIVATE, RESET, REMOVE].concat();
         let called = run(&imports, &[&body, OK].concat(), &Budget::default()).await;
         let (cause, text) = cause(&called);
         assert_eq!(cause, TrapCause::Contract);
         assert!(text.contains(expected), "{text}");
     }
-    let budget = Budget { changes: 1, ..Budget::default() };
-    let twice = ["(call $link)", "(call $link)", OK].concat();
-    assert_eq!(cause(&run(LINK, &twice, &budget).await).0, TrapCause::Limit);
 }
 
 #[tokio::test]

@@ -88,6 +88,8 @@ pub(super) const ACTIVATE: &str = r#"(import "rowgate:plugin/streams@0.1.0" "act
   (func $activate (param i32 i32 i32 i32 i32 i32 i32 i64)))"#;
 pub(super) const RESET: &str = r#"(import "rowgate:plugin/streams@0.1.0" "reset"
   (func $reset (param i32 i32 i32 i32 i32 i32)))"#;
+pub(super) const REMOVE: &str = r#"(import "rowgate:plugin/streams@0.1.0" "remove"
+  (func $remove (param i32 i32 i32 i32 i32 i32)))"#;
 pub(super) const LINK: &str = r#"(import "rowgate:plugin/owners@0.1.0" "link" (func $link))"#;
 pub(super) const SECRET: &str = r#"(import "rowgate:plugin/http@0.1.0" "secret"
   (func $secret (param i32 i32 i32) (result i32)))"#;
@@ -109,6 +111,14 @@ pub(super) fn manifest() -> Manifest {
 /// A component whose `sync` has this body.
 pub(super) fn component(imports: &str, sync: &str) -> Vec<u8> {
     rowgate_manifest::embed(&bare(&module(imports, sync)), &manifest()).unwrap()
+}
+
+/// A component whose `receive` has this body.
+pub(super) fn receiver(imports: &str, receive: &str) -> Vec<u8> {
+    let (head, body) = ("(param i32) (result i32)\n    ", "(i32.const 64))");
+    let module = module(imports, OK);
+    let module = module.replacen(&format!("{head}{body}"), &format!("{head}{receive})"), 1);
+    rowgate_manifest::embed(&bare(&module), &manifest()).unwrap()
 }
 
 /// The core module of [`component`].

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::guest::{self, OK, SEND};
 use super::*;
+use crate::plugin::engine::contained;
 
 fn cached(dir: &Path) -> PathBuf {
     let files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -78,6 +79,14 @@ async fn other_shapes_are_refused() {
     let wasm = embed(&guest::bare_of(module, nothing), guest::MANIFEST);
     let error = engine().load(wasm, dir.path()).await.err().unwrap();
     assert!(matches!(&error, Refused::Contract(text) if text.contains("integration")), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "what is refused isn't kept");
+}
+
+#[tokio::test]
+async fn a_panic_of_the_compiler_is_a_refusal() {
+    let refused = contained(|| -> Result<(), Refused> { panic!("planted") }).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("the compiler panicked"), "{text}");
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ fn what_is_wrong_with_a_batch_is_named() {
         (vec![column("on_sale", Values::Boolean(vec![1, 2]))], "row 1: neither 0 nor 1"),
         (vec![Column { validity: vec![1, 1], ..red() }], "2 bytes of validity for 2 rows"),
         (vec![column("color", text(&[], b""))], "no offsets"),
+        (vec![column("color", text(&[1, 2], b"abc"))], "offsets don't begin with 0"),
         (vec![column("color", text(&[0, 2, 1], b"abc"))], "row 1: offsets go backwards"),
         (vec![column("color", text(&[0, 1, 4], b"abc"))], "offsets reach beyond 3 bytes"),
         (vec![column("color", text(&[0, 1, 2], b"a\xff"))], "row 1: not UTF-8"),
@@ -115,6 +116,9 @@ fn conditions_and_assignments() {
         set(&[("color", Scalar::Null), ("color", Scalar::Null)]).unwrap_err().contains("twice")
     );
     assert!(set(&[("notes", Scalar::Json("{".into()))]).unwrap_err().contains("no JSON"));
+    let long = |length| Scalar::Text("x".repeat(length));
+    assert_eq!(set(&[("color", long(65_536))]), Ok(()));
+    assert!(set(&[("color", long(65_537))]).unwrap_err().contains("upsert it"));
 }
 
 #[test]
@@ -126,6 +130,8 @@ fn lookups_need_the_whole_key() {
     assert!(check_lookup(&spec, &[Scalar::Null, Scalar::Null], &[]).is_err());
     assert!(check_lookup(&spec, &[Scalar::Integer(1), Scalar::Integer(1)], &[]).is_err());
     assert!(check_lookup(&spec, &key, &["pk".into()]).is_err());
+    let many = vec!["color".to_owned(); spec.columns.len() + 1];
+    assert!(matches!(check_lookup(&spec, &key, &many), Err(Rejected::Limit(_))));
 }
 
 /// Garbage is refused or accepted, but never a panic; what is accepted can be normalised.

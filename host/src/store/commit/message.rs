@@ -13,10 +13,12 @@ use crate::store::Error;
 pub struct Message {
     /// This inbox item is done.
     pub item: Option<InboxId>,
-    /// It linked the owner, with this grant.
-    pub linked: Option<Option<i64>>,
-    /// It unlinked the owner.
-    pub unlinked: bool,
+    /// It linked the owner.
+    pub linked: bool,
+    /// The grant that the owner was linked with; a plugin whose owners bring no secrets has none.
+    pub grant_id: Option<i64>,
+    /// This item unlinked the owner: grants that are older are over.
+    pub unlinked: Option<InboxId>,
     /// All streams are due.
     pub all_due: bool,
     /// Streams that came, with the size of their first page.

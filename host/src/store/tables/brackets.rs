@@ -124,12 +124,7 @@ impl OpenBrackets {
         tests: &[Test<'_>],
     ) -> Result<i64, ApplyError> {
         let Some(at) = self.position(spec, &scope_key(spec, tests)) else {
-            let text = format!(
-                "table {}: end-full, but no full listing with this scope is open: it was never \
-                 begun, was abandoned, or began under another mapping version",
-                spec.service
-            );
-            return Err(Rejected::Other(text).into());
+            return Err(ApplyError::NotListed(spec.service.clone()));
         };
         let open = self.open.swap_remove(at);
         open.store(conn, scope).await?;

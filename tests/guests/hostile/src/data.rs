@@ -1,8 +1,9 @@
 //! Attacks on tables: other tables, other owners, names that are SQL, batches that lie.
 
 use crate::bindings::rowgate::plugin::db::{self, Batch, Condition, Op, Scalar, Utf8, Values};
-use crate::bindings::rowgate::plugin::{streams, types};
-use crate::{Attack, ITEMS, Outcome, batches};
+use crate::bindings::rowgate::plugin::{owners, streams, types};
+use crate::resources::{HUGE, LONG};
+use crate::{ACCOUNTS, Attack, ITEMS, Outcome, batches};
 
 /// A table and an owner that aren't ours.
 const OTHER_TABLE: &str = "google_calendar_event_v1";
@@ -36,10 +37,110 @@ pub(crate) const ATTACKS: &[Attack] = &[
         told(db::begin_full(ITEMS, &[]))?;
         told(db::end_full(ITEMS, &[], &db::Unseen::Delete))
     }),
+    ("sweep-to-other-owner", |_| {
+        told(db::begin_full(ITEMS, &[]))?;
+        let set = vec![(OWNER_COLUMN.to_owned(), Scalar::Text(OTHER_OWNER.to_owned()))];
+        told(db::end_full(ITEMS, &[], &db::Unseen::Set(set)))
+    }),
     ("end-without-begin", |_| told(db::end_full(ITEMS, &[], &db::Unseen::Delete))),
     ("long-key", |_| {
         let key = vec![Scalar::Text("seen".to_owned()); 1000];
         told(db::lookup(ITEMS, &key, &["note".to_owned()]))
+    }),
+    ("huge-table", |_| told(db::delete(&"x".repeat(HUGE), &[]))),
+    ("long-table", |_| told(db::delete(&"x".repeat(LONG), &[]))),
+    ("long-column", |_| set_column(&"x".repeat(LONG), Scalar::Null)),
+    ("many-conditions", |_| {
+        let condition = Condition {
+            column: "note".to_owned(),
+            op: Op::NotEqual,
+            value: Scalar::Text("x".to_owned()),
+        };
+        told(db::delete(ITEMS, &vec![condition; 100_000]))
+    }),
+    ("many-settings", |_| {
+        let set = vec![("note".to_owned(), Scalar::Text("x".to_owned())); 100_000];
+        told(db::update(ITEMS, &set, &[]))
+    }),
+    ("many-brackets", |_| {
+        for at in 0..40_000 {
+            let value = Scalar::Text(format!("scope {at}"));
+            let scope = Condition { column: "note".to_owned(), op: Op::Equal, value };
+            told(db::begin_full(ITEMS, &[scope]))?;
+        }
+        Ok("begun".to_owned())
+    }),
+    // A note of 2 MiB, asked for half a million times at once.
+    ("lookup-bomb", |_| {
+        refused(batches::item("long", &"x".repeat(LONG)))?;
+        let key = [Scalar::Text("long".to_owned())];
+        told(db::lookup(ITEMS, &key, &vec!["note".to_owned(); 500_000]))
+    }),
+    // The host looks through the call's own writes for each.
+    ("lookup-grind", |_| {
+        for at in 0..8 {
+            let notes = vec![(format!("{at}"), "x".repeat(LONG)); 4];
+            refused(batches::items(notes.iter().map(|(id, note)| (id.as_str(), note.as_str()))))?;
+        }
+        let key = [Scalar::Text("none".to_owned())];
+        for _ in 0..900 {
+            told(db::lookup(ITEMS, &key, &["note".to_owned()]))?;
+        }
+        Ok("looked up".to_owned())
+    }),
+    // A few bytes here, and 2 MiB in each of many rows.
+    ("constant-bomb", |_| {
+        let ids: Vec<_> = (0..900).map(|id| id.to_string()).collect();
+        let mut batch = batches::items(ids.iter().map(|id| (id.as_str(), "")));
+        let note = Scalar::Text("x".repeat(LONG));
+        *batches::column(&mut batch, "note") = batches::constant("note", note);
+        refused(batch)
+    }),
+    ("update-bomb", |_| {
+        let ids: Vec<_> = (0..900).map(|id| id.to_string()).collect();
+        refused(batches::items(ids.iter().map(|id| (id.as_str(), ""))))?;
+        let set = [("note".to_owned(), Scalar::Text("x".repeat(LONG)))];
+        told(db::update(ITEMS, &set, &[]))
+    }),
+    ("sweep-bomb", |_| {
+        told(db::begin_full(ITEMS, &[]))?;
+        let set = vec![("note".to_owned(), Scalar::Text("x".repeat(LONG)))];
+        told(db::end_full(ITEMS, &[], &db::Unseen::Set(set)))
+    }),
+    ("unlink", |_| {
+        owners::unlink();
+        Ok("unlinked".to_owned())
+    }),
+    ("link", |_| {
+        owners::link();
+        Ok("linked".to_owned())
+    }),
+    ("resync", |_| {
+        owners::resync();
+        Ok("resynced".to_owned())
+    }),
+    // The row that the call's stream comes from.
+    ("delete-parent", |_| told(db::delete(ACCOUNTS, &[]))),
+    ("remove-self", |_| {
+        streams::remove(&item_stream());
+        Ok("removed".to_owned())
+    }),
+    ("reset-self", |_| {
+        streams::reset(&item_stream());
+        Ok("reset".to_owned())
+    }),
+    ("activate-long-ago", |_| {
+        streams::activate(&item_stream(), Some(i64::MIN));
+        Ok("activated".to_owned())
+    }),
+    ("activate-far-away", |_| {
+        streams::activate(&item_stream(), Some(i64::MAX));
+        Ok("activated".to_owned())
+    }),
+    ("long-stream-key", |_| {
+        let stream = types::StreamId { key: "x".repeat(1 << 20), ..item_stream() };
+        streams::activate(&stream, None);
+        Ok("activated".to_owned())
     }),
     ("other-stream", |_| {
         let service = OTHER_TABLE.to_owned();
@@ -98,6 +199,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
     ("not-boolean", |_| {
         bent(|batch| batches::column(batch, "flag").values = Values::Boolean(vec![7]))
     }),
+    ("endless-decimal", |_| set_column("price", Scalar::Decimal("1e999999999".to_owned()))),
+    ("not-a-decimal", |_| set_column("price", Scalar::Decimal("1; drop table x".to_owned()))),
+    // No values of their types: they become null.
+    ("not-a-number", |_| set_column("ratio", Scalar::Double(f64::NAN))),
+    ("far-timestamp", |_| set_column("at", Scalar::Timestamp(i64::MAX))),
+    ("far-date", |_| set_column("day", Scalar::Date(i32::MIN))),
+    ("lone-surrogate", |_| set_column("data", Scalar::Json("\"\\ud800\"".to_owned()))),
+    ("endless-json-number", |_| set_column("data", Scalar::Json("[1e999999999]".to_owned()))),
     ("not-json", |_| {
         bent(|batch| {
             let text = batches::one_text("{\"a\": ");
@@ -133,6 +242,11 @@ fn note(text: Utf8) -> Outcome {
 fn of_other_owner() -> Condition {
     let value = Scalar::Text(OTHER_OWNER.to_owned());
     Condition { column: OWNER_COLUMN.to_owned(), op: Op::Equal, value }
+}
+
+fn item_stream() -> types::StreamId {
+    let (service, kind) = (ITEMS.to_owned(), "items".to_owned());
+    types::StreamId { service, kind, key: String::new() }
 }
 
 fn told<T: std::fmt::Debug>(answer: Result<T, db::Error>) -> Outcome {

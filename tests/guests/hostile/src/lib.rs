@@ -41,6 +41,11 @@ impl Guest for Hostile {
         if mode.in_receive {
             attack(&context, &mode)?;
         }
+        if mode.attack == "webhook-reader" {
+            // All that a plugin gets of a post.
+            let seen = format!("{:?} {}", webhook.headers, String::from_utf8_lossy(&webhook.body));
+            batches::write_item("post", &seen).map_err(Failure::Bug)?;
+        }
         let post: serde_json::Value = serde_json::from_slice(&webhook.body)
             .map_err(|error| Failure::Bug(format!("webhook body: {error}")))?;
         match post["type"].as_str() {

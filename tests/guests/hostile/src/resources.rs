@@ -7,6 +7,11 @@ use crate::{Attack, ITEMS, Outcome, batches, data};
 
 /// More than any single text or list should be, and less than the guest's memory.
 pub(crate) const HUGE: usize = 40 << 20;
+/// More than anything small should be, and less than what may cross at once.
+pub(crate) const LONG: usize = 2 << 20;
+/// A line of a log as the host writes them, behind one that ends.
+pub(crate) const FORGED: &str =
+    "x\n2026-11-23T00:00:00Z  INFO forged line one\r\nforged line two\u{1b}[2J\u{9b}2J\u{2028}";
 
 pub(crate) const ATTACKS: &[Attack] = &[
     ("loop", |_| spin()),
@@ -15,6 +20,17 @@ pub(crate) const ATTACKS: &[Attack] = &[
     ("trap", |_| panic!("planted panic")),
     ("huge-log", |_| {
         log::write(log::Level::Info, &"x".repeat(HUGE), &[]);
+        Ok("logged".to_owned())
+    }),
+    ("long-log", |_| {
+        let field = |at: usize| (format!("field {at}"), "x".repeat(100));
+        let fields: Vec<_> = (0..10_000).map(field).collect();
+        log::write(log::Level::Warn, &"x".repeat(LONG), &fields);
+        Ok("logged".to_owned())
+    }),
+    ("forged-log", |_| {
+        let field = (FORGED.to_owned(), FORGED.to_owned());
+        log::write(log::Level::Info, FORGED, &[field]);
         Ok("logged".to_owned())
     }),
     ("log-flood", |_| log_flood()),

@@ -3,25 +3,25 @@
 use hyper::Method;
 use serde_json::Value;
 
-use crate::Shared;
 use crate::limits::Exceeded;
-use crate::locked;
 use crate::model::Model;
 use crate::model::calendar::Role;
 use crate::model::calendar_list::ListQuery;
+use crate::model::channel::Resource;
 use crate::model::error::{ApiError, preset};
 use crate::model::feed::Page;
 use crate::model::query::{EventQuery, Params};
+use crate::shared::{Shared, locked};
 
 use super::plan::{PageTricks, Plan};
 use super::projection;
 use super::{Call, Reply};
 
 /// One authenticated request.
-struct Context<'a> {
-    model: &'a mut Model,
-    call: &'a Call,
-    user: String,
+pub(super) struct Context<'a> {
+    pub(super) model: &'a mut Model,
+    pub(super) call: &'a Call,
+    pub(super) user: String,
     params: Params,
     tricks: &'a PageTricks,
 }
@@ -60,6 +60,13 @@ impl Context<'_> {
                 let body = self.model.calendar_body(&user, self.model.resolve(&user, id))?;
                 Ok(single(&body.to_string()))
             }
+            ("POST", ["users", "me", "calendarList", "watch"]) => {
+                self.watch(Resource::CalendarList)
+            }
+            ("POST", ["channels", "stop"]) => {
+                self.model.stop_channel(&user, &self.body()?)?;
+                Ok(Reply::empty(204))
+            }
             (_, ["calendars", id, "events", rest @ ..]) => {
                 let id = self.model.resolve(&user, id).to_owned();
                 self.events(&id, rest)
@@ -81,6 +88,9 @@ impl Context<'_> {
                 [id, "instances"] => self.instances(calendar, id),
                 _ => Err(ApiError::not_found()),
             };
+        }
+        if let ("POST", ["watch"]) = (method, rest) {
+            return self.watch(Resource::Events(calendar.to_owned()));
         }
         if role < Role::WriterWithoutPrivateAccess {
             return Err(named("requiredAccessLevel"));
@@ -162,7 +172,7 @@ impl Context<'_> {
         }
     }
 
-    fn body(&self) -> Result<Value, ApiError> {
+    pub(super) fn body(&self) -> Result<Value, ApiError> {
         serde_json::from_slice(&self.call.body).map_err(|_| named("parseError"))
     }
 
@@ -203,7 +213,17 @@ fn with_etag(body: String, etag: &str) -> Reply {
 }
 
 fn check_scopes(granted: &[String], method: &Method, path: &[&str]) -> Result<(), ApiError> {
-    let wanted: &[&str] = match (path, method == Method::GET) {
+    // Watching is reading.
+    let reads = method == Method::GET || path.last() == Some(&"watch");
+    let wanted: &[&str] = match (path, reads) {
+        (["channels", ..], _) => &[
+            "calendar",
+            "calendar.readonly",
+            "calendar.calendarlist",
+            CALENDAR_LIST_READ,
+            "calendar.events",
+            "calendar.events.readonly",
+        ],
         (["users", ..], _) => {
             &["calendar", "calendar.readonly", "calendar.calendarlist", CALENDAR_LIST_READ]
         }

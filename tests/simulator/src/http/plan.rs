@@ -1,9 +1,9 @@
 //! The faults that hit one request, sorted by the moment they act at.
 
-use crate::Shared;
 use crate::fault::{Fault, Moment, Then};
 use crate::hold::Held;
 use crate::preset;
+use crate::shared::Shared;
 use crate::wall;
 
 use super::{Call, Reply};

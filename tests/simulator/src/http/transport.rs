@@ -44,6 +44,15 @@ pub(crate) fn send(mut reply: Reply, call: &Call, plan: &Plan) -> Response<Body>
     response
 }
 
+/// Drops `then` when the body has left, or never will.
+pub(crate) fn before(body: Body, then: impl Send + 'static) -> Body {
+    body.map_frame(move |frame| {
+        let _kept = &then;
+        frame
+    })
+    .boxed_unsync()
+}
+
 /// Google compresses only for clients whose User-Agent says so as well.
 fn wants_gzip(call: &Call) -> bool {
     let says = |name| call.header(name).is_some_and(|value| value.contains("gzip"));

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Exception, Grave, Status};
+use super::fnv1a;
 use super::time::{DAY_US, EventTime, zone};
 
 /// How far from now the vanished instances of a deleted or trimmed series are reported.
@@ -76,9 +77,7 @@ pub(super) struct EventKey {
 
 impl EventKey {
     pub(super) fn new(id: &str) -> Self {
-        // FNV-1a
-        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        Self { scatter: id.bytes().fold(0xcbf2_9ce4_8422_2325, mix), id: id.to_owned() }
+        Self { scatter: fnv1a(id), id: id.to_owned() }
     }
 }
 

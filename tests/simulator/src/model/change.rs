@@ -9,6 +9,7 @@ use super::Model;
 use super::calendar::{Calendar, EventKey, Stamp};
 use super::error::{ApiError, preset};
 use super::event::{Event, Grave, Status, View};
+use super::push::State;
 use super::time::{EventTime, millis_text};
 
 impl Model {
@@ -34,9 +35,9 @@ impl Model {
         let mut event =
             Event::new(&id, body, calendar.zone()).map_err(|why| ApiError::bad_body(&why))?;
         let stamp = self.stamp();
-        let calendar = self.calendar_mut(calendar_id)?;
+        let calendar = self.calendar(calendar_id)?;
         fill_defaults(&mut event, calendar, stamp);
-        calendar.put(event, stamp);
+        self.put_event(calendar_id, event, stamp)?;
         Ok(id)
     }
 
@@ -125,13 +126,11 @@ impl Model {
             updated_us: stamp.at_us,
             ..event.clone()
         };
-        self.calendar_mut(from)?.put(left, stamp);
+        self.put_event(from, left, stamp)?;
         event.updated_us = stamp.at_us;
         event.fields.insert("organizer".to_owned(), json!({ "email": to, "self": true }));
-        let target = self.calendar_mut(to)?;
-        target.put(event, stamp);
-        for exception in exceptions {
-            target.put(exception, stamp);
+        for event in std::iter::once(event).chain(exceptions) {
+            self.put_event(to, event, stamp)?;
         }
         Ok(())
     }
@@ -178,7 +177,18 @@ impl Model {
         if touch == Touch::Updated {
             event.updated_us = stamp.at_us;
         }
+        self.put_event(calendar_id, event, stamp)
+    }
+
+    /// Stores an event and tells whoever watches its calendar.
+    pub(super) fn put_event(
+        &mut self,
+        calendar_id: &str,
+        event: Event,
+        stamp: Stamp,
+    ) -> Result<(), ApiError> {
         self.calendar_mut(calendar_id)?.put(event, stamp);
+        self.notify_events(calendar_id, State::Exists, stamp.seq);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::Model;
 use super::account::{DEFAULT_SCOPES, ListEntry, Rotation, User};
 use super::calendar::{Calendar, Role, Stamp};
 use super::error::ApiError;
+use super::push::State;
 use super::time::{zone, zone_names};
 
 /// A calendar to be made.
@@ -99,10 +100,15 @@ impl Model {
         self.touch_entry(email, id, stamp, |entry| entry.deleted = false);
     }
 
-    /// Renames a calendar. Only its owners' lists count that as a change.
+    /// Renames a calendar. Only deltas of its owners' lists show that; channels tell everyone.
     pub fn rename_calendar(&mut self, id: &str, summary: &str) -> Result<(), ApiError> {
         self.calendar_mut(id)?.summary = summary.to_owned();
-        self.touch_owners(id)
+        let stamp = self.touch_owners(id)?;
+        let shows = |user: &&User| user.list.get(id).is_some_and(|entry| !entry.deleted);
+        let readers: Vec<String> =
+            self.users.values().filter(shows).map(|user| user.email.clone()).collect();
+        readers.iter().for_each(|reader| self.notify_list(reader, stamp.seq));
+        Ok(())
     }
 
     /// Changes a calendar's zone. Only its owners' lists count that as a change.
@@ -111,7 +117,7 @@ impl Model {
         let calendar = self.calendar_mut(id)?;
         calendar.time_zone = time_zone.to_owned();
         calendar.forget_rendered();
-        self.touch_owners(id)
+        self.touch_owners(id).map(|_| ())
     }
 
     /// Deletes a calendar for everyone.
@@ -123,6 +129,7 @@ impl Model {
         for user in users {
             self.touch_known_entry(&user, id, stamp, |entry| entry.deleted = true);
         }
+        self.notify_events(id, State::NotExists, stamp.seq);
         Ok(())
     }
 
@@ -157,7 +164,8 @@ impl Model {
     }
 
     /// Sets a user's role on a calendar. Every sync token of its events ends; calendar lists don't
-    /// show it in deltas, unless the role is `none`: then the calendar leaves the list.
+    /// show it in deltas, unless the role is `none`: then the calendar leaves the list. Channels on
+    /// the user's list tell of it.
     pub fn set_role(&mut self, id: &str, email: &str, role: Role) -> Result<(), ApiError> {
         self.user(email)?;
         self.calendar(id)?;
@@ -169,6 +177,9 @@ impl Model {
             self.touch_known_entry(email, id, stamp, |entry| entry.deleted = true);
         } else {
             calendar.roles.insert(email.to_owned(), role);
+            if self.calendar_entry(email, id).is_ok() {
+                self.notify_list(email, stamp.seq);
+            }
         }
         Ok(())
     }
@@ -179,14 +190,14 @@ impl Model {
         if role == Role::None { Ok(()) } else { self.add_to_list(email, id) }
     }
 
-    fn touch_owners(&mut self, id: &str) -> Result<(), ApiError> {
+    fn touch_owners(&mut self, id: &str) -> Result<Stamp, ApiError> {
         let stamp = self.stamp();
         let roles = &self.calendar(id)?.roles;
         let owners = roles.iter().filter(|(_, role)| **role == Role::Owner);
         for owner in owners.map(|(user, _)| user.clone()).collect::<Vec<_>>() {
             self.touch_known_entry(&owner, id, stamp, |_| ());
         }
-        Ok(())
+        Ok(stamp)
     }
 
     fn change_entry(
@@ -232,6 +243,7 @@ impl Model {
         entry.changed = stamp.seq;
         entry.updated_us = stamp.at_us;
         user.list_changed = stamp.seq;
+        self.notify_list(email, stamp.seq);
     }
 }
 

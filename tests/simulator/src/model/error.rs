@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+mod push;
+
 /// An error answer of the Calendar API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
@@ -177,11 +179,18 @@ pub const PRESETS: &[&str] = &[
     "internalError",
     "unavailable",
     "gateway-timeout",
+    "channelIdNotUnique",
+    "pushNotSupportedForRequestedResource",
+    "push.webhookUrlNotHttps",
+    "push.webhookUrlUnauthorized",
+    "push.channelTypeNotSupported",
+    "channelUnknown",
 ];
 
 /// A documented error by the name that a fault uses. None: no such name.
 pub fn preset(name: &str) -> Option<ApiError> {
-    bad_request(name).or_else(|| limit(name)).or_else(|| denied(name)).or_else(|| state(name))
+    let service = bad_request(name).or_else(|| limit(name)).or_else(|| denied(name));
+    service.or_else(|| state(name)).or_else(|| push::preset(name))
 }
 
 fn bad_request(name: &str) -> Option<ApiError> {

@@ -101,12 +101,11 @@ impl Model {
         body: &Map<String, Value>,
     ) -> Result<(), ApiError> {
         let stamp = self.stamp();
-        let calendar = self.calendar_mut(calendar_id)?;
+        let calendar = self.calendar(calendar_id)?;
         let event = Event::new(id, body, calendar.zone());
         let mut event = event.map_err(|why| ApiError::bad_body(&why))?;
         fill_defaults(&mut event, calendar, stamp);
-        calendar.put(event, stamp);
-        Ok(())
+        self.put_event(calendar_id, event, stamp)
     }
 
     /// Every second series has an exception: moved by an hour, or cancelled.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::error::ApiError;
 use super::event::Event;
+use super::fnv1a;
 use super::time::EventTime;
 
 /// Parameters of a request, decoded, in the order given.
@@ -56,11 +57,7 @@ impl Params {
         let mut kept: Vec<&(String, String)> =
             self.0.iter().filter(|(name, value)| keep(name) && value != "false").collect();
         kept.sort();
-        let text = format!("{kept:?}{extra}");
-        // FNV-1a
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        })
+        fnv1a(&format!("{kept:?}{extra}"))
     }
 
     /// Everything but the page token and what never matters.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use jiff::civil::{Date, DateTime};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -176,6 +177,11 @@ pub fn millis_text(micros: i64) -> String {
     let (hour, minute, second) = (local.hour(), local.minute(), local.second());
     let millis = local.subsec_nanosecond() / 1_000_000;
     format!("{}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z", local.date())
+}
+
+/// `Mon, 02 Nov 2026 00:00:00 GMT`, as in headers.
+pub fn http_date(at: Timestamp) -> String {
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default()
 }
 
 /// The instant of microseconds since 1970; out of range is 1970.

@@ -78,7 +78,7 @@ async fn commit(
     let applied = fixture.apply_in(&scope, &writes).await;
     let Some(changed) = after.apply(&scope, &writes) else {
         let error = applied.expect_err("the model refuses");
-        assert!(matches!(error, ApplyError::Rejected(Rejected::Other(_))), "{error}");
+        assert!(matches!(error, ApplyError::NotListed(_)), "{error}");
         seen.refused += 1;
         return;
     };

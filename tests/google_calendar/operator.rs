@@ -1,0 +1,72 @@
+//! What an operator sees: `/metrics`, `/statusz`, `doctor`.
+
+use serde_json::Value;
+
+use crate::setup::{Case, OWNER};
+
+/// The value of a line of `/metrics`.
+fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} isn't in\n{metrics}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened() {
+    let case = Case::linked().await;
+    case.dead_token().await;
+    let metrics = case.get("/metrics").await;
+    assert!(value(&metrics, "rowgate_webhooks_total{status=\"202\"}") >= 2.0);
+    assert!(value(&metrics, "rowgate_runs_total{outcome=\"done\"}") >= 3.0);
+    assert!(value(&metrics, "rowgate_failures_total{cause=\"reauthorise\"}") >= 1.0);
+    let calls = "rowgate_calls_total{plugin=\"google_calendar\",call=\"receive\",outcome=\"ok\"}";
+    assert!(value(&metrics, calls) >= 2.0);
+    assert!(value(&metrics, "rowgate_guest_cpu_seconds_total{plugin=\"google_calendar\"}") > 0.0);
+    let rows = "rowgate_rows_changed_total{service=\"google_calendar_event_v1\"}";
+    assert!(value(&metrics, rows) >= 1.0, "{metrics}");
+    assert!((value(&metrics, "rowgate_inbox_waiting")).abs() < 0.5);
+    // An owner in a label would make as many series as there are owners.
+    assert!(!metrics.contains(OWNER), "{metrics}");
+    let status: Value = serde_json::from_str(&case.get("/statusz").await).unwrap();
+    assert_eq!(status["inbox_waiting"], 0, "{status}");
+    assert_eq!(status["database"], "ok");
+}
+
+#[tokio::test]
+async fn doctor_asks_the_vendor() {
+    let case = Case::unlinked().await;
+    let report = case.json(&["doctor"]).await;
+    let rows = report.as_array().unwrap();
+    let answers = |row: &&Value| row["detail"].as_str().is_some_and(|d| d.ends_with(" answers"));
+    assert_eq!(rows.iter().filter(answers).count(), 1, "API and tokens have one origin: {report}");
+    // Nothing listens on the port of a listener that is gone.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let api_url = format!("api_url=http://{gone}/calendar/v3");
+    let token_url = format!("token_url=http://{gone}/token");
+    let created = [
+        "integrations",
+        "create",
+        "google_calendar_list_v1",
+        "--yes",
+        "--set",
+        &api_url,
+        "--set",
+        &token_url,
+        "--set",
+        "client_id=a",
+        "--set",
+        "client_secret=b",
+    ];
+    let created = case.json(&created).await;
+    // The post that `create` shows is one that the endpoint takes.
+    let curl = created["curl"].as_str().unwrap();
+    let body = curl.split_once(" -d '").unwrap().1.trim_end_matches('\'');
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&body["type"], &body["refresh_token"]), (&"LINK".into(), &"REFRESH_TOKEN".into()));
+    let output = case.command(&["doctor"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of_url =
+        |row: &&Value| row["detail"].as_str().is_some_and(|d| d.contains(&gone.to_string()));
+    let broken = report.as_array().unwrap().iter().find(of_url).expect("it is told of");
+    assert_eq!(broken["state"], "broken", "{broken}");
+}
