@@ -10,6 +10,7 @@ mod host;
 mod leak;
 mod post;
 mod process;
+mod storage;
 mod table;
 mod template;
 mod tree;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use simulator::model::generate::Mix;
 use simulator::{Options, Simulator};
@@ -41,7 +41,7 @@ async fn one(report: &mut Report, events: usize) -> Result<()> {
     let token = {
         let mut model = simulator.model();
         let token = model.create_user(EMAIL);
-        model.generate_events(EMAIL, events, Mix::Singles).context("the account is there")?;
+        model.generate_events(EMAIL, events, Mix::Singles).expect("the account is there");
         token
     };
     // Whatever a first call costs is paid here.
@@ -94,7 +94,8 @@ async fn linked(host: &TestHost, tree: &Tree, token: &str, events: usize) -> Res
     };
     let (first_s, all_s) = tokio::join!(first, all);
     let after = used().await?;
-    let count = format!("select count(*) as n from {} where external_owner_id = '{OWNER}'", tree.events());
+    let count =
+        format!("select count(*) as n from {} where external_owner_id = '{OWNER}'", tree.events());
     let found = host.sql(&count).await;
     ensure!(found[0]["n"] == Value::from(events), "{events} events, but {} rows", found[0]["n"]);
     Ok(Linked {

@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::Signal;
 
 use crate::client::Client;
 use crate::database::Database;
 use crate::install::{self, Account};
-use crate::server::{Launch, Log, Server};
+use crate::server::{Launch, Log, Server, Signal};
 use crate::watchdog::Watchdog;
 
 /// The superuser, and the only one.
@@ -120,17 +119,17 @@ impl Cluster {
 
     /// Stops the server in order.
     pub fn stop(&self) -> Result<()> {
-        self.end(Signal::INT)
+        self.end(Signal::Int)
     }
 
     /// Stops it at once: connections end, nothing is written, the next start recovers.
     pub fn crash(&self) -> Result<()> {
-        self.end(Signal::QUIT)
+        self.end(Signal::Quit)
     }
 
     /// SIGKILL; the next start recovers.
     pub fn kill(&self) -> Result<()> {
-        self.end(Signal::KILL)
+        self.end(Signal::Kill)
     }
 
     /// Starts it again, on the same port.
@@ -153,12 +152,12 @@ impl Cluster {
 
     /// SIGSTOP to all its processes: connections stay open and nothing answers.
     pub fn freeze(&self) {
-        self.signal_all(Signal::STOP);
+        self.signal_all(Signal::Stop);
     }
 
     /// Goes on after [`Cluster::freeze`].
     pub fn thaw(&self) {
-        self.signal_all(Signal::CONT);
+        self.signal_all(Signal::Continue);
     }
 
     /// What the servers said so far.

@@ -3,17 +3,26 @@
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::install::{self, Account};
 
 /// What the server says when it takes connections.
 const READY: &str = "database system is ready to accept connections";
+
+/// What is done to a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    Int,
+    Quit,
+    Kill,
+    Stop,
+    Continue,
+}
 
 /// Everything that the servers of a cluster said.
 pub(crate) type Log = Arc<Mutex<String>>;
@@ -63,8 +72,8 @@ impl Server {
     /// Signals the first process and waits until all are gone.
     pub(crate) fn end(mut self, signal: Signal) -> Result<()> {
         // A stopped process acts on nothing else.
-        self.signal_all(Signal::CONT);
-        kill_process(Pid::from_child(&self.postmaster), signal).context("postgres is gone")?;
+        self.signal_all(Signal::Continue);
+        send(signal, &[self.postmaster.id()])?;
         self.postmaster.wait()?;
         if let Some(reader) = self.reader.take() {
             // It only reads.
@@ -75,20 +84,35 @@ impl Server {
 
     /// Signals all its processes.
     pub(crate) fn signal_all(&self, signal: Signal) {
-        for pid in processes_in(&self.data) {
-            // It may have ended by now.
-            let _ = kill_process(pid, signal);
-        }
+        // Some may have ended by now, and an error says no more than that.
+        let _ = send(signal, &processes_in(&self.data));
     }
 }
 
 /// Processes that stand in a directory, as all of a server do in its data.
-fn processes_in(directory: &Path) -> Vec<Pid> {
+fn processes_in(directory: &Path) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let inside = |path: &PathBuf| fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == directory);
     let paths = processes.map(|entry| entry.path()).filter(inside);
-    let numbers = paths.filter_map(|path| path.file_name()?.to_str()?.parse().ok());
-    numbers.filter_map(Pid::from_raw).collect()
+    paths.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+}
+
+fn send(signal: Signal, processes: &[u32]) -> Result<()> {
+    let name = match signal {
+        Signal::Int => "-INT",
+        Signal::Quit => "-QUIT",
+        Signal::Kill => "-KILL",
+        Signal::Stop => "-STOP",
+        Signal::Continue => "-CONT",
+    };
+    // The shell's own: not every machine has the program.
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill \"$@\"", "kill", name]).args(processes.iter().map(u32::to_string));
+    let status = kill.stderr(Stdio::null()).status().context("can't start a shell")?;
+    if !status.success() {
+        bail!("{name} didn't reach {processes:?}");
+    }
+    Ok(())
 }
 
 fn read(said: PipeReader, log: &Log, tell: &mpsc::Sender<()>) {
