@@ -59,7 +59,7 @@ async fn what_is_left_behind_holds_no_secret() {
 
     // The databases also as they are without a WAL.
     probe.host.stop().await;
-    let left = probe.scanner.scan_directory(probe.host.data_dir());
+    let left = probe.host.scan_storage(&probe.scanner);
     assert_eq!(left, [] as [String; 0]);
 }
 

@@ -118,7 +118,7 @@ impl Probe {
                 }
             }
         }
-        found.extend(self.scanner.scan_directory(self.host.data_dir()));
+        found.extend(self.host.scan_storage(&self.scanner));
         found.extend(self.scanner.scan("the host's output", self.host.log().as_bytes()));
         let mut commands: Vec<Vec<String>> = [
             "owners list",

@@ -191,7 +191,7 @@ impl Arena {
             ("refresh token", REFRESH_TOKEN),
             ("access token", ACCESS_TOKEN),
         ]);
-        let mut found = scanner.scan_directory(self.host.data_dir());
+        let mut found = self.host.scan_storage(&scanner);
         found.extend(scanner.scan("the host's log", self.host.log().as_bytes()));
         // In the files of a database, a text may be in pieces.
         for table in [&self.hostile.account.table, &self.hostile.item.table] {

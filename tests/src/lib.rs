@@ -19,5 +19,6 @@ mod vendor;
 pub use host::{Settings, TestHost};
 pub use leak::LeakScanner;
 pub use process::{guest_component, host_binary, plugin_component};
+pub use storage::is_on_postgres;
 pub use tree::{Integration, Tree};
 pub use vendor::{Vendor, VendorAnswer, VendorRequest};

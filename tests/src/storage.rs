@@ -31,6 +31,11 @@ impl Engine {
     }
 }
 
+/// Whether hosts keep everything on a server unless a test says otherwise.
+pub fn is_on_postgres() -> bool {
+    Engine::configured() == Engine::Postgres
+}
+
 /// The places of one host; several may share the database.
 #[derive(Debug)]
 pub(crate) struct Storage {

@@ -100,7 +100,7 @@ impl Cluster {
         Client::connect(self.address(), USER, database)
     }
 
-    /// A connection from which databases are made.
+    /// A connection to the server's own database.
     pub fn maintenance(&self) -> Result<Client> {
         self.connect(MAINTENANCE)
     }

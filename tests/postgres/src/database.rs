@@ -36,21 +36,31 @@ impl<'a> Database<'a> {
     pub fn cut_connections(&self) -> Result<usize> {
         self.cluster.cut_connections(&self.name)
     }
+
+    /// It and the databases that a host made beside it, whose names begin with its own and `_`.
+    pub fn all_names(&self) -> Result<Vec<String>> {
+        self.named("pg_database", "datname")
+    }
+
+    fn named(&self, catalog: &str, column: &str) -> Result<Vec<String>> {
+        let name = &self.name;
+        let rows = self.cluster.maintenance()?.query(&format!(
+            "select {column} from {catalog} where {column} = '{name}' or {column} like '{name}\\_%'"
+        ))?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
 }
 
 impl Drop for Database<'_> {
-    /// With the databases that a host made beside it, whose names begin with its own and `_`.
+    /// With all that a host made: databases beside it, roles of the same beginning.
     fn drop(&mut self) {
-        // A server that is down is about to be removed as a whole.
+        // A server that is down is about to be removed as a whole, so errors don't matter.
         let Ok(mut client) = self.cluster.maintenance() else { return };
-        let name = &self.name;
-        let mine = format!(
-            "select datname from pg_database where datname = '{name}' or datname like '{name}\\_%'"
-        );
-        let names = client.query(&mine).into_iter().flatten().flatten().flatten();
-        for name in names {
-            // The same.
+        for name in self.all_names().unwrap_or_default() {
             let _ = client.query(&format!("drop database if exists \"{name}\" with (force)"));
+        }
+        for role in self.named("pg_roles", "rolname").unwrap_or_default() {
+            let _ = client.query(&format!("drop role \"{role}\""));
         }
     }
 }

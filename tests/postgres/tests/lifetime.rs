@@ -101,8 +101,13 @@ fn databases_are_apart_and_can_be_copied_and_cut_off() {
     assert_eq!(cut.downcast::<Refused>().unwrap().code, "57P01");
 
     let (name, beside) = (copies[0].name().to_owned(), format!("{}_data", copies[0].name()));
-    cluster.maintenance().unwrap().query(&format!("create database {beside}")).unwrap();
+    let mut maintenance = cluster.maintenance().unwrap();
+    maintenance.query(&format!("create database {beside}")).unwrap();
+    maintenance.query(&format!("create role {name}_reader")).unwrap();
+    assert_eq!(copies[0].all_names().unwrap().len(), 2);
     drop(copies);
+    let roles = format!("select count(*) from pg_roles where rolname = '{name}_reader'");
+    assert_eq!(maintenance.value(&roles).unwrap(), "0");
     for name in [name, beside] {
         let gone = cluster.connect(&name).unwrap_err().downcast::<Refused>().unwrap();
         assert_eq!(gone.code, "3D000", "{name}: {gone}");
