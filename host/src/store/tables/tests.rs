@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Row as _};
 use tempfile::TempDir;
 
 use super::*;
 use crate::model::{Batch, Column, Existing, Scalar, Values};
+use crate::store::database::Peer;
 use crate::rows::fixture::{batch, column, condition, documents, existing, is, spec, texts};
 
 mod brackets;
@@ -25,7 +26,7 @@ const REPLICATION: &str = include_str!("../../../migrations/sqlite/replication/0
 
 /// A database file with all tables of the fixtures, and the owners `a` and `b`.
 struct Fixture {
-    conn: SqliteConnection,
+    conn: Connection,
     tables: HashMap<String, Arc<TableSpec>>,
     commit_id: i64,
     _dir: TempDir,
@@ -45,8 +46,8 @@ impl Fixture {
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", "-65536")
             .row_buffer_size(1_024);
-        let mut conn = options.connect().await.unwrap();
-        sqlx::raw_sql(REPLICATION).execute(&mut conn).await.unwrap();
+        let mut conn = Connection::SqliteWriter(options.connect().await.unwrap());
+        conn.run(REPLICATION).await.unwrap();
         let mut tables = HashMap::new();
         for service in services {
             let spec = spec(service);
@@ -80,23 +81,28 @@ impl Fixture {
         scope: &ApplyScope,
         writes: &[Write],
     ) -> Result<Applied, ApplyError> {
-        let mut transaction = self.conn.begin().await?;
-        let applied = apply(&mut transaction, scope, &self.tables, writes).await?;
-        transaction.commit().await?;
-        Ok(applied)
+        self.conn.run("begin").await?;
+        let applied = apply(&mut self.conn, scope, &self.tables, writes).await;
+        let end = if applied.is_ok() { "commit" } else { "rollback" };
+        self.conn.run(end).await?;
+        applied
     }
 
     /// Rows of a query as text, columns joined by `|`, null as `-`.
     async fn rows(&mut self, sql: &str) -> Vec<String> {
-        let rows = sqlx::query(sql).fetch_all(&mut self.conn).await.unwrap();
-        let text = |row: &sqlx::sqlite::SqliteRow| {
-            let cells = (0..row.len()).map(|at| {
-                let text = row.try_get_unchecked::<Option<String>, _>(at).unwrap();
-                text.unwrap_or_else(|| "-".to_owned())
-            });
-            cells.collect::<Vec<_>>().join("|")
+        let cell = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        let rows = match self.conn.peer() {
+            Peer::Sqlite(connection) => {
+                let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
+                let text = |row: &sqlx::sqlite::SqliteRow| {
+                    let cells = (0..row.len()).map(|at| cell(row.try_get_unchecked(at).unwrap()));
+                    cells.collect::<Vec<_>>().join("|")
+                };
+                rows.iter().map(text).collect()
+            }
+            Peer::Postgres(_) => unreachable!("not yet"),
         };
-        rows.iter().map(text).collect()
+        rows
     }
 }
 

@@ -73,7 +73,7 @@ async fn a_table_that_cannot_fit_is_refused() {
     let mut fixture = Fixture::new().await;
     let ticket =
         "create table t (pk integer primary key, number bigint, owner_id text, title blob)";
-    sqlx::raw_sql(ticket).execute(&mut fixture.conn).await.unwrap();
+    fixture.conn.run(ticket).await.unwrap();
     let mut spec = spec("ticket_v1");
     spec.table_name = "t".to_owned();
     let error = create(&mut fixture.conn, &spec).await.unwrap_err();
