@@ -128,6 +128,11 @@ impl TestHost {
         self.process.as_mut().is_some_and(|process| !process.has_ended())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the host runs").pid()
+    }
+
     /// Where it is reached now; another port after each start.
     pub fn base_url(&self) -> &str {
         &self.process.as_ref().expect("the host runs").base_url

@@ -93,9 +93,14 @@ impl HostProcess {
         Ok(process)
     }
 
+    /// Its number in the system.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("nobody waited for it before")
+    }
+
     /// Asks it to end, by SIGTERM, and waits.
     pub(crate) async fn stop(mut self) -> ExitStatus {
-        let pid = self.child.id().expect("nobody waited for it before").to_string();
+        let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
         assert!(sent.is_ok_and(|sent| sent.success()), "SIGTERM didn't reach the host");
         self.child.wait().await.expect("the child is ours")

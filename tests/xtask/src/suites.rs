@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::checkout::{self, Checkout};
-use crate::{components, conformance, demo, wasm_route};
+use crate::{components, conformance, demo, postgres, wasm_route};
 
 /// What to run, and how.
 #[derive(Args)]
@@ -110,6 +110,7 @@ impl Suite {
         match self {
             Suite::Setup => {
                 wasm_route::prepare(checkout)?;
+                postgres::prepare(checkout)?;
                 conformance::prepare(checkout)?;
                 Ok(Passed(0))
             }
@@ -165,8 +166,13 @@ fn test_targets(packages: &[Value], wanted: impl Fn(&Value) -> bool) -> Vec<Stri
 
 /// Build one of the workspace's binaries and return where it is.
 pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
+    built(checkout, name, &[])
+}
+
+/// The same with further arguments for cargo.
+pub(crate) fn built(checkout: &Checkout, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--workspace", "--bin", name]);
+    cargo.args(["build", "--workspace", "--bin", name]).args(arguments);
     let artifacts = checkout::build(&mut cargo)?;
     let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
     binary.map(|made| made.path).with_context(|| format!("cargo built no binary {name}"))
