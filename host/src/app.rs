@@ -14,6 +14,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Announced, Config, HostLock, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
+use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
 use crate::run::components::Components;
 use crate::run::tree::Trees;
@@ -21,9 +22,8 @@ use crate::run::{BackOff, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server;
-use crate::store::organizations::Organization;
-use crate::model::Micros;
 use crate::store::leases::Claimant;
+use crate::store::organizations::Organization;
 use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases};
 use crate::webhook::{Limits, Webhooks};
 

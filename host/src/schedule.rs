@@ -202,7 +202,9 @@ impl Turns {
                 return Ok(None);
             };
             let organization_id = self.ready.remove(at);
-            if let Some(lease) = leases::claim(control, &options.claimant, organization_id, now).await? {
+            if let Some(lease) =
+                leases::claim(control, &options.claimant, organization_id, now).await?
+            {
                 self.ready.push(organization_id);
                 return Ok(Some(lease));
             }

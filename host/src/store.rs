@@ -6,6 +6,8 @@
 
 pub mod commit;
 mod database;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod inbox;
 pub mod integrations;
 pub mod items;
@@ -28,11 +30,11 @@ use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
 use zeroize::Zeroizing;
 
-pub use server::ServerOptions;
 pub use database::{
-    SessionLimits,    Argument, Cell, Connection, Database, Dialect, Done, Error, Query, Record, Row, Target, query,
-    query_as, query_scalar,
+    Answer, Argument, Cell, Connection, Database, Dialect, Done, Error, PostgresDatabase, Query,
+    Record, Row, SessionLimits, SqliteDatabase, Target, query, query_as, query_scalar,
 };
+pub use server::ServerOptions;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -40,8 +42,8 @@ use crate::config::DataDir;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
 use server::Server;
-use watch::Told;
 pub use watch::Heard;
+use watch::Told;
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/sqlite/control");
 static REPLICATION: Migrator = sqlx::migrate!("migrations/sqlite/replication");
@@ -89,8 +91,17 @@ impl Store {
         let control = server.open_control().await?;
         let (replication, manifests, told) = Default::default();
         let server = Some(server);
-        let store =
-            Self { control, server, data_dir, clock, keyring, chance, told, replication, manifests };
+        let store = Self {
+            control,
+            server,
+            data_dir,
+            clock,
+            keyring,
+            chance,
+            told,
+            replication,
+            manifests,
+        };
         store.follow_server_time().await?;
         Ok(store)
     }
@@ -188,7 +199,8 @@ impl Store {
             Error::Inconsistent(format!("there is no organization {organization}"))
         })?;
         let broken = |error: String| Error::Inconsistent(error);
-        let opened = self.keyring.open(&place, &sealed).map_err(|error| broken(error.to_string()))?;
+        let opened =
+            self.keyring.open(&place, &sealed).map_err(|error| broken(error.to_string()))?;
         let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
         Ok(Zeroizing::new(text.to_owned()))
     }

@@ -50,7 +50,9 @@ pub(crate) async fn save(world: &mut World) -> Result<(), Error> {
     world.tally_saved = world.tally;
     let copy = |(table, mine)| {
         [
-            format!("create table if not exists saved_{table} as select * from {table} where false"),
+            format!(
+                "create table if not exists saved_{table} as select * from {table} where false"
+            ),
             format!("delete from saved_{table}"),
             format!("insert into saved_{table} select * from {table} where {mine}"),
         ]
@@ -63,7 +65,9 @@ async fn restore(world: &mut World) -> Result<(), Error> {
     world.tally = world.tally_saved;
     let copy = |(table, mine)| {
         [
-            format!("create table if not exists saved_{table} as select * from {table} where false"),
+            format!(
+                "create table if not exists saved_{table} as select * from {table} where false"
+            ),
             format!("delete from {table} where {mine}"),
             format!("insert into {table} select * from saved_{table} where {mine}"),
         ]
@@ -112,12 +116,11 @@ pub(crate) async fn owner_row(world: &World) -> Result<Option<(i64, i64)>, Error
 
 /// What planting answers, though it was refused.
 pub(crate) async fn planted(world: &World) -> Result<Planted, Error> {
-    let (generation, grant_id, commit_no) = query_as(
-        "select generation, grant_id, commit_no from rowgate_owners where owner_id = $1",
-    )
-    .bind(world.owner_id)
-    .fetch_one(world.replication[0].readers())
-    .await?;
+    let (generation, grant_id, commit_no) =
+        query_as("select generation, grant_id, commit_no from rowgate_owners where owner_id = $1")
+            .bind(world.owner_id)
+            .fetch_one(world.replication[0].readers())
+            .await?;
     Ok(Planted { generation, grant_id, commit_no })
 }
 

@@ -41,9 +41,12 @@ pub(crate) async fn come(
         if worked {
             continue;
         }
-        let next: Option<Micros> =
-            scalar(world, "select case when due_at < lease_until then lease_until else due_at end
-             from owners where id = $1").await?;
+        let next: Option<Micros> = scalar(
+            world,
+            "select case when due_at < lease_until then lease_until else due_at end
+             from owners where id = $1",
+        )
+        .await?;
         match next {
             Some(at) if at < world.now() + SOON => world.advance((at - world.now()).max(1)),
             Some(_) if std::mem::take(&mut world.is_restored) => world.advance(POLL),

@@ -240,8 +240,7 @@ impl World {
 
     /// How many pages have counted themselves; none: there is no account's row.
     pub(crate) async fn pages(&self, host: usize) -> Result<Option<i64>, Error> {
-        let pages =
-            query_scalar("select coalesce(pages, 0) from account_v1 where owner_id = $1");
+        let pages = query_scalar("select coalesce(pages, 0) from account_v1 where owner_id = $1");
         let reader = self.replication[host].readers();
         Ok(pages.bind(&self.external_owner_id).fetch_optional(reader).await?)
     }

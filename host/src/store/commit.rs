@@ -216,10 +216,7 @@ struct Transaction<'c> {
 }
 
 impl<'c> Transaction<'c> {
-    async fn begin(
-        connection: &'c mut Connection,
-        step: &'c StepCommit,
-    ) -> Result<Self, Error> {
+    async fn begin(connection: &'c mut Connection, step: &'c StepCommit) -> Result<Self, Error> {
         let commit_no = advance(connection, &step.under, step.read_at).await?;
         let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
             true => 0,
@@ -247,11 +244,10 @@ impl<'c> Transaction<'c> {
         }
         self.committed.outbox =
             store_message(self.connection, &self.step.under, self.commit_no, &self.message).await?;
-        let row =
-            query("select generation, grant_id from rowgate_owners where owner_id = $1")
-                .bind(self.step.under.owner_id)
-                .fetch_one(&mut *self.connection)
-                .await?;
+        let row = query("select generation, grant_id from rowgate_owners where owner_id = $1")
+            .bind(self.step.under.owner_id)
+            .fetch_one(&mut *self.connection)
+            .await?;
         self.committed.generation = row.get("generation");
         self.committed.grant_id = row.get("grant_id");
         Ok(self.committed)
@@ -432,18 +428,13 @@ async fn advance(
     }
 }
 
-async fn new_commit(
-    connection: &mut Connection,
-    under: &Under,
-    now: Micros,
-) -> Result<i64, Error> {
-    let row = query(
-        "insert into rowgate_commits (owner_id, committed_at) values ($1, $2) returning id",
-    )
-    .bind(under.owner_id)
-    .bind(now)
-    .fetch_one(connection)
-    .await?;
+async fn new_commit(connection: &mut Connection, under: &Under, now: Micros) -> Result<i64, Error> {
+    let row =
+        query("insert into rowgate_commits (owner_id, committed_at) values ($1, $2) returning id")
+            .bind(under.owner_id)
+            .bind(now)
+            .fetch_one(connection)
+            .await?;
     Ok(row.get("id"))
 }
 

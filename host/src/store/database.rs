@@ -11,7 +11,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
 
 pub use postgres::{PostgresDatabase, SessionLimits};
 pub use query::{
@@ -91,8 +91,10 @@ impl Database {
     pub async fn execute(&self, statement: Query<'static, Row>) -> Result<Done, Error> {
         match self {
             Self::Sqlite(database) => {
-                let run = |connection| async move { Ok(statement.execute(connection).await?) };
-                database.write(move |connection| Box::pin(run(connection))).await
+                let write = database.write(|connection| {
+                    Box::pin(async move { Ok(statement.execute(connection).await?) })
+                });
+                write.await
             }
             Self::Postgres(_) => Ok(statement.execute(self).await?),
         }
@@ -106,9 +108,10 @@ impl Database {
     {
         match self {
             Self::Sqlite(database) => {
-                let run =
-                    |connection| async move { Ok(statement.fetch_optional(connection).await?) };
-                database.write(move |connection| Box::pin(run(connection))).await
+                let write = database.write(|connection| {
+                    Box::pin(async move { Ok(statement.fetch_optional(connection).await?) })
+                });
+                write.await
             }
             Self::Postgres(_) => Ok(statement.fetch_optional(self).await?),
         }
@@ -159,8 +162,8 @@ impl Connection {
     /// Runs a text of any number of statements that isn't kept prepared.
     pub(in crate::store) async fn run(&mut self, sql: &str) -> sqlx::Result<()> {
         match self.peer() {
-            Peer::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
-            Peer::Postgres(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
+            Peer::Sqlite(connection) => connection.execute(sql).await.map(drop),
+            Peer::Postgres(connection) => connection.execute(sql).await.map(drop),
         }
     }
 

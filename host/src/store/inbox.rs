@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::{Connection, Error, Store, query, query_as, query_scalar};
+use super::{Connection, Error, Store, query_scalar};
+#[cfg(test)]
+use super::{query, query_as};
 use crate::model::{InboxId, OrganizationId, OwnerId};
 use crate::secrets::Keyring;
 
@@ -55,11 +57,7 @@ impl Store {
     }
 }
 
-async fn make_due(
-    connection: &mut Connection,
-    item: &NewItem,
-    now: i64,
-) -> Result<OwnerId, Error> {
+async fn make_due(connection: &mut Connection, item: &NewItem, now: i64) -> Result<OwnerId, Error> {
     let owner = query_scalar(
         "insert into owners (organization_id, root_id, external_owner_id, due_at)
          values ($1, $2, $3, $4)
@@ -151,11 +149,11 @@ impl Store {
     }
 
     /// A connection that holds the write lock, as another process might.
-    pub(crate) async fn locked_by_another(&self) -> Connection {
+    pub(crate) async fn locked_by_another(&self) -> sqlx::SqliteConnection {
         use sqlx::Connection as _;
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.data_dir.control());
-        let mut other = Connection::connect_with(&options).await.unwrap();
-        query("begin immediate").execute(&mut other).await.unwrap();
+        let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::Executor::execute(&mut other, "begin immediate").await.unwrap();
         other
     }
 }

@@ -92,7 +92,7 @@ impl Store {
     pub async fn integrations(&self, of: OrganizationId) -> Result<Vec<Integration>, Error> {
         let sql = format!(
             "select {COLUMNS} from integrations i where i.organization_id = $1
-             order by i.created_at, i.id"
+             order by i.number, i.id"
         );
         Ok(query_as(&sql).bind(of).fetch_all(self.control.readers()).await?)
     }
@@ -101,22 +101,20 @@ impl Store {
     pub async fn tree(&self, root_id: &str) -> Result<Tree, Error> {
         let sql = format!(
             "select {COLUMNS} from integrations i where i.root_id = $1
-             order by i.created_at, i.id"
+             order by i.number, i.id"
         );
         let reader = self.control.readers();
-        let members: Vec<Integration> =
-            query_as(&sql).bind(root_id).fetch_all(reader).await?;
+        let members: Vec<Integration> = query_as(&sql).bind(root_id).fetch_all(reader).await?;
         let root = members.iter().find(|member| member.id == root_id).cloned();
         let root = root.ok_or_else(|| {
             Error::Inconsistent(format!("{root_id} is not the root of an integration tree"))
         })?;
-        let (config, config_version, misconfigured): (String, i64, Option<String>) =
-            query_as(
-                "select config, config_version, misconfigured from integrations where id = $1",
-            )
-            .bind(root_id)
-            .fetch_one(reader)
-            .await?;
+        let (config, config_version, misconfigured): (String, i64, Option<String>) = query_as(
+            "select config, config_version, misconfigured from integrations where id = $1",
+        )
+        .bind(root_id)
+        .fetch_one(reader)
+        .await?;
         let grants = query_as(
             "select origin, private_addresses from grants where root_id = $1 order by origin",
         )

@@ -113,9 +113,8 @@ pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
 /// Extends every lease of this host.
 pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), Error> {
     let host = host.to_owned();
-    let statement = query("update owners set lease_until = $1 where lease_host = $2")
-        .bind(until)
-        .bind(host);
+    let statement =
+        query("update owners set lease_until = $1 where lease_host = $2").bind(until).bind(host);
     control.execute(statement).await.map(drop)
 }
 
@@ -143,10 +142,7 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 /// but this holder derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
-    let statement = query(RELEASE)
-        .bind(owner_id)
-        .bind(fence)
-        .bind(config_epoch);
+    let statement = query(RELEASE).bind(owner_id).bind(fence).bind(config_epoch);
     control.execute(statement).await.map(drop)
 }
 
@@ -172,13 +168,13 @@ where id = $1 and fence = $2";
 pub async fn abandon(control: &Database, lease: &Lease, at: Micros) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     let statement = query(
-                    "update owners set lease_host = null, lease_until = 0, unreleased = true,
+        "update owners set lease_host = null, lease_until = 0, unreleased = true,
                             due_at = $1
                      where id = $2 and fence = $3",
-                )
-                .bind(at)
-                .bind(owner_id)
-                .bind(fence);
+    )
+    .bind(at)
+    .bind(owner_id)
+    .bind(fence);
     control.execute(statement).await.map(drop)
 }
 

@@ -85,14 +85,14 @@ pub async fn forget(
 ) -> Result<(), Error> {
     let name = name.to_owned();
     let statement = query(
-                    "update owner_secrets set sealed = null
+        "update owner_secrets set sealed = null
                      where owner_id = $1 and grant_id = $2 and name = $3
                        and version = coalesce($4, version)",
-                )
-                .bind(owner_id)
-                .bind(grant_id)
-                .bind(name)
-                .bind(version);
+    )
+    .bind(owner_id)
+    .bind(grant_id)
+    .bind(name)
+    .bind(version);
     control.execute(statement).await.map(drop)
 }
 

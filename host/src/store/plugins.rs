@@ -54,8 +54,9 @@ impl Store {
                 Box::pin(async move {
                     let inserted = query(
                         "insert into plugin_versions
-                           (digest, name, version, manifest, installed_at, wasm)
-                         values ($1, $2, $3, $4, $5, $6) on conflict (digest) do nothing",
+                           (digest, name, version, manifest, installed_at, wasm, number)
+                         values ($1, $2, $3, $4, $5, $6,
+                                 (select coalesce(max(number), 0) + 1 from plugin_versions)) on conflict (digest) do nothing",
                     )
                     .bind(digest)
                     .bind(name)
@@ -99,7 +100,7 @@ impl Store {
                      coalesce(p.active_digest = v.digest, false) as active,
                      coalesce(p.previous_digest = v.digest, false) as previous
                    from plugin_versions v left join plugins p on p.name = v.name
-                   order by v.name, v.installed_at desc, v.digest";
+                   order by v.name, v.number desc";
         Ok(query_as(all).fetch_all(self.control.readers()).await?)
     }
 
@@ -146,12 +147,11 @@ impl Store {
 
     /// The version of a plugin that runs.
     pub async fn active_plugin(&self, name: &str) -> Result<Option<ActivePlugin>, Error> {
-        let found: Option<(String, Option<String>, i64)> = query_as(
-            "select active_digest, previous_digest, epoch from plugins where name = $1",
-        )
-        .bind(name)
-        .fetch_optional(self.control.readers())
-        .await?;
+        let found: Option<(String, Option<String>, i64)> =
+            query_as("select active_digest, previous_digest, epoch from plugins where name = $1")
+                .bind(name)
+                .fetch_optional(self.control.readers())
+                .await?;
         let Some((digest, previous_digest, epoch)) = found else { return Ok(None) };
         let manifest = self.manifest(&digest).await?;
         Ok(Some(ActivePlugin { name: name.into(), digest, previous_digest, epoch, manifest }))
@@ -197,13 +197,10 @@ impl Store {
     }
 }
 
-async fn installed(
-    connection: &mut Connection,
-    wanted: &str,
-) -> Result<(String, String), Error> {
+async fn installed(connection: &mut Connection, wanted: &str) -> Result<(String, String), Error> {
     let mut found: Vec<(String, String)> = query_as(
         "select name, digest from plugin_versions where name = $1
-         order by installed_at desc, digest limit 1",
+         order by number desc limit 1",
     )
     .bind(wanted)
     .fetch_all(&mut *connection)

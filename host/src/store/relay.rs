@@ -2,7 +2,6 @@
 //! the order of the commits, each once. A host may die between the two: whoever holds the owner
 //! next tells the rest first.
 
-
 use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
@@ -29,8 +28,8 @@ pub async fn relay(
     let last: i64 = last.get("commit_no");
     let mut messages = Vec::with_capacity(waiting.len());
     for row in &waiting {
-        let text: &str = row.get("message");
-        let message: Message = serde_json::from_str(text)
+        let text: String = row.get("message");
+        let message: Message = serde_json::from_str(&text)
             .map_err(|error| Error::Inconsistent(format!("outbox message: {error}")))?;
         messages.push((row.get::<i64>("commit_no"), message));
     }
@@ -71,11 +70,10 @@ pub async fn drive_again(
     commit_no: i64,
     now: Micros,
 ) -> Result<(), Error> {
-    let applied: Vec<(i64,)> =
-        query_as("select inbox_id from rowgate_applied where owner_id = $1")
-            .bind(lease.owner_id)
-            .fetch_all(replication.readers())
-            .await?;
+    let applied: Vec<(i64,)> = query_as("select inbox_id from rowgate_applied where owner_id = $1")
+        .bind(lease.owner_id)
+        .fetch_all(replication.readers())
+        .await?;
     let applied: Vec<String> = applied.into_iter().map(|(id,)| id.to_string()).collect();
     let applied = if applied.is_empty() { "0".to_owned() } else { applied.join(", ") };
     let (owner_id, fence) = (lease.owner_id, lease.fence);
@@ -145,7 +143,7 @@ async fn tell(
         .bind(&stream.1)
         .bind(&stream.2)
         .bind(now)
-        .bind(page_limit)
+        .bind(*page_limit)
         .execute(&mut *connection)
         .await?;
     }
@@ -175,13 +173,11 @@ async fn tell(
         on_stream(connection, &sql, owner_id, stream).await?;
     }
     if let Some(item) = message.item {
-        query(
-            "update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2",
-        )
-        .bind(now)
-        .bind(item)
-        .execute(connection)
-        .await?;
+        query("update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2")
+            .bind(now)
+            .bind(item)
+            .execute(connection)
+            .await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::str::FromStr as _;
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use super::database::{PostgresDatabase, SessionLimits};
 use super::{Database, Error};
@@ -81,8 +81,12 @@ impl Server {
     /// Opens the control database; it is made where it is missing and we may.
     pub(super) async fn open_control(&self) -> Result<Database, Error> {
         connect_or_create(&self.control).await?;
-        let opened =
-            PostgresDatabase::open(self.control.clone(), ["public", "public"], &CONTROL, self.limits);
+        let opened = PostgresDatabase::open(
+            self.control.clone(),
+            ["public", "public"],
+            &CONTROL,
+            self.limits,
+        );
         opened.await.map(Database::Postgres)
     }
 
@@ -166,14 +170,16 @@ async fn prepare(
         format!(
             "alter default privileges in schema \"{tables}\" grant select on tables to \"{reader}\""
         ),
-        format!("alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""),
+        format!(
+            "alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""
+        ),
     ];
     statements.extend(READER_SETTINGS.map(|(setting, value)| {
         format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
     }));
     for statement in statements {
         // Not as a prepared statement, and so not in a list of them: one holds a password.
-        sqlx::raw_sql(&statement).execute(&mut *transaction).await.map_err(|error| {
+        transaction.execute(statement.as_str()).await.map_err(|error| {
             Error::Refused(format!(
                 "preparing the schema {tables} of the database {database}: {error}; the role of \
                  the host must own the database and may create roles"
@@ -203,7 +209,7 @@ async fn connect_or_create(options: &PgConnectOptions) -> Result<PgConnection, E
     let create = format!(
         "create database \"{database}\" template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
     );
-    let created = sqlx::raw_sql(&create).execute(&mut beside).await;
+    let created = beside.execute(create.as_str()).await;
     let _ = beside.close().await;
     // Where another host was faster, it is there now.
     match options.connect().await {

@@ -5,6 +5,9 @@ mod postgres;
 mod sqlite;
 mod statement;
 
+#[cfg(test)]
+pub(super) use postgres::timestamp;
+
 use std::time::Duration;
 
 use serde_json::Value;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::{Connection, Dialect, Error, Store, query_as, query_scalar};
 use crate::metrics::Load;
 use crate::model::{Micros, OrganizationId, OwnerId};

@@ -171,15 +171,15 @@ pub async fn pause_owner(
 ) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     let statement = query(
-                    "update owners set not_before = case when not_before > $1 then not_before else $1 end,
+        "update owners set not_before = case when not_before > $1 then not_before else $1 end,
                             attempts = attempts + 1,
                             reason = $2
                      where id = $3 and fence = $4",
-                )
-                .bind(not_before)
-                .bind(reason)
-                .bind(owner_id)
-                .bind(fence);
+    )
+    .bind(not_before)
+    .bind(reason)
+    .bind(owner_id)
+    .bind(fence);
     control.execute(statement).await.map(drop)
 }
 
@@ -187,11 +187,11 @@ pub async fn pause_owner(
 pub async fn owner_works(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     let statement = query(
-                    "update owners set attempts = 0, reason = null
+        "update owners set attempts = 0, reason = null
                      where id = $1 and fence = $2 and state = 'linked'",
-                )
-                .bind(owner_id)
-                .bind(fence);
+    )
+    .bind(owner_id)
+    .bind(fence);
     control.execute(statement).await.map(drop)
 }
 
@@ -199,12 +199,12 @@ pub async fn owner_works(control: &Database, lease: &Lease) -> Result<(), Error>
 pub async fn grant_is_dead(control: &Database, lease: &Lease, reason: String) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     let statement = query(
-                    "update owners set state = 'grant_dead', reason = $1
+        "update owners set state = 'grant_dead', reason = $1
                      where id = $2 and fence = $3 and state = 'linked'",
-                )
-                .bind(reason)
-                .bind(owner_id)
-                .bind(fence);
+    )
+    .bind(reason)
+    .bind(owner_id)
+    .bind(fence);
     control.execute(statement).await.map(drop)
 }
 
@@ -217,14 +217,14 @@ pub async fn pause_tree(
 ) -> Result<(), Error> {
     let root_id = root_id.to_owned();
     let statement = query(
-                    "update integrations
+        "update integrations
                      set not_before = case when not_before > $1 then not_before else $1 end,
                             misconfigured = coalesce($2, misconfigured)
                      where id = $3",
-                )
-                .bind(not_before)
-                .bind(misconfigured)
-                .bind(root_id);
+    )
+    .bind(not_before)
+    .bind(misconfigured)
+    .bind(root_id);
     control.execute(statement).await.map(drop)
 }
 
@@ -257,10 +257,10 @@ pub async fn probe_tree(
 pub async fn tree_works(control: &Database, root_id: &str) -> Result<(), Error> {
     let root_id = root_id.to_owned();
     let statement = query(
-                    "update integrations set misconfigured = null, not_before = 0
+        "update integrations set misconfigured = null, not_before = 0
                      where id = $1 and misconfigured is not null",
-                )
-                .bind(root_id);
+    )
+    .bind(root_id);
     control.execute(statement).await.map(drop)
 }
 
@@ -286,11 +286,11 @@ pub(super) async fn holds(
 pub async fn put_back_all(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     let statement = query(
-                    "update streams set taken = null, due_at = coalesce(due_at, 0)
+        "update streams set taken = null, due_at = coalesce(due_at, 0)
                      where owner_id = $1 and taken = $2",
-                )
-                .bind(owner_id)
-                .bind(fence);
+    )
+    .bind(owner_id)
+    .bind(fence);
     control.execute(statement).await.map(drop)
 }
 

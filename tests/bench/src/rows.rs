@@ -94,7 +94,8 @@ async fn linked(host: &TestHost, tree: &Tree, token: &str, events: usize) -> Res
     };
     let (first_s, all_s) = tokio::join!(first, all);
     let after = used().await?;
-    let count = format!("select count(*) as n from {} where external_owner_id = '{OWNER}'", tree.events());
+    let count =
+        format!("select count(*) as n from {} where external_owner_id = '{OWNER}'", tree.events());
     let found = host.sql(&count).await;
     ensure!(found[0]["n"] == Value::from(events), "{events} events, but {} rows", found[0]["n"]);
     Ok(Linked {

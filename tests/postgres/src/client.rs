@@ -37,7 +37,8 @@ impl std::error::Error for Refused {}
 impl Client {
     /// Connects as a user that the server trusts.
     pub fn connect(address: SocketAddr, user: &str, database: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| format!("connecting {address}"))?;
+        let stream =
+            TcpStream::connect(address).with_context(|| format!("connecting {address}"))?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream: BufReader::new(stream) };
         let mut body = PROTOCOL.to_be_bytes().to_vec();

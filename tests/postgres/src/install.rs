@@ -28,7 +28,8 @@ pub(crate) fn programs() -> Result<PathBuf> {
     versions.sort_by_key(|version| std::cmp::Reverse(number(version)));
     let debian = versions.into_iter().map(|version| version.join("bin"));
     let mut places = debian.chain(listed);
-    let complete = |place: &PathBuf| place.join("initdb").exists() && place.join("postgres").exists();
+    let complete =
+        |place: &PathBuf| place.join("initdb").exists() && place.join("postgres").exists();
     places.find(complete).with_context(|| {
         format!("PostgreSQL isn't installed; on Debian: sudo apt-get install -y {DEBIAN_PACKAGE}")
     })

@@ -18,7 +18,9 @@ pub(crate) fn prepare(checkout: &Checkout) -> Result<()> {
             );
             apt_install(checkout, &[DEBIAN_PACKAGE])?;
             if !is_installed() {
-                bail!("{DEBIAN_PACKAGE} is installed, but its `initdb` and `postgres` aren't found");
+                bail!(
+                    "{DEBIAN_PACKAGE} is installed, but its `initdb` and `postgres` aren't found"
+                );
             }
             Ok(())
         }

@@ -15,6 +15,7 @@ create table plugin_versions (
   version text not null,
   manifest text not null,
   installed_at bigint not null,
+  number bigint not null,                              -- ascending in the order of installation
   wasm bytea not null                                   -- kept beside, under its digest, by each host
 );
 
@@ -38,6 +39,7 @@ create table integrations (
   config text not null default '{}',                   -- JSON, no secrets; only on a root
   config_version bigint not null default 1,
   created_at bigint not null,
+  number bigint not null,                              -- ascending in the order of creation
   -- Scheduling state of the tree, on the root's row.
   misconfigured text,                                  -- the reason; null: all well
   not_before bigint not null default 0,

@@ -59,7 +59,7 @@ create table rowgate_bracket_keys (
 -- whoever reads the feed, in the order of transaction ids.
 create table rowgate_feed (
   table_name text not null,
-  unique_key text not null,
+  unique_key text collate "C" not null,
   pk bigint not null,
   deleted boolean not null,
   commit_id bigint not null,

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{Message, TreeTables, apply, apply_error, key};
 use crate::model::{Condition, Op, OwnerId, Scalar, StreamId, Write};
 use crate::rows::TableSpec;
-use crate::store::{Connection, Error, query};
 use crate::store::tables::{self, ApplyScope};
+use crate::store::{Connection, Error, query};
 
 /// Brings the streams under `parents` (services whose rows changed) in line with the rows.
 pub(super) async fn streams(
@@ -137,7 +137,10 @@ async fn wanted(
         Some(owner) => format!("{} = $1", quoted(&parent.columns[owner].name)),
         None => "$1 is not null".to_owned(),
     };
-    let mut sql = format!("select cast({key} as text) as key from {} where {owner}", quoted(&parent.table_name));
+    let mut sql = format!(
+        "select cast({key} as text) as key from {} where {owner}",
+        quoted(&parent.table_name)
+    );
     for (at, column) in kind.per_row.unless.keys().enumerate() {
         sql.push_str(&format!(" and {} is distinct from ${}", quoted(column), at + 2));
     }
@@ -161,14 +164,13 @@ async fn have(
     service: &str,
     kind: &str,
 ) -> Result<Vec<String>, Error> {
-    let rows = query(
-        "select key from rowgate_cursors where owner_id = $1 and service = $2 and kind = $3",
-    )
-    .bind(owner_id)
-    .bind(service)
-    .bind(kind)
-    .fetch_all(connection)
-    .await?;
+    let rows =
+        query("select key from rowgate_cursors where owner_id = $1 and service = $2 and kind = $3")
+            .bind(owner_id)
+            .bind(service)
+            .bind(kind)
+            .fetch_all(connection)
+            .await?;
     Ok(rows.iter().map(|row| row.get("key")).collect())
 }
 

@@ -103,7 +103,7 @@ fn session(options: PgConnectOptions, limits: SessionLimits) -> PgConnectOptions
             ("synchronous_commit", "on"),
             ("timezone", "UTC"),
             ("datestyle", "ISO"),
-            ("default_transaction_isolation", "read committed"),
+            ("default_transaction_isolation", "read\\ committed"),
         ])
         .options([
             ("idle_in_transaction_session_timeout", ms(3)),

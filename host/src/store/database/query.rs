@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, FromRow, Row as _};
@@ -165,57 +166,91 @@ impl<'q, A: Answer> Query<'q, A> {
     }
 
     /// Runs it for what it does.
-    pub async fn execute<'c>(self, target: impl Into<Target<'c>>) -> sqlx::Result<Done> {
-        let mut own = None;
-        let done = match target.into().peer(&mut own).await? {
-            Peer::Sqlite(connection) => {
-                self.sqlite()?.execute(connection).await?.rows_affected()
-            }
-            Peer::Postgres(connection) => {
-                self.postgres()?.execute(connection).await?.rows_affected()
-            }
-        };
-        Ok(Done(done))
+    ///
+    /// These futures are boxed: the compiler can't see of the others that they may be sent.
+    pub fn execute<'c>(self, target: impl Into<Target<'c>>) -> BoxFuture<'c, sqlx::Result<Done>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let target = target.into();
+        Box::pin(async move {
+            let mut own = None;
+            let done = match target.peer(&mut own).await? {
+                Peer::Sqlite(connection) => {
+                    self.sqlite()?.execute(connection).await?.rows_affected()
+                }
+                Peer::Postgres(connection) => {
+                    self.postgres()?.execute(connection).await?.rows_affected()
+                }
+            };
+            Ok(Done(done))
+        })
     }
 
     /// All rows.
-    pub async fn fetch_all<'c>(
+    pub fn fetch_all<'c>(
         self,
         target: impl Into<Target<'c>>,
-    ) -> sqlx::Result<Vec<A::Item>> {
-        let mut own = None;
-        match target.into().peer(&mut own).await? {
-            Peer::Sqlite(connection) => {
-                self.sqlite()?.fetch_all(connection).await?.into_iter().map(A::sqlite).collect()
+    ) -> BoxFuture<'c, sqlx::Result<Vec<A::Item>>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let target = target.into();
+        Box::pin(async move {
+            let mut own = None;
+            match target.peer(&mut own).await? {
+                Peer::Sqlite(connection) => {
+                    let rows = self.sqlite()?.fetch_all(connection).await?;
+                    rows.into_iter().map(A::sqlite).collect()
+                }
+                Peer::Postgres(connection) => {
+                    let rows = self.postgres()?.fetch_all(connection).await?;
+                    rows.into_iter().map(A::postgres).collect()
+                }
             }
-            Peer::Postgres(connection) => {
-                self.postgres()?.fetch_all(connection).await?.into_iter().map(A::postgres).collect()
-            }
-        }
+        })
     }
 
     /// The first row, if there is any.
-    pub async fn fetch_optional<'c>(
+    pub fn fetch_optional<'c>(
         self,
         target: impl Into<Target<'c>>,
-    ) -> sqlx::Result<Option<A::Item>> {
-        let mut own = None;
-        match target.into().peer(&mut own).await? {
-            Peer::Sqlite(connection) => {
-                self.sqlite()?.fetch_optional(connection).await?.map(A::sqlite).transpose()
+    ) -> BoxFuture<'c, sqlx::Result<Option<A::Item>>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let target = target.into();
+        Box::pin(async move {
+            let mut own = None;
+            match target.peer(&mut own).await? {
+                Peer::Sqlite(connection) => {
+                    self.sqlite()?.fetch_optional(connection).await?.map(A::sqlite).transpose()
+                }
+                Peer::Postgres(connection) => {
+                    let row = self.postgres()?.fetch_optional(connection).await?;
+                    row.map(A::postgres).transpose()
+                }
             }
-            Peer::Postgres(connection) => {
-                self.postgres()?.fetch_optional(connection).await?.map(A::postgres).transpose()
-            }
-        }
+        })
     }
 
     /// The first row.
     ///
     /// # Errors
     /// Also [`sqlx::Error::RowNotFound`].
-    pub async fn fetch_one<'c>(self, target: impl Into<Target<'c>>) -> sqlx::Result<A::Item> {
-        self.fetch_optional(target).await?.ok_or(sqlx::Error::RowNotFound)
+    pub fn fetch_one<'c>(
+        self,
+        target: impl Into<Target<'c>>,
+    ) -> BoxFuture<'c, sqlx::Result<A::Item>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let row = self.fetch_optional(target);
+        Box::pin(async move { row.await?.ok_or(sqlx::Error::RowNotFound) })
     }
 
     fn sqlite(&self) -> sqlx::Result<SqliteQuery<'_>> {
@@ -286,7 +321,7 @@ pub trait Answer {
 }
 
 /// A row whose columns are asked for by name.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "a row of SQLite has none")]
 pub enum Row {
     #[allow(missing_docs)]
     Sqlite(SqliteRow),

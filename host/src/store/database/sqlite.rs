@@ -73,9 +73,7 @@ impl SqliteDatabase {
     pub(super) async fn write<T, F>(&self, operation: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>>
-            + Send
-            + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let pending = Pending { operation: Some(operation), result: None, answer: Some(answer) };

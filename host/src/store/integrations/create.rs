@@ -69,8 +69,9 @@ async fn insert(
     query(
         "insert into integrations
            (id, organization_id, plugin, service, table_name, depends_on, root_id, config,
-            created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            created_at, number)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                 (select coalesce(max(number), 0) + 1 from integrations))",
     )
     .bind(&id)
     .bind(new.organization)
@@ -147,14 +148,12 @@ async fn insert_secrets(
     keyring: &Keyring,
 ) -> Result<(), Error> {
     for (name, secret) in &new.secrets {
-        query(
-            "insert into integration_secrets (integration_id, name, sealed) values ($1, $2, $3)",
-        )
-        .bind(id)
-        .bind(name)
-        .bind(keyring.seal(&place(id, name), secret.as_bytes()))
-        .execute(&mut *connection)
-        .await?;
+        query("insert into integration_secrets (integration_id, name, sealed) values ($1, $2, $3)")
+            .bind(id)
+            .bind(name)
+            .bind(keyring.seal(&place(id, name), secret.as_bytes()))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }

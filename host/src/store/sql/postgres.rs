@@ -8,7 +8,7 @@ use sqlx::{
     ValueRef as _,
 };
 
-use super::{Answer, Error, QueryLimits, Rows, nested, refused, too_long};
+use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
 
 /// PostgreSQL's code for a statement that was cancelled.
@@ -20,6 +20,7 @@ pub(super) async fn query(
     limits: QueryLimits,
     clock: &Clock,
 ) -> Result<Rows, Error> {
+    statement::check_verb(text).map_err(Error::Refused)?;
     let timeout_ms = limits.time.as_millis().max(1).to_string();
     let reader = reader.options([("statement_timeout", timeout_ms)]);
     let connected = reader.connect().await;
@@ -31,7 +32,9 @@ pub(super) async fn query(
     };
     let _ = connection.close().await;
     answered.map_err(|error| match error {
-        Error::Database(sqlx::Error::Database(error)) if error.code().as_deref() == Some(CANCELLED) => {
+        Error::Database(sqlx::Error::Database(error))
+            if error.code().as_deref() == Some(CANCELLED) =>
+        {
             too_long(limits)
         }
         Error::Database(error) => refused(error),
@@ -50,7 +53,7 @@ async fn read(
     let columns = sqlx::Statement::columns(&described);
     let columns: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
     let mut answer = Answer::new(columns, limits);
-    let mut rows = sqlx::raw_sql(text).fetch(connection);
+    let mut rows = connection.fetch(text);
     while let Some(row) = rows.try_next().await? {
         let values: Result<Vec<Value>, sqlx::Error> =
             (0..row.len()).map(|at| value(&row, at, &mut answer.bytes)).collect();
@@ -87,7 +90,7 @@ fn value(row: &PgRow, at: usize, bytes: &mut usize) -> Result<Value, sqlx::Error
 
 /// `2026-03-20 16:00:00.5+00` as SQLite has it: `2026-03-20T16:00:00.500000Z`. What isn't of that
 /// form (infinity, before Christ, another zone) stays as it is.
-fn timestamp(text: &str) -> String {
+pub(in crate::store) fn timestamp(text: &str) -> String {
     let parts = text.strip_suffix("+00").and_then(|text| text.split_once(' '));
     let Some((date, time)) = parts else { return text.to_owned() };
     let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));

@@ -132,11 +132,7 @@ impl OpenBrackets {
     }
 
     /// Stores what the call presented.
-    pub(super) async fn store(
-        self,
-        conn: &mut Connection,
-        scope: &ApplyScope,
-    ) -> sqlx::Result<()> {
+    pub(super) async fn store(self, conn: &mut Connection, scope: &ApplyScope) -> sqlx::Result<()> {
         for open in self.open {
             open.store(conn, scope).await?;
         }

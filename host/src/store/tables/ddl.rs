@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use rowgate_manifest::PartialCondition;
 use super::dialect::{literal, quoted};
 use crate::rows::{ColumnSpec, IndexSpec, Role, TableSpec};
 use crate::store::{Connection, Database, Dialect, Error, query, query_as};
+use rowgate_manifest::PartialCondition;
 
 /// Why a table could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,8 @@ pub async fn add_missing_columns(
             reason,
         };
         match there.iter().find(|(name, _)| *name == column.name) {
-            Some((_, kind)) if column.role == Role::Pk || kind == dialect.column_type(column.kind) => {}
+            Some((_, kind))
+                if column.role == Role::Pk || kind == dialect.column_type(column.kind) => {}
             Some((_, kind)) => {
                 let wanted = dialect.column_type(column.kind);
                 return Err(incompatible(format!("has type {kind}, not {wanted}")));

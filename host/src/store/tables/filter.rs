@@ -34,7 +34,8 @@ pub(super) fn push_where<'q>(
     }
     for (at, test) in tests.iter().enumerate() {
         let name = quoted(&spec.columns[test.column].name);
-        let name = if chosen && Some(at) != indexed { query.dialect.unindexed(&name) } else { name };
+        let name =
+            if chosen && Some(at) != indexed { query.dialect.unindexed(&name) } else { name };
         push_test(query, &name, test, spec.columns[test.column].kind);
     }
 }

@@ -112,39 +112,44 @@ pub(super) fn array<'q>(
 ) -> Argument<'q> {
     match kind {
         ColumnType::Bool => Argument::Booleans(
-            values.map(|value| match value {
-                Value::Boolean(value) => Some(*value),
-                _ => None,
-            })
-            .collect(),
+            values
+                .map(|value| match value {
+                    Value::Boolean(value) => Some(*value),
+                    _ => None,
+                })
+                .collect(),
         ),
         ColumnType::Int => Argument::Integers(
-            values.map(|value| match value {
-                Value::Integer(value) => Some(*value),
-                _ => None,
-            })
-            .collect(),
+            values
+                .map(|value| match value {
+                    Value::Integer(value) => Some(*value),
+                    _ => None,
+                })
+                .collect(),
         ),
         ColumnType::Double => Argument::Doubles(
-            values.map(|value| match value {
-                Value::Double(value) => Some(*value),
-                _ => None,
-            })
-            .collect(),
+            values
+                .map(|value| match value {
+                    Value::Double(value) => Some(*value),
+                    _ => None,
+                })
+                .collect(),
         ),
         ColumnType::Bytes => Argument::Bytestrings(
-            values.map(|value| match value {
-                Value::Bytes(value) => Some(value.as_ref()),
-                _ => None,
-            })
-            .collect(),
+            values
+                .map(|value| match value {
+                    Value::Bytes(value) => Some(value.as_ref()),
+                    _ => None,
+                })
+                .collect(),
         ),
         _ => Argument::Texts(
-            values.map(|value| match value {
-                Value::Text(value) => Some(value.as_ref()),
-                _ => None,
-            })
-            .collect(),
+            values
+                .map(|value| match value {
+                    Value::Text(value) => Some(value.as_ref()),
+                    _ => None,
+                })
+                .collect(),
         ),
     }
 }

@@ -11,7 +11,8 @@ use super::{ApplyError, ApplyScope, brackets, table};
 use crate::model::{Scalar, Write};
 use crate::rows::json;
 use crate::rows::{
-    ColumnSpec, Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date, text_timestamp,
+    ColumnSpec, Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date,
+    text_timestamp,
 };
 use crate::store::{Connection, Row, query, query_scalar};
 

@@ -36,7 +36,8 @@ pub(super) async fn vendor(simulator: &Simulator, email: &str, token: &str) -> R
         "{}/calendars/{email}/events?prettyPrint=false&showDeleted=true&singleEvents=true&maxResults={PAGE}",
         simulator.api_url()
     );
-    let (mut url, before, stopwatch) = (list.clone(), thread_cpu_s("simulator")?, Stopwatch::start());
+    let (mut url, before, stopwatch) =
+        (list.clone(), thread_cpu_s("simulator")?, Stopwatch::start());
     loop {
         let page = client.get(&url).bearer_auth(access).send().await?;
         ensure!(page.status() == 200, "a page was answered {}", page.status());
@@ -77,7 +78,9 @@ pub(super) async fn sqlite(database: &Path, table: &str) -> Result<f64> {
         connection.execute(statement.as_str()).await?;
     }
     // Read once, so that it comes from memory.
-    connection.execute(format!("create temp table rows as select * from source.{table}").as_str()).await?;
+    connection
+        .execute(format!("create temp table rows as select * from source.{table}").as_str())
+        .await?;
     let stopwatch = Stopwatch::start();
     let mut from = 0;
     loop {
