@@ -14,6 +14,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Announced, Config, HostLock, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
+use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
 use crate::run::components::Components;
 use crate::run::tree::Trees;
@@ -21,8 +22,9 @@ use crate::run::{BackOff, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server;
+use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
-use crate::store::{Store, leases};
+use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases};
 use crate::webhook::{Limits, Webhooks};
 
 /// An opened data directory with its configuration.
@@ -37,13 +39,21 @@ pub struct App {
 impl App {
     /// Opens the data directory, making what is missing.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        let (clock, chance) = (Clock::System, Chance::from_system());
+        let chance = Chance::from_system();
         let data_dir = config.data_dir();
         data_dir.create()?;
         let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
-        let store = Store::open(data_dir, clock.clone(), keyring, chance)
-            .await
-            .with_context(|| format!("opening {}", config.data_dir.display()))?;
+        let store = match server_options(&config) {
+            None => Store::open(data_dir, Clock::System, keyring, chance)
+                .await
+                .with_context(|| format!("opening {}", config.data_dir.display()))?,
+            Some(options) => {
+                Store::open_server(&options, data_dir, Clock::corrected(), keyring, chance)
+                    .await
+                    .context("opening the databases of the server")?
+            }
+        };
+        let clock = store.clock().clone();
         Ok(Self { config: Arc::new(config), store: Arc::new(store), clock })
     }
 
@@ -75,6 +85,20 @@ impl App {
         };
         format!("{url}/v1/service_integrations/{integration}")
     }
+}
+
+/// Where the databases are; none: in the data directory.
+fn server_options(config: &Config) -> Option<ServerOptions> {
+    let control_url = config.database_url.given()?.to_owned();
+    Some(ServerOptions {
+        control_url,
+        replication_url: config.replication_url.given().map(str::to_owned),
+        isolation: config.isolation,
+        limits: SessionLimits {
+            lease_ttl: Duration::from_millis(config.run.lease_ttl_ms),
+            connections_max: config.database_connections_max,
+        },
+    })
 }
 
 /// Serves the data directory until `shutdown` comes; what runs then ends its calls and commits.
@@ -116,20 +140,27 @@ async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
     let run = &app.config.run;
     let wake = Wake::default();
     let runner = Arc::new(runner(app, engine)?);
-    // The data directory is locked: leases of a host that died here are nobody's.
-    leases::take_back(app.store.control()).await?;
+    if app.config.database_url.given().is_none() {
+        // The data directory is locked: leases of a host that died here are nobody's.
+        leases::take_back(app.store.control()).await?;
+    }
     let options = ScheduleOptions {
-        host: format!("{}-{}", std::process::id(), app.store.chance().base36(8)),
+        claimant: Claimant {
+            host: format!("{}-{}", std::process::id(), app.store.chance().base36(8)),
+            ttl: Micros::try_from(run.lease_ttl_ms * 1_000).unwrap_or(Micros::MAX / 4),
+            organization_leases_max: run.organization_leases_max,
+        },
         workers: run.workers,
-        lease_ttl: Duration::from_millis(run.lease_ttl_ms),
         poll: Duration::from_millis(run.poll_ms),
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
-    let (changed, told) = (app.store.watch().await?, wake.clone());
+    let (mut heard, told) = (app.store.watch().await?, wake.clone());
     tokio::spawn(async move {
-        loop {
-            changed.notified().await;
-            told.nudge();
+        while let Some(heard) = heard.recv().await {
+            match heard {
+                Heard::Owner(owner_id) => told.arrived(owner_id),
+                Heard::Something => told.nudge(),
+            }
         }
     });
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
@@ -179,7 +210,11 @@ async fn listen(
         store: app.store.clone(),
         wake: {
             let wake = working.wake.clone();
-            Arc::new(move |owner| wake.arrived(owner))
+            let store = Arc::clone(&app.store);
+            Arc::new(move |owner| {
+                wake.arrived(owner);
+                store.tell_hosts(owner);
+            })
         },
         metrics: Arc::clone(&working.runner.metrics),
         limits: Limits {

@@ -37,6 +37,15 @@ use tree::Trees;
 /// A run that broke off is taken up again after so many microseconds.
 const AFTER_TROUBLE: Micros = 2_000_000;
 
+/// How the scheduler speaks to the run of an owner.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// An inbox item of this owner was stored.
+    pub arrived: Notify,
+    /// Others wait: give the lease back after the calls in flight.
+    pub give_way: AtomicBool,
+}
+
 /// Settings of runs.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
@@ -59,10 +68,14 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Runs an owner until nothing of it is due, and gives the lease back. `arrived` tells of new
-    /// inbox items of this owner. After trouble the owner is taken up again in a while.
-    pub async fn execute(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
-        match AssertUnwindSafe(self.hold(lease.clone(), arrived)).catch_unwind().await {
+    /// Runs an owner until nothing of it is due, and gives the lease back. After trouble the owner is
+    /// taken up again in a while.
+    pub async fn execute(
+        self: &Arc<Self>,
+        lease: Lease,
+        signals: &Arc<Signals>,
+    ) -> Result<(), Error> {
+        match AssertUnwindSafe(self.hold(lease.clone(), signals)).catch_unwind().await {
             Ok(done) => done,
             // Otherwise the heartbeat would keep the lease for ever.
             Err(_) => {
@@ -72,12 +85,13 @@ impl Runner {
         }
     }
 
-    async fn hold(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
-        let holder = match Holder::begin(Arc::clone(self), lease.clone()).await {
+    async fn hold(self: &Arc<Self>, lease: Lease, signals: &Arc<Signals>) -> Result<(), Error> {
+        let begun = Holder::begin(Arc::clone(self), lease.clone(), Arc::clone(signals)).await;
+        let holder = match begun {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };
-        match self.drain(&holder, arrived).await {
+        match self.drain(&holder, &signals.arrived).await {
             Ok(()) => leases::release(self.store.control(), &holder.lease()).await,
             Err(error) => self.abandon(&holder.lease(), error).await,
         }
@@ -94,7 +108,7 @@ impl Runner {
     async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {
         loop {
             holder.receive().await?;
-            if self.is_stopping() || !holder.may_run().await? {
+            if holder.must_stop() || !holder.may_run().await? {
                 return Ok(());
             }
             let due = self.next_streams(holder).await?;

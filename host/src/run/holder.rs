@@ -11,7 +11,7 @@ use super::call_secrets::{CallSecrets, Elections};
 use super::decision::{BackOff, Decision, jittered};
 use super::environment::CallEnvironment;
 use super::tree::Tree;
-use super::{Runner, inbox};
+use super::{Runner, Signals, inbox};
 use crate::clock::monotonic;
 use crate::egress::{Counted, Session, SessionOptions};
 use crate::failpoint;
@@ -25,6 +25,7 @@ use crate::store::{Database, Error, items, relay, streams};
 /// See the module.
 pub(super) struct Holder {
     runner: Arc<Runner>,
+    signals: Arc<Signals>,
     lease: Mutex<Lease>,
     generation: AtomicI64,
     /// 0: no grant.
@@ -50,7 +51,11 @@ pub(super) type CalledAt = (Called, Option<i64>);
 
 impl Holder {
     /// Takes up a claimed lease: what the former holder left untold is told first.
-    pub(super) async fn begin(runner: Arc<Runner>, mut lease: Lease) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        runner: Arc<Runner>,
+        mut lease: Lease,
+        signals: Arc<Signals>,
+    ) -> Result<Self, Error> {
         let tree = runner.trees.get(&lease.root_id).await?;
         let control = runner.store.control();
         let planted = leases::plant(control, &tree.replication, &mut lease).await?;
@@ -65,6 +70,7 @@ impl Holder {
         }
         let holder = Self {
             runner,
+            signals,
             lease: Mutex::new(lease),
             generation: AtomicI64::new(planted.generation),
             grant_id: AtomicI64::new(planted.grant_id.unwrap_or(0)),
@@ -366,7 +372,12 @@ impl Holder {
 
     /// Streams must stop before their next call.
     pub(super) fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Acquire) || self.runner.is_stopping()
+        self.interrupted.load(Ordering::Acquire) || self.must_stop()
+    }
+
+    /// No further call of this owner may begin here.
+    pub(super) fn must_stop(&self) -> bool {
+        self.runner.is_stopping() || self.signals.give_way.load(Ordering::Acquire)
     }
 
     /// Takes the mark that the generation has moved under running streams.

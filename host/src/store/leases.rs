@@ -1,8 +1,8 @@
 //! Leases (R1, R2): who may run an owner, and the fence that refuses whoever no longer may.
 
-use sqlx::{FromRow, Row};
+use sqlx::FromRow;
 
-use super::{Database, Error};
+use super::{Database, Dialect, Error, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// A claimed owner. Every control write of the holder says `where fence = ..`.
@@ -38,64 +38,84 @@ pub struct Planted {
     pub commit_no: i64,
 }
 
-/// Claims the owner that has been due the longest, if any is due.
+/// Who claims, and for how long.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// Name of the host.
+    pub host: String,
+    /// Life of the lease, unless it is renewed.
+    pub ttl: Micros,
+    /// Leases that an organization may have at once, on all hosts. Those that live are counted, so
+    /// none can leak.
+    pub organization_leases_max: i64,
+}
+
+/// Claims the organization's owner that has been due the longest, if any is due.
 pub async fn claim(
     control: &Database,
-    host: &str,
+    by: &Claimant,
+    organization_id: OrganizationId,
     now: Micros,
-    ttl: Micros,
 ) -> Result<Option<Lease>, Error> {
-    let host = host.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                let lease = sqlx::query_as::<_, Lease>(CLAIM)
-                    .bind(now)
-                    .bind(now + ttl)
-                    .bind(host)
-                    .fetch_optional(connection)
-                    .await?;
-                Ok(lease)
-            })
-        })
-        .await
+    let sql = match control.dialect() {
+        Dialect::Sqlite => CLAIM.replace("{skip}", ""),
+        Dialect::Postgres => CLAIM.replace("{skip}", "for no key update skip locked"),
+    };
+    let claim = query_as(sql)
+        .bind(now)
+        .bind(now + by.ttl)
+        .bind(by.host.clone())
+        .bind(organization_id)
+        .bind(by.organization_leases_max);
+    control.fetch(claim).await
 }
 
 const CLAIM: &str = "
 update owners set fence = fence + 1, lease_until = $2, lease_host = $3,
                   unreleased = unreleased or lease_host is not null
 where id = (
-  select id from owners where due_at <= $1 and lease_until <= $1 order by due_at limit 1
+  select id from owners
+  where organization_id = $4 and due_at <= $1 and lease_until <= $1
+    and (select count(*) from owners as leased where leased.organization_id = $4
+           and leased.lease_host is not null and leased.lease_until > $1) < $5
+  order by due_at limit 1 {skip}
 )
 returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased,
           (select epoch from configuration) as config_epoch";
 
+/// Organizations with an owner that is due and that nobody holds.
+pub async fn ready_organizations(
+    control: &Database,
+    now: Micros,
+) -> Result<Vec<OrganizationId>, Error> {
+    let ready = query_scalar(
+        "select g.id from organizations g
+         where exists (select 1 from owners o where o.organization_id = g.id and o.due_at <= $1
+                         and o.lease_until <= $1)
+         order by g.id",
+    );
+    Ok(ready.bind(now).fetch_all(control.readers()).await?)
+}
+
 /// When the next owner that nobody holds falls due.
 pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
-    let row = sqlx::query(
-        "select due_at from owners where due_at is not null and lease_host is null
-         order by due_at limit 1",
-    )
-    .fetch_optional(control.readers())
-    .await?;
-    Ok(row.map(|row| row.get("due_at")))
+    let next = query_scalar(
+        "select min(next.due_at) from (
+           select (select o.due_at from owners o where o.organization_id = g.id
+                     and o.due_at is not null and o.lease_host is null
+                   order by o.due_at limit 1) as due_at
+           from organizations g
+         ) as next",
+    );
+    Ok(next.fetch_one(control.readers()).await?)
 }
 
 /// Extends every lease of this host.
 pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), Error> {
     let host = host.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query("update owners set lease_until = $1 where lease_host = $2")
-                    .bind(until)
-                    .bind(host)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement =
+        query("update owners set lease_until = $1 where lease_host = $2").bind(until).bind(host);
+    control.execute(statement).await.map(drop)
 }
 
 /// Ends all leases at once. Only for a host that holds the data directory's lock: nobody else can
@@ -104,7 +124,7 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
     control
         .write(|connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "update owners set lease_until = 0, due_at = coalesce(due_at, 0)
                      where lease_host is not null",
                 )
@@ -122,34 +142,24 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 /// but this holder derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(RELEASE)
-                    .bind(owner_id)
-                    .bind(fence)
-                    .bind(config_epoch)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement = query(RELEASE).bind(owner_id).bind(fence).bind(config_epoch);
+    control.execute(statement).await.map(drop)
 }
 
 const RELEASE: &str = "
 update owners set lease_host = null, lease_until = 0, unreleased = false, due_at = case
   when (select epoch from configuration) <> $3 then 0 else (
-    select min(at) from (
+    select min(due.at) from (
       select not_before as at from inbox
       where owner_id = $1 and done_at is null and not parked
       union all
-      select max(coalesce(s.due_at, 0), s.not_before, owners.not_before,
-                 (select not_before from integrations where id = owners.root_id)) as at
+      select (select max(column1) from (values
+                (coalesce(s.due_at, 0)), (s.not_before), (owners.not_before),
+                ((select not_before from integrations where id = owners.root_id))) as latest) as at
       from streams s
       where s.owner_id = $1 and owners.state = 'linked'
         and (s.due_at is not null or s.taken is not null)
-    )
+    ) as due
   ) end
 where id = $1 and fence = $2";
 
@@ -157,23 +167,15 @@ where id = $1 and fence = $2";
 /// `at` on, relays first.
 pub async fn abandon(control: &Database, lease: &Lease, at: Micros) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update owners set lease_host = null, lease_until = 0, unreleased = true,
+    let statement = query(
+        "update owners set lease_host = null, lease_until = 0, unreleased = true,
                             due_at = $1
                      where id = $2 and fence = $3",
-                )
-                .bind(at)
-                .bind(owner_id)
-                .bind(fence)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(at)
+    .bind(owner_id)
+    .bind(fence);
+    control.execute(statement).await.map(drop)
 }
 
 /// Plants the control fence in the replication database. If that one is already as high though the
@@ -200,7 +202,7 @@ async fn plant_once(
     replication
         .write(move |connection| {
             Box::pin(async move {
-                let planted = sqlx::query(
+                let planted = query(
                     "insert into rowgate_owners (owner_id, fence) values ($1, $2)
                      on conflict (owner_id) do update set fence = $2 where rowgate_owners.fence < $2
                      returning generation, grant_id, commit_no",
@@ -217,7 +219,7 @@ async fn plant_once(
                     }));
                 }
                 let (fence,): (i64,) =
-                    sqlx::query_as("select fence from rowgate_owners where owner_id = $1")
+                    query_as("select fence from rowgate_owners where owner_id = $1")
                         .bind(owner_id)
                         .fetch_one(connection)
                         .await?;
@@ -232,7 +234,7 @@ async fn lift(control: &Database, lease: &mut Lease, fence: i64) -> Result<(), E
     let lifted = control
         .write(move |connection| {
             Box::pin(async move {
-                let done = sqlx::query("update owners set fence = $1 where id = $2 and fence = $3")
+                let done = query("update owners set fence = $1 where id = $2 and fence = $3")
                     .bind(fence)
                     .bind(owner_id)
                     .bind(held)

@@ -7,13 +7,15 @@ create table organizations (
   created_at bigint not null
 );
 
--- One row a component that was ever installed; the bytes lie in plugins/<digest>.wasm.
+-- One row a component that was ever installed.
 create table plugin_versions (
   digest text primary key,
   name text not null,
   version text not null,
   manifest text not null,
-  installed_at bigint not null
+  installed_at bigint not null,
+  number bigint not null,                              -- ascending in the order of installation
+  wasm blob not null                                   -- kept beside, under its digest, by each host
 );
 
 -- Which version of a plugin runs. `epoch` moves with each change, so that a claim sees it (R14).
@@ -36,6 +38,7 @@ create table integrations (
   config text not null default '{}',                   -- JSON, no secrets; only on a root
   config_version bigint not null default 1,
   created_at bigint not null,
+  number bigint not null,                              -- ascending in the order of creation
   -- Scheduling state of the tree, on the root's row.
   misconfigured text,                                  -- the reason; null: all well
   not_before bigint not null default 0,
@@ -78,7 +81,9 @@ create table owners (
   linked_at bigint,
   unique (root_id, external_owner_id)
 );
-create index owners_due on owners (due_at) where due_at is not null;
+-- Claims go organization by organization, so that a large one doesn't hold up the others.
+create index owners_due on owners (organization_id, due_at) where due_at is not null;
+create index owners_leased on owners (organization_id) where lease_host is not null;
 
 -- The schedule of a stream; its cursor is in the replication database (R3).
 create table streams (

@@ -1,8 +1,11 @@
 use super::*;
 
-#[tokio::test]
-async fn a_row_that_comes_back_has_its_pk_again() {
-    let mut fixture = Fixture::new().await;
+on_both! {
+    a_row_that_comes_back_has_its_pk_again, number_keys_stand_in_the_feed_as_text
+}
+
+async fn a_row_that_comes_back_has_its_pk_again(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let feed = "select unique_key, pk, deleted, commit_id from rowgate_feed order by 1";
     let three = [Write::Upsert(things(&[("x", None), ("y", None), ("z", None)]))];
     let delete =
@@ -27,9 +30,8 @@ async fn a_row_that_comes_back_has_its_pk_again() {
     );
 }
 
-#[tokio::test]
-async fn number_keys_stand_in_the_feed_as_text() {
-    let mut fixture = Fixture::new().await;
+async fn number_keys_stand_in_the_feed_as_text(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let ticket =
         || Write::Upsert(batch("ticket_v1", 1, vec![column("number", Values::Integer(vec![-7]))]));
     let delete = Write::Delete { table: "ticket_v1".into(), conditions: Vec::new() };
