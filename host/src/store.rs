@@ -4,6 +4,7 @@
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed
 //! and an outbox). On SQLite each is a file under the data directory.
 
+pub mod channels;
 pub mod commit;
 mod database;
 pub mod inbox;

@@ -6,10 +6,12 @@ use std::process::Output;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use rowgate::clock::Clock;
 use serde_json::Value;
 use simulator::{Options, Simulator};
 use tempfile::TempDir;
 
+use crate::in_process::InProcess;
 use crate::process::{HostProcess, Log, command};
 use crate::template::{self, Served};
 
@@ -22,6 +24,7 @@ pub struct Settings {
     simulator: Option<Arc<Simulator>>,
     served: Served,
     environment: Vec<(OsString, OsString)>,
+    clock: Option<Clock>,
 }
 
 /// A host process, its data directory and the simulator it talks to. When a test fails, dropping it
@@ -34,8 +37,15 @@ pub struct TestHost {
     /// What `serve` installs.
     plugins: PathBuf,
     environment: Vec<(OsString, OsString)>,
-    process: Option<HostProcess>,
+    clock: Option<Clock>,
+    process: Option<Running>,
     log: Log,
+}
+
+/// Where the host runs.
+enum Running {
+    Beside(HostProcess),
+    Inside(InProcess),
 }
 
 impl Settings {
@@ -63,6 +73,12 @@ impl Settings {
         self
     }
 
+    /// Run the host inside the test, under this clock. Its log is not kept.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Starts simulator and host.
     pub async fn start(self) -> TestHost {
         let fresh = || Arc::new(Simulator::start(Options::default()).expect("loopback is free"));
@@ -79,6 +95,7 @@ impl Settings {
             data_dir,
             plugins,
             environment,
+            clock: self.clock,
             process: None,
             log: Log::default(),
         };
@@ -103,13 +120,21 @@ impl TestHost {
 
     /// SIGKILL.
     pub async fn kill(&mut self) {
-        self.process.take().expect("the host runs").kill().await;
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => process.kill().await,
+            Running::Inside(_) => panic!("a host inside the test can't be killed"),
+        }
     }
 
     /// SIGTERM; the host must end well.
     pub async fn stop(&mut self) {
-        let status = self.process.take().expect("the host runs").stop().await;
-        assert!(status.success(), "the host ended with {status}");
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => {
+                let status = process.stop().await;
+                assert!(status.success(), "the host ended with {status}");
+            }
+            Running::Inside(host) => host.stop().await,
+        }
     }
 
     /// Gives the next process a variable, or none of that name.
@@ -125,12 +150,18 @@ impl TestHost {
 
     /// Whether the process is there.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| !process.has_ended())
+        self.process.as_mut().is_some_and(|process| match process {
+            Running::Beside(process) => !process.has_ended(),
+            Running::Inside(host) => !host.has_ended(),
+        })
     }
 
     /// Where it is reached now; another port after each start.
     pub fn base_url(&self) -> &str {
-        &self.process.as_ref().expect("the host runs").base_url
+        match self.process.as_ref().expect("the host runs") {
+            Running::Beside(process) => &process.base_url,
+            Running::Inside(host) => &host.base_url,
+        }
     }
 
     /// Its data directory.
@@ -150,7 +181,17 @@ impl TestHost {
 
     async fn launch(&mut self) {
         let (data_dir, environment) = (self.data_dir.path(), &self.environment);
-        let started = HostProcess::start(data_dir, &self.plugins, environment, &self.log).await;
+        let (plugins, log) = (&self.plugins, &self.log);
+        let started = match self.clock.clone() {
+            None => {
+                let started = HostProcess::start(data_dir, plugins, environment, log);
+                started.await.map(Running::Beside)
+            }
+            Some(clock) => {
+                let started = InProcess::start(data_dir, plugins, environment, clock);
+                started.await.map(Running::Inside)
+            }
+        };
         match started {
             Ok(process) => self.process = Some(process),
             // Dropping `self` prints the log.
