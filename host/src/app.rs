@@ -9,10 +9,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Announced, Config, HostLock, RefusedFile};
+use crate::config::{Announced, Config, HostLock, Push, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
 use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
@@ -39,19 +40,23 @@ pub struct App {
 impl App {
     /// Opens the data directory, making what is missing.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let clock = clock(&config);
+        Self::open_at(config, clock).await
+    }
+
+    /// Opens the data directory under a clock of the caller's.
+    pub async fn open_at(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let chance = Chance::from_system();
         let data_dir = config.data_dir();
         data_dir.create()?;
         let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
         let store = match server_options(&config) {
-            None => Store::open(data_dir, Clock::System, keyring, chance)
+            None => Store::open(data_dir, clock, keyring, chance)
                 .await
                 .with_context(|| format!("opening {}", config.data_dir.display()))?,
-            Some(options) => {
-                Store::open_server(&options, data_dir, Clock::corrected(), keyring, chance)
-                    .await
-                    .context("opening the databases of the server")?
-            }
+            Some(options) => Store::open_server(&options, data_dir, clock, keyring, chance)
+                .await
+                .context("opening the databases of the server")?,
         };
         let clock = store.clock().clone();
         Ok(Self { config: Arc::new(config), store: Arc::new(store), clock })
@@ -75,15 +80,26 @@ impl App {
         Egress::new(EgressOptions { clock, request_timeout, ..EgressOptions::default() })
     }
 
-    /// The address of an integration's endpoint: by the configuration where it says, else as the
-    /// host of this data directory was last reached.
+    /// The address of an integration's endpoint.
     pub fn endpoint(&self, integration: &str) -> String {
-        let announced = self.config.data_dir().announced();
-        let url = match announced {
+        format!("{}/v1/service_integrations/{integration}", self.public_url())
+    }
+
+    /// How others reach the host: by the configuration where it says, else as the host of this data
+    /// directory was last reached.
+    pub fn public_url(&self) -> String {
+        match self.config.data_dir().announced() {
             Some(announced) if !self.config.says_public_url() => announced.public_url,
             _ => self.config.public_url(),
-        };
-        format!("{url}/v1/service_integrations/{integration}")
+        }
+    }
+}
+
+/// The system's clock, corrected where a server has one that several hosts go by.
+fn clock(config: &Config) -> Clock {
+    match config.database_url.given() {
+        None => Clock::System,
+        Some(_) => Clock::corrected(),
     }
 }
 
@@ -103,20 +119,63 @@ fn server_options(config: &Config) -> Option<ServerOptions> {
 
 /// Serves the data directory until `shutdown` comes; what runs then ends its calls and commits.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let clock = clock(&config);
+    serve_at(config, clock, |_| {}, shutdown).await
+}
+
+/// The same under a clock of the caller's; `listening` is told how the host is reached.
+pub async fn serve_at(
+    config: Config,
+    clock: Clock,
+    listening: impl FnOnce(&Announced),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     config.data_dir().create()?;
     let lock = config.data_dir().lock()?;
-    let app = App::open(config).await?;
+    let app = App::open_at(config, clock).await?;
     app.store.organization(&app.config.org).await?;
     let engine = app.engine()?;
     let refused = match app.config.plugins.as_path() {
         directory if directory == Path::new("") => Vec::new(),
         directory => plugins::install_directory(&app.store, &engine, directory).await?,
     };
-    let working = start(&app, engine).await?;
-    let listened = listen(&app, &lock, refused, &working, shutdown).await;
+    let listener = server::bind(app.config.server.listen).await?;
+    let announced = announce(&app, &lock, refused, &listener)?;
+    let working = start(&app, engine, push_base_url(&app, &announced)).await?;
+    let Announced { listen: address, public_url, .. } = &announced;
+    tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
+    listening(&announced);
+    listen(&app, listener, &working, shutdown).await;
     working.stop().await;
     tracing::info!("stopped");
-    listened
+    Ok(())
+}
+
+/// Writes down how this host is reached.
+fn announce(
+    app: &App,
+    lock: &HostLock,
+    refused: Vec<RefusedFile>,
+    listener: &TcpListener,
+) -> anyhow::Result<Announced> {
+    let address = listener.local_addr().context("the listener's address")?;
+    // The port may have been left to the system.
+    let public_url = match app.config.says_public_url() {
+        true => app.config.public_url(),
+        false => format!("http://{address}"),
+    };
+    let announced = Announced { listen: address, public_url, refused };
+    lock.announce(&announced)?;
+    Ok(announced)
+}
+
+/// Where vendors are asked to post; none, which is said, where they wouldn't.
+fn push_base_url(app: &App, announced: &Announced) -> Option<String> {
+    let push = app.config.push_to(&announced.public_url);
+    if let Push::Off(reason) = &push {
+        tracing::warn!(reason, "push is off");
+    }
+    push.base_url()
 }
 
 /// The scheduler as it works beside the listener.
@@ -136,10 +195,14 @@ impl Working {
     }
 }
 
-async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
+async fn start(
+    app: &App,
+    engine: Engine,
+    push_base_url: Option<String>,
+) -> anyhow::Result<Working> {
     let run = &app.config.run;
     let wake = Wake::default();
-    let runner = Arc::new(runner(app, engine)?);
+    let runner = Arc::new(runner(app, engine, push_base_url)?);
     if app.config.database_url.given().is_none() {
         // The data directory is locked: leases of a host that died here are nobody's.
         leases::take_back(app.store.control()).await?;
@@ -167,7 +230,7 @@ async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
     Ok(Working { runner, wake, task })
 }
 
-fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
+fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::Result<Runner> {
     let store = &app.store;
     let components = Components::new(engine, Arc::clone(store), store.data_dir().plugins());
     Ok(Runner {
@@ -185,27 +248,18 @@ fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
                 max_ms: app.config.run.back_off_max_ms,
             },
         },
+        push_base_url,
         stopping: AtomicBool::new(false),
     })
 }
 
 async fn listen(
     app: &App,
-    lock: &HostLock,
-    refused: Vec<RefusedFile>,
+    listener: TcpListener,
     working: &Working,
     shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+) {
     let config = &app.config;
-    let listener = server::bind(config.server.listen).await?;
-    let address = listener.local_addr().context("the listener's address")?;
-    // The port may have been left to the system.
-    let public_url = match config.says_public_url() {
-        true => config.public_url(),
-        false => format!("http://{address}"),
-    };
-    let announced = Announced { listen: address, public_url, refused };
-    lock.announce(&announced)?;
     let webhooks = Webhooks {
         store: app.store.clone(),
         wake: {
@@ -228,8 +282,6 @@ async fn listen(
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
         shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
     };
-    let public_url = announced.public_url;
-    tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
     server::serve(
         listener,
         server::router(webhooks, working.wake.clone()),
@@ -238,5 +290,4 @@ async fn listen(
         shutdown,
     )
     .await;
-    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod data_dir;
 mod layers;
+mod push;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 pub use data_dir::{Announced, DataDir, HostLock, RefusedFile};
 use layers::Layers;
+pub use push::Push;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -43,6 +45,8 @@ pub struct Config {
     pub log: Log,
     /// Scheduling and execution.
     pub run: Run,
+    /// Notifications of vendors.
+    pub push: PushSettings,
     /// Limits on what comes in and goes out.
     pub limits: Limits,
     #[serde(skip)]
@@ -101,6 +105,14 @@ pub struct Run {
     pub poll_ms: u64,
     pub back_off_base_ms: u64,
     pub back_off_max_ms: u64,
+}
+
+/// `[push]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct PushSettings {
+    pub allow_http: bool,
 }
 
 /// `[limits]`.

@@ -6,6 +6,7 @@ mod decision;
 mod environment;
 mod holder;
 mod inbox;
+mod push;
 mod stream;
 pub(crate) mod tree;
 
@@ -64,6 +65,8 @@ pub struct Runner {
     pub(crate) budget: Budget,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) options: RunOptions,
+    /// Where vendors reach this host; none: push is off.
+    pub(crate) push_base_url: Option<String>,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -108,14 +111,44 @@ impl Runner {
     async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {
         loop {
             holder.receive().await?;
-            if holder.must_stop() || !holder.may_run().await? {
+            if holder.must_stop() {
                 return Ok(());
             }
-            let due = self.next_streams(holder).await?;
-            if due.is_empty() {
+            let runs = holder.may_run().await?;
+            let due = if runs { self.next_streams(holder).await? } else { Vec::new() };
+            if !due.is_empty() {
+                self.run_streams(holder, due, arrived).await?;
+            } else if !self.push(holder, runs, arrived).await? {
                 return Ok(());
             }
-            self.run_streams(holder, due, arrived).await?;
+        }
+    }
+
+    /// One piece of push work; false: there is none. Inbox items are handled beside it, and one that
+    /// links or unlinks the owner ends it: what the vendor makes of a dropped call, its row tells of.
+    async fn push(&self, holder: &Holder, runs: bool, arrived: &Notify) -> Result<bool, Error> {
+        holder.take_interrupted();
+        let mut work = std::pin::pin!(push::work(holder, runs));
+        loop {
+            tokio::select! {
+                biased;
+                () = arrived.notified() => {}
+                worked = &mut work => return worked,
+            }
+            let mut receive = std::pin::pin!(holder.receive());
+            let mut worked = None;
+            loop {
+                tokio::select! {
+                    received = &mut receive => { received?; break; }
+                    done = &mut work, if worked.is_none() => worked = Some(done?),
+                }
+            }
+            if let Some(worked) = worked {
+                return Ok(worked);
+            }
+            if holder.take_interrupted() {
+                return Ok(true);
+            }
         }
     }
 

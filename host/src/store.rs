@@ -4,6 +4,7 @@
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed
 //! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
+pub mod channels;
 pub mod commit;
 mod database;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod answer;
 mod body;
 mod bots;
+mod channel;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::Method;
 use axum::response::Response;
 use axum::routing::any;
 use rowgate_manifest::Webhook;
@@ -30,6 +31,7 @@ use crate::store::integrations::{Endpoint, Integration};
 use answer::Answer;
 pub(crate) use answer::{error, json_response};
 use body::Checked;
+use channel::Notification;
 
 /// What the endpoint needs.
 #[derive(Clone)]
@@ -75,14 +77,28 @@ impl Webhooks {
     }
 }
 
+/// What was taken in.
+enum Taken {
+    Item(InboxId, OwnerId),
+    /// The owner, if it is due for it.
+    Notification(Option<OwnerId>),
+}
+
 async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let id = integration_id(parts.uri.path()).to_owned();
     let answer = match webhooks.receive(&id, &parts, &mut body).await {
-        Ok((item, owner)) => {
+        Ok(Taken::Item(item, owner)) => {
             failpoint::reach("webhook_stored");
             tracing::debug!(integration = id, item, "webhook stored");
             (webhooks.wake)(owner);
+            Answer::Accepted.into_response()
+        }
+        Ok(Taken::Notification(owner)) => {
+            failpoint::reach("notification_stored");
+            owner.inspect(|owner| (webhooks.wake)(*owner));
+            // Its body says nothing.
+            read::discard(webhooks.clock(), &parts.headers, &mut body).await;
             Answer::Accepted.into_response()
         }
         Err(answer) => {
@@ -101,7 +117,7 @@ impl Webhooks {
         id: &str,
         parts: &axum::http::request::Parts,
         body: &mut Body,
-    ) -> Result<(InboxId, OwnerId), Answer> {
+    ) -> Result<Taken, Answer> {
         let endpoint = self.in_time(self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
         if !is_served(&parts.method) {
             return Err(Answer::Method);
@@ -111,31 +127,35 @@ impl Webhooks {
         }
         let service = endpoint.manifest.services.get(&endpoint.integration.service);
         let webhook = service.and_then(|service| service.webhook.as_ref());
-        self.authenticate(&endpoint, webhook, &parts.headers).await?;
+        match auth::claim(webhook, &parts.headers).map_err(Answer::Rejected)? {
+            Claim::Secret { name, presented } => {
+                self.authenticate(&endpoint, name, presented).await?;
+            }
+            Claim::Channel { id, token, vendor_id, data: false } => {
+                let notification = Notification { id, token, vendor_id };
+                return self.notified(&endpoint, &notification).await.map(Taken::Notification);
+            }
+            // No vendor that we know of sends data through a channel.
+            Claim::Channel { data: true, .. } => return Err(Answer::Rejected(Rejected::Mismatch)),
+        }
         let Some(webhook) = webhook else { return Err(Answer::Rejected(Rejected::Missing)) };
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
-        self.in_time(self.store.accept(item)).await
+        let (item, owner) = self.in_time(self.store.accept(item)).await?;
+        Ok(Taken::Item(item, owner))
     }
 
     async fn authenticate(
         &self,
         endpoint: &Endpoint,
-        webhook: Option<&Webhook>,
-        headers: &HeaderMap,
+        name: &str,
+        presented: &[u8],
     ) -> Result<(), Answer> {
-        match auth::claim(webhook, headers).map_err(Answer::Rejected)? {
-            Claim::Secret { name, presented } => {
-                let root = &endpoint.integration.root_id;
-                let stored = self.in_time(self.store.tree_secret(root, name)).await?;
-                match stored {
-                    Some(stored) if auth::matches(presented, &stored) => Ok(()),
-                    _ => Err(Answer::Rejected(Rejected::Mismatch)),
-                }
-            }
-            // No channel is ever registered, so none is known.
-            Claim::Channel { .. } => Err(Answer::Rejected(Rejected::Mismatch)),
+        let root = &endpoint.integration.root_id;
+        match self.in_time(self.store.tree_secret(root, name)).await? {
+            Some(stored) if auth::matches(presented, &stored) => Ok(()),
+            _ => Err(Answer::Rejected(Rejected::Mismatch)),
         }
     }
 

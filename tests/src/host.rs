@@ -7,9 +7,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use postgres_cluster::Database;
+use rowgate::clock::Clock;
 use serde_json::Value;
 use simulator::{Options, Simulator};
 
+use crate::in_process::InProcess;
 use crate::process::{HostProcess, Log};
 use crate::storage::{Engine, Storage};
 use crate::template::{self, Served};
@@ -25,6 +27,7 @@ pub struct Settings {
     engine: Option<Engine>,
     served: Served,
     environment: Vec<(OsString, OsString)>,
+    clock: Option<Clock>,
 }
 
 /// A host process, its data directory and the simulator it talks to. When a test fails, dropping it
@@ -37,8 +40,15 @@ pub struct TestHost {
     /// What `serve` installs.
     plugins: PathBuf,
     environment: Vec<(OsString, OsString)>,
-    process: Option<HostProcess>,
+    clock: Option<Clock>,
+    process: Option<Running>,
     log: Log,
+}
+
+/// Where the host runs.
+enum Running {
+    Beside(HostProcess),
+    Inside(InProcess),
 }
 
 impl Settings {
@@ -78,6 +88,12 @@ impl Settings {
         self
     }
 
+    /// Run the host inside the test, under this clock. Its log is not kept.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Starts simulator and host.
     pub async fn start(self) -> TestHost {
         let engine = self.engine.unwrap_or_else(Engine::configured);
@@ -105,6 +121,7 @@ impl Settings {
             storage,
             plugins,
             environment,
+            clock: self.clock,
             process: None,
             log: Log::default(),
         };
@@ -129,7 +146,10 @@ impl TestHost {
 
     /// SIGKILL.
     pub async fn kill(&mut self) {
-        self.process.take().expect("the host runs").kill().await;
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => process.kill().await,
+            Running::Inside(_) => panic!("a host inside the test can't be killed"),
+        }
     }
 
     /// SIGSTOP: its sockets stay open, and it does nothing.
@@ -144,8 +164,13 @@ impl TestHost {
 
     /// SIGTERM; the host must end well.
     pub async fn stop(&mut self) {
-        let status = self.process.take().expect("the host runs").stop().await;
-        assert!(status.success(), "the host ended with {status}");
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => {
+                let status = process.stop().await;
+                assert!(status.success(), "the host ended with {status}");
+            }
+            Running::Inside(host) => host.stop().await,
+        }
     }
 
     /// Gives the next process a variable, or none of that name.
@@ -161,7 +186,10 @@ impl TestHost {
 
     /// Whether the process is there.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| !process.has_ended())
+        self.process.as_mut().is_some_and(|process| match process {
+            Running::Beside(process) => !process.has_ended(),
+            Running::Inside(host) => !host.has_ended(),
+        })
     }
 
     /// Its process.
@@ -171,7 +199,10 @@ impl TestHost {
 
     /// Where it is reached now; another port after each start.
     pub fn base_url(&self) -> &str {
-        &self.process.as_ref().expect("the host runs").base_url
+        match self.process.as_ref().expect("the host runs") {
+            Running::Beside(process) => &process.base_url,
+            Running::Inside(host) => &host.base_url,
+        }
     }
 
     /// Its data directory.
@@ -196,7 +227,17 @@ impl TestHost {
 
     async fn launch(&mut self) {
         let (storage, environment) = (&self.storage, &self.environment);
-        let started = HostProcess::start(storage, &self.plugins, environment, &self.log).await;
+        let (plugins, log) = (&self.plugins, &self.log);
+        let started = match self.clock.clone() {
+            None => {
+                let started = HostProcess::start(storage, plugins, environment, log);
+                started.await.map(Running::Beside)
+            }
+            Some(clock) => {
+                let started = InProcess::start(storage, plugins, environment, clock);
+                started.await.map(Running::Inside)
+            }
+        };
         match started {
             Ok(process) => self.process = Some(process),
             // Dropping `self` prints the log.

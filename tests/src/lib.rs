@@ -7,6 +7,7 @@
 
 mod comparison;
 mod host;
+mod in_process;
 mod leak;
 mod post;
 mod process;

@@ -84,7 +84,8 @@ impl Storage {
         Some(database.connect().unwrap_or_else(|error| panic!("{}: {error:#}", database.name())))
     }
 
-    fn database_url(&self) -> Option<String> {
+    /// URL of the control database. None: it is a file.
+    pub(crate) fn database_url(&self) -> Option<String> {
         self.database.as_ref().map(|database| database.url())
     }
 }

@@ -56,6 +56,10 @@ impl Layers {
                 Ok(number) => Value::Integer(number),
                 Err(_) => bail!("{name} must be a number, not {text:?}"),
             },
+            Value::Boolean(_) => match text.trim().parse() {
+                Ok(flag) => Value::Boolean(flag),
+                Err(_) => bail!("{name} must be true or false, not {text:?}"),
+            },
             _ => Value::String(text.to_owned()),
         };
         self.set(&key, value, name)

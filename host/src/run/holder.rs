@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use zeroize::Zeroizing;
 
 use super::call_secrets::{CallSecrets, Elections};
 use super::decision::{BackOff, Decision, jittered};
@@ -44,6 +45,14 @@ pub(super) struct Holder {
 pub(super) struct Standpoint {
     pub(super) under: Under,
     received: u64,
+}
+
+/// Whose secrets a call may use.
+pub(super) struct Authority {
+    /// None: nobody's.
+    pub(super) grant_id: Option<i64>,
+    /// Of the channel that is being asked for.
+    pub(super) channel_token: Option<Zeroizing<String>>,
 }
 
 /// What a call did, and the owner's commit number when it first looked something up.
@@ -97,6 +106,19 @@ impl Holder {
         call: &Call,
         committed: Option<watch::Receiver<bool>>,
     ) -> Result<CalledAt, Error> {
+        let authority = Authority { grant_id: self.grant_id(), channel_token: None };
+        self.call_as(tree, service, call, committed, authority).await
+    }
+
+    /// Calls the component with given secrets.
+    pub(super) async fn call_as(
+        &self,
+        tree: &Arc<Tree>,
+        service: &str,
+        call: &Call,
+        committed: Option<watch::Receiver<bool>>,
+        authority: Authority,
+    ) -> Result<CalledAt, Error> {
         let lease = self.lease();
         let integration = tree.integrations.get(service).cloned().unwrap_or_default();
         let context = CallContext {
@@ -108,7 +130,7 @@ impl Holder {
         };
         let environment = Arc::new(CallEnvironment {
             egress: self.runner.egress.clone(),
-            session: self.session(tree, &lease),
+            session: self.session(tree, &lease, authority),
             tree: Arc::clone(&tree.tables),
             replication: tree.replication.clone(),
             owner_id: lease.owner_id,
@@ -134,10 +156,7 @@ impl Holder {
             memory_peak_bytes,
             http_requests: meters.http_requests,
         };
-        let what = match call {
-            Call::Receive(_) => "receive",
-            Call::Sync { .. } => "sync",
-        };
+        let what = call.name();
         let outcome = if called.result.is_ok() { "ok" } else { "failed" };
         self.runner.metrics.call(&tree.tables.manifest.plugin.name, what, outcome, used);
     }
@@ -298,17 +317,17 @@ impl Holder {
         (*received == at.received).then_some(received)
     }
 
-    fn under_now(&self) -> Under {
+    pub(super) fn under_now(&self) -> Under {
         let lease = self.lease();
         Under {
             owner_id: lease.owner_id,
             external_owner_id: lease.external_owner_id,
             fence: lease.fence,
-            generation: self.generation.load(Ordering::Acquire),
+            generation: self.generation(),
         }
     }
 
-    fn session(&self, tree: &Tree, lease: &Lease) -> Session {
+    fn session(&self, tree: &Tree, lease: &Lease, authority: Authority) -> Session {
         let secrets = CallSecrets {
             store: Arc::clone(&self.runner.store),
             keyring: self.runner.keyring.clone(),
@@ -316,7 +335,8 @@ impl Holder {
             manifest: Arc::clone(&tree.tables.manifest),
             config: Arc::clone(&tree.secrets),
             owner_id: lease.owner_id,
-            grant_id: Some(self.grant_id.load(Ordering::Acquire)).filter(|id| *id > 0),
+            grant_id: authority.grant_id,
+            channel_token: authority.channel_token,
             elections: Arc::clone(&self.elections),
             won: Mutex::new(HashMap::new()),
         };
@@ -330,6 +350,31 @@ impl Holder {
             deadline: monotonic() + budget.wall,
             answer_limit_bytes: budget.answer_bytes,
         })
+    }
+
+    /// The owner's present grant.
+    pub(super) fn grant_id(&self) -> Option<i64> {
+        Some(self.grant_id.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+
+    /// The owner's present generation.
+    pub(super) fn generation(&self) -> i64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Where vendors reach this host; none: push is off.
+    pub(super) fn push_base_url(&self) -> Option<&str> {
+        self.runner.push_base_url.as_deref()
+    }
+
+    /// Id and token of a new channel.
+    pub(super) fn channel_names(&self) -> (String, Zeroizing<String>) {
+        let chance = &self.runner.chance;
+        (chance.uuid(), Zeroizing::new(chance.base36(16) + &chance.base36(16)))
+    }
+
+    pub(super) fn seal_channel_token(&self, id: &str, token: &str) -> Vec<u8> {
+        self.runner.store.seal_channel_token(id, token)
     }
 
     pub(super) fn lease(&self) -> Lease {

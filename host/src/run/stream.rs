@@ -167,7 +167,7 @@ impl<'h> StreamRun<'h> {
         holder.works(&tree).await?;
         match ahead? {
             Some((at, called)) => self.called(at, tree, called).await,
-            None => Ok(self.after(&tree, step)),
+            None => self.after(&tree, step).await,
         }
     }
 
@@ -221,7 +221,7 @@ impl<'h> StreamRun<'h> {
     ) -> Result<Next, Error> {
         let step = match called.result {
             Ok(Returned::Stepped(step)) => step,
-            Ok(Returned::Received) => unreachable!("a sync call returns a step"),
+            Ok(other) => unreachable!("a sync call returns a step, not {other:?}"),
             Err(error) => return self.fail(&at, &failure_of(error)).await,
         };
         let At { stand, version, had_cursor, .. } = at;

@@ -2,6 +2,7 @@
 //! applied inbox item and what the control database must hear, in one transaction of the
 //! replication database, under the owner's fence and generation (R2, R3).
 
+mod bookkeeping;
 mod derive;
 mod message;
 
@@ -16,6 +17,7 @@ use super::{Connection, Database, Error, query, query_as};
 use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
 
+pub use bookkeeping::show;
 use message::store as store_message;
 pub use message::{Message, StreamKey};
 
@@ -273,13 +275,14 @@ impl<'c> Transaction<'c> {
         let row = query(
             "update rowgate_owners
              set generation = generation + 1, grant_id = coalesce($1, grant_id)
-             where owner_id = $2 returning grant_id",
+             where owner_id = $2 returning generation, grant_id",
         )
         .bind(grant)
         .bind(self.step.under.owner_id)
         .fetch_one(&mut *self.connection)
         .await?;
         self.message.linked = true;
+        self.message.generation = row.get("generation");
         self.message.grant_id = row.get("grant_id");
         self.message.all_due = true;
         Ok(())

@@ -137,8 +137,8 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 }
 
 /// Gives a lease back and works out when the owner must be looked at again: the earliest of its
-/// open inbox items and of its streams, each no earlier than its pauses allow. If the configuration
-/// has moved since the claim, at once: an integration that was created meanwhile made the owner due,
+/// open inbox items, of its streams, and of what its push channels ask for, each no earlier than its
+/// pauses allow. If the configuration has moved since the claim, at once: an integration that was created meanwhile made the owner due,
 /// but this holder derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
@@ -149,7 +149,7 @@ pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
 const RELEASE: &str = "
 update owners set lease_host = null, lease_until = 0, unreleased = false, due_at = case
   when (select epoch from configuration) <> $3 then 0 else (
-    select min(due.at) from (
+    select min(work.at) from (
       select not_before as at from inbox
       where owner_id = $1 and done_at is null and not parked
       union all
@@ -159,7 +159,33 @@ update owners set lease_host = null, lease_until = 0, unreleased = false, due_at
       from streams s
       where s.owner_id = $1 and owners.state = 'linked'
         and (s.due_at is not null or s.taken is not null)
-    ) as due
+      union all
+      select (select max(at) from (
+        select t.due_at as at
+        union all select owners.not_before
+        union all select i.not_before from integrations i where i.id = owners.root_id
+        union all select p.not_before from push_pauses p where p.root_id = owners.root_id
+      ) as latest) as at
+      from topics t where t.owner_id = $1 and owners.state = 'linked' and t.due_at is not null
+      union all
+      select 0 as at from topics t where t.owner_id = $1 and t.unshown
+      union all
+      select (select max(at) from (
+        select w.due_at as at
+        union all select owners.not_before
+        union all select i.not_before from integrations i where i.id = owners.root_id
+      ) as latest) as at
+      from (
+        select due_at from channels where owner_id = $1 and due_at is not null
+        union all select due_at from orphans
+        where owner_id = $1 and due_at is not null and owners.state = 'linked'
+      ) as w
+      union all
+      select expires_at as at from channels where owner_id = $1
+      union all
+      select retired_until as at from channels
+      where owner_id = $1 and retired_until is not null and state <> 'gone'
+    ) as work
   ) end
 where id = $1 and fence = $2";
 

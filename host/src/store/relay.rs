@@ -2,6 +2,7 @@
 //! the order of the commits, each once. A host may die between the two: whoever holds the owner
 //! next tells the rest first.
 
+use super::channels;
 use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
@@ -129,7 +130,7 @@ async fn tell(
     now: Micros,
 ) -> Result<(), Error> {
     if let Some(item) = message.unlinked {
-        unlinked(connection, owner_id, item).await?;
+        unlinked(connection, owner_id, item, now).await?;
     }
     for (stream, page_limit) in &message.added {
         query(
@@ -152,6 +153,8 @@ async fn tell(
     }
     if message.linked {
         linked(connection, owner_id, message.grant_id, now).await?;
+        let (generation, grant_id) = (message.generation, message.grant_id);
+        channels::carry_over(connection, owner_id, generation, grant_id, now).await?;
     }
     if message.all_due {
         query(
@@ -199,11 +202,7 @@ async fn linked(
     .execute(&mut *connection)
     .await?;
     let Some(grant_id) = grant_id else { return Ok(()) };
-    query("delete from owner_secrets where owner_id = $1 and grant_id < $2")
-        .bind(owner_id)
-        .bind(grant_id)
-        .execute(&mut *connection)
-        .await?;
+    delete_older_secrets(connection, owner_id, grant_id).await?;
     let sealed: Option<(String,)> = query_as("select sealed from inbox where id = $1")
         .bind(grant_id)
         .fetch_optional(&mut *connection)
@@ -229,12 +228,10 @@ async fn unlinked(
     connection: &mut Connection,
     owner_id: OwnerId,
     item: InboxId,
+    now: Micros,
 ) -> Result<(), Error> {
-    query("delete from owner_secrets where owner_id = $1 and grant_id < $2")
-        .bind(owner_id)
-        .bind(item)
-        .execute(&mut *connection)
-        .await?;
+    channels::retire(connection, owner_id, item, now).await?;
+    delete_older_secrets(connection, owner_id, item).await?;
     for sql in [
         "delete from streams where owner_id = $1",
         "update owners set state = 'unlinked', reason = null, linked_at = null, not_before = 0,
@@ -242,6 +239,25 @@ async fn unlinked(
     ] {
         query(sql).bind(owner_id).execute(&mut *connection).await?;
     }
+    Ok(())
+}
+
+/// Secrets of older grants go, but for those that stop the channels of an unlinked one.
+async fn delete_older_secrets(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    grant_id: i64,
+) -> Result<(), Error> {
+    query(
+        "delete from owner_secrets where owner_id = $1 and grant_id < $2 and not exists (
+           select 1 from channels c where c.owner_id = owner_secrets.owner_id
+             and c.grant_id = owner_secrets.grant_id and c.state = 'stopping'
+             and c.retired_until is not null)",
+    )
+    .bind(owner_id)
+    .bind(grant_id)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -14,6 +14,8 @@ pub struct Message {
     pub item: Option<InboxId>,
     /// It linked the owner.
     pub linked: bool,
+    /// The owner's generation since then.
+    pub generation: i64,
     /// The grant that the owner was linked with; a plugin whose owners bring no secrets has none.
     pub grant_id: Option<i64>,
     /// This item unlinked the owner: grants that are older are over.
