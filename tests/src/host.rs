@@ -154,12 +154,12 @@ impl TestHost {
 
     /// SIGSTOP: its sockets stay open, and it does nothing.
     pub async fn freeze(&self) {
-        self.process.as_ref().expect("the host runs").signal("-STOP").await;
+        self.beside().signal("-STOP").await;
     }
 
     /// SIGCONT.
     pub async fn thaw(&self) {
-        self.process.as_ref().expect("the host runs").signal("-CONT").await;
+        self.beside().signal("-CONT").await;
     }
 
     /// SIGTERM; the host must end well.
@@ -194,7 +194,14 @@ impl TestHost {
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("the host runs").pid()
+        self.beside().pid()
+    }
+
+    fn beside(&self) -> &HostProcess {
+        match self.process.as_ref().expect("the host runs") {
+            Running::Beside(process) => process,
+            Running::Inside(_) => panic!("a host inside the test has no process of its own"),
+        }
     }
 
     /// Where it is reached now; another port after each start.
