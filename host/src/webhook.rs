@@ -54,7 +54,7 @@ pub struct Limits {
     pub body_max_bytes: usize,
     /// A body must have arrived after this time.
     pub body_timeout: Duration,
-    /// What isn't on disk after this time is answered 503.
+    /// So long one request may wait for the store, all in all; then it is answered 503.
     pub accept_timeout: Duration,
 }
 
@@ -102,7 +102,8 @@ impl Webhooks {
         parts: &axum::http::request::Parts,
         body: &mut Body,
     ) -> Result<(InboxId, OwnerId), Answer> {
-        let endpoint = self.in_time(self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
+        let left = &mut { self.limits.accept_timeout };
+        let endpoint = self.in_time(left, self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
         if !is_served(&parts.method) {
             return Err(Answer::Method);
         }
@@ -111,16 +112,17 @@ impl Webhooks {
         }
         let service = endpoint.manifest.services.get(&endpoint.integration.service);
         let webhook = service.and_then(|service| service.webhook.as_ref());
-        self.authenticate(&endpoint, webhook, &parts.headers).await?;
+        self.authenticate(left, &endpoint, webhook, &parts.headers).await?;
         let Some(webhook) = webhook else { return Err(Answer::Rejected(Rejected::Missing)) };
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
-        self.in_time(self.store.accept(item)).await
+        self.in_time(left, self.store.accept(item)).await
     }
 
     async fn authenticate(
         &self,
+        left: &mut Duration,
         endpoint: &Endpoint,
         webhook: Option<&Webhook>,
         headers: &HeaderMap,
@@ -128,7 +130,7 @@ impl Webhooks {
         match auth::claim(webhook, headers).map_err(Answer::Rejected)? {
             Claim::Secret { name, presented } => {
                 let root = &endpoint.integration.root_id;
-                let stored = self.in_time(self.store.tree_secret(root, name)).await?;
+                let stored = self.in_time(left, self.store.tree_secret(root, name)).await?;
                 match stored {
                     Some(stored) if auth::matches(presented, &stored) => Ok(()),
                     _ => Err(Answer::Rejected(Rejected::Mismatch)),
@@ -139,24 +141,35 @@ impl Webhooks {
         }
     }
 
-    /// The store's answer, or 503 where it fails or takes too long. What comes too late is stored
-    /// all the same: the sender repeats what it got no 202 for, and that does no harm.
+    /// The store's answer, or 503 where it fails or takes longer than what is left of the request's
+    /// time. What comes too late is stored all the same: the sender repeats what it got no 202 for,
+    /// and that does no harm.
     async fn in_time<T>(
         &self,
+        left: &mut Duration,
         store: impl Future<Output = Result<T, crate::store::Error>>,
     ) -> Result<T, Answer> {
-        tokio::select! {
+        let asked_at = self.clock().now();
+        let answered = tokio::select! {
             result = store => result.map_err(|error| Answer::Unavailable(error.to_string())),
-            () = self.clock().sleep(self.limits.accept_timeout) => {
+            () = self.clock().sleep(*left) => {
                 Err(Answer::Unavailable("no answer in time".into()))
             }
-        }
+        };
+        let waited_us = u64::try_from(self.clock().now() - asked_at).unwrap_or(0);
+        *left = left.saturating_sub(Duration::from_micros(waited_us));
+        answered
     }
 }
 
 /// The path segment after the fixed prefix.
 fn integration_id(path: &str) -> &str {
     path.split('/').nth(3).unwrap_or_default()
+}
+
+/// What follows the endpoint, with its leading slash; empty at the endpoint itself.
+fn below_endpoint(path: &str) -> &str {
+    path.match_indices('/').nth(3).map_or("", |(at, _)| &path[at..])
 }
 
 fn is_served(method: &Method) -> bool {
@@ -180,7 +193,7 @@ fn new_item(
         integration_id: integration.id.clone(),
         external_owner_id: checked.owner.unwrap_or_default(),
         method: parts.method.as_str().to_owned(),
-        path: parts.uri.path().to_owned(),
+        path: below_endpoint(parts.uri.path()).to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: headers.collect(),
         body: checked.body,
