@@ -153,6 +153,7 @@ fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
                 base_ms: app.config.run.back_off_base_ms,
                 max_ms: app.config.run.back_off_max_ms,
             },
+            turn: Duration::from_millis(app.config.run.turn_ms),
         },
         stopping: AtomicBool::new(false),
     })

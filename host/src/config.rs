@@ -80,6 +80,7 @@ pub struct Run {
     pub workers: usize,
     pub lease_ttl_ms: u64,
     pub poll_ms: u64,
+    pub turn_ms: u64,
     pub back_off_base_ms: u64,
     pub back_off_max_ms: u64,
 }
@@ -204,6 +205,7 @@ impl Config {
             ("run.workers", self.run.workers as u64),
             ("run.lease_ttl_ms", self.run.lease_ttl_ms),
             ("run.poll_ms", self.run.poll_ms),
+            ("run.turn_ms", self.run.turn_ms),
             ("run.back_off_base_ms", self.run.back_off_base_ms),
             ("run.back_off_max_ms", self.run.back_off_max_ms),
             ("server.connections_max", self.server.connections_max as u64),

@@ -12,6 +12,7 @@ pub(crate) mod tree;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -42,6 +43,9 @@ const AFTER_TROUBLE: Micros = 2_000_000;
 pub struct RunOptions {
     /// How waits after failures grow.
     pub back_off: BackOff,
+    /// So long an owner is worked on at a time. One whose streams never rest must not keep others
+    /// from theirs.
+    pub turn: Duration,
 }
 
 /// What every run needs. One per process.
@@ -94,7 +98,7 @@ impl Runner {
     async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {
         loop {
             holder.receive().await?;
-            if self.is_stopping() || !holder.may_run().await? {
+            if holder.is_over() || !holder.may_run().await? {
                 return Ok(());
             }
             let due = self.next_streams(holder).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use super::call_secrets::{CallSecrets, Elections};
-use super::decision::{BackOff, Decision, jittered};
+use super::decision::{BackOff, Decision, spread};
 use super::environment::CallEnvironment;
 use super::tree::Tree;
 use super::{Runner, inbox};
@@ -36,6 +36,8 @@ pub(super) struct Holder {
     interrupted: AtomicBool,
     /// There is a failure count or a misconfiguration mark that a success must clear.
     clear_on_success: AtomicBool,
+    /// From then on the owner makes room for others.
+    turn_ends_at: Micros,
 }
 
 /// Under what a call is made; see [`Holder::commit`].
@@ -63,6 +65,8 @@ impl Holder {
         if lease.unreleased {
             relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
         }
+        let turn = Micros::try_from(runner.options.turn.as_micros()).unwrap_or(Micros::MAX / 2);
+        let turn_ends_at = runner.clock.now().saturating_add(turn);
         let holder = Self {
             runner,
             lease: Mutex::new(lease),
@@ -72,6 +76,7 @@ impl Holder {
             received: RwLock::new(0),
             interrupted: AtomicBool::new(false),
             clear_on_success: AtomicBool::new(false),
+            turn_ends_at,
         };
         let tables = Arc::clone(&tree.tables);
         let under = holder.under_now();
@@ -352,7 +357,12 @@ impl Holder {
 
     /// In about `wait_ms`.
     pub(super) fn later(&self, wait_ms: u64) -> Micros {
-        let wait = Duration::from_millis(jittered(wait_ms, self.chance()));
+        self.not_before(wait_ms, 0)
+    }
+
+    /// In about `wait_ms`, but no earlier than in `least_ms`.
+    pub(super) fn not_before(&self, wait_ms: u64, least_ms: u64) -> Micros {
+        let wait = Duration::from_millis(spread(wait_ms, least_ms, self.chance()));
         self.now() + Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX / 2)
     }
 
@@ -366,7 +376,12 @@ impl Holder {
 
     /// Streams must stop before their next call.
     pub(super) fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Acquire) || self.runner.is_stopping()
+        self.interrupted.load(Ordering::Acquire) || self.is_over()
+    }
+
+    /// No further call of this owner may begin: the host stops, or the owner has had its turn.
+    pub(super) fn is_over(&self) -> bool {
+        self.runner.is_stopping() || self.now() >= self.turn_ends_at
     }
 
     /// Takes the mark that the generation has moved under running streams.

@@ -10,6 +10,9 @@ use crate::run::tree::Tree;
 use crate::store::streams::Ended;
 use crate::store::{Error, commit, streams};
 
+/// The least that a stream rests. A plugin that asks for none would be called again and again.
+const REST_MS_MIN: u64 = 1_000;
+
 impl StreamRun<'_> {
     pub(super) fn after(&self, tree: &Tree, step: Step) -> Next {
         let now = self.holder.now();
@@ -22,7 +25,7 @@ impl StreamRun<'_> {
             Progress::Done(rest_ms) => {
                 let poll_ms = tree.kind(&self.stream).map_or(0, |kind| kind.poll_s.unpushed * 1000);
                 let chance = self.holder.chance();
-                let rest_ms = rest_ms.unwrap_or_else(|| jittered(poll_ms, chance));
+                let rest_ms = rest_ms.unwrap_or_else(|| jittered(poll_ms, chance)).max(REST_MS_MIN);
                 Next::End(Ended { next_at: Some(now + micros(rest_ms)), ..done })
             }
             Progress::Unreadable(reason) => {
@@ -69,8 +72,8 @@ impl StreamRun<'_> {
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
                 Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
             }
-            Decision::Wait { scope, wait_ms, slow_count } => {
-                let not_before = holder.later(wait_ms);
+            Decision::Wait { scope, wait_ms, least_ms, slow_count } => {
+                let not_before = holder.not_before(wait_ms, least_ms);
                 let failed = Ended { slow_count: i64::from(slow_count), ..failed };
                 self.pause(scope, not_before, failure, failed).await
             }
