@@ -247,6 +247,7 @@ fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::R
                 base_ms: app.config.run.back_off_base_ms,
                 max_ms: app.config.run.back_off_max_ms,
             },
+            turn: Duration::from_millis(app.config.run.turn_ms),
         },
         push_base_url,
         stopping: AtomicBool::new(false),

@@ -31,8 +31,8 @@ struct Cli {
     command: Command,
 }
 
-/// What all commands take. Each is also an environment variable and a key of the configuration
-/// file.
+/// What all commands take. All but `--config` and `--format` are also variables of the environment
+/// and keys of the configuration file.
 #[derive(Debug, Args)]
 struct Global {
     /// Databases, plugins and the key [env: ROWGATE_DATA_DIR] [default: ./rowgate-data]

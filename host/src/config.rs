@@ -103,6 +103,7 @@ pub struct Run {
     pub organization_leases_max: i64,
     pub lease_ttl_ms: u64,
     pub poll_ms: u64,
+    pub turn_ms: u64,
     pub back_off_base_ms: u64,
     pub back_off_max_ms: u64,
 }
@@ -238,6 +239,7 @@ impl Config {
             ("run.organization_leases_max", self.run.organization_leases_max.max(0).unsigned_abs()),
             ("run.lease_ttl_ms", self.run.lease_ttl_ms),
             ("run.poll_ms", self.run.poll_ms),
+            ("run.turn_ms", self.run.turn_ms),
             ("run.back_off_base_ms", self.run.back_off_base_ms),
             ("run.back_off_max_ms", self.run.back_off_max_ms),
             ("server.connections_max", self.server.connections_max as u64),

@@ -13,6 +13,7 @@ pub(crate) mod tree;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -52,6 +53,9 @@ pub struct Signals {
 pub struct RunOptions {
     /// How waits after failures grow.
     pub back_off: BackOff,
+    /// So long an owner is worked on at a time. One whose streams never rest must not keep others
+    /// from theirs.
+    pub turn: Duration,
 }
 
 /// What every run needs. One per process.

@@ -56,7 +56,7 @@ pub struct Limits {
     pub body_max_bytes: usize,
     /// A body must have arrived after this time.
     pub body_timeout: Duration,
-    /// What isn't on disk after this time is answered 503.
+    /// So long one request may wait for the store, all in all; then it is answered 503.
     pub accept_timeout: Duration,
 }
 
@@ -118,7 +118,8 @@ impl Webhooks {
         parts: &axum::http::request::Parts,
         body: &mut Body,
     ) -> Result<Taken, Answer> {
-        let endpoint = self.in_time(self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
+        let left = &mut { self.limits.accept_timeout };
+        let endpoint = self.in_time(left, self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
         if !is_served(&parts.method) {
             return Err(Answer::Method);
         }
@@ -129,11 +130,12 @@ impl Webhooks {
         let webhook = service.and_then(|service| service.webhook.as_ref());
         match auth::claim(webhook, &parts.headers).map_err(Answer::Rejected)? {
             Claim::Secret { name, presented } => {
-                self.authenticate(&endpoint, name, presented).await?;
+                self.authenticate(left, &endpoint, name, presented).await?;
             }
             Claim::Channel { id, token, vendor_id, data: false } => {
                 let notification = Notification { id, token, vendor_id };
-                return self.notified(&endpoint, &notification).await.map(Taken::Notification);
+                let marked = self.notified(left, &endpoint, &notification).await;
+                return marked.map(Taken::Notification);
             }
             // No vendor that we know of sends data through a channel.
             Claim::Channel { data: true, .. } => return Err(Answer::Rejected(Rejected::Mismatch)),
@@ -142,41 +144,53 @@ impl Webhooks {
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
-        let (item, owner) = self.in_time(self.store.accept(item)).await?;
+        let (item, owner) = self.in_time(left, self.store.accept(item)).await?;
         Ok(Taken::Item(item, owner))
     }
 
     async fn authenticate(
         &self,
+        left: &mut Duration,
         endpoint: &Endpoint,
         name: &str,
         presented: &[u8],
     ) -> Result<(), Answer> {
         let root = &endpoint.integration.root_id;
-        match self.in_time(self.store.tree_secret(root, name)).await? {
+        match self.in_time(left, self.store.tree_secret(root, name)).await? {
             Some(stored) if auth::matches(presented, &stored) => Ok(()),
             _ => Err(Answer::Rejected(Rejected::Mismatch)),
         }
     }
 
-    /// The store's answer, or 503 where it fails or takes too long. What comes too late is stored
-    /// all the same: the sender repeats what it got no 202 for, and that does no harm.
+    /// The store's answer, or 503 where it fails or takes longer than what is left of the request's
+    /// time. What comes too late is stored all the same: the sender repeats what it got no 202 for,
+    /// and that does no harm.
     async fn in_time<T>(
         &self,
+        left: &mut Duration,
         store: impl Future<Output = Result<T, crate::store::Error>>,
     ) -> Result<T, Answer> {
-        tokio::select! {
+        let asked_at = self.clock().now();
+        let answered = tokio::select! {
             result = store => result.map_err(|error| Answer::Unavailable(error.to_string())),
-            () = self.clock().sleep(self.limits.accept_timeout) => {
+            () = self.clock().sleep(*left) => {
                 Err(Answer::Unavailable("no answer in time".into()))
             }
-        }
+        };
+        let waited_us = u64::try_from(self.clock().now() - asked_at).unwrap_or(0);
+        *left = left.saturating_sub(Duration::from_micros(waited_us));
+        answered
     }
 }
 
 /// The path segment after the fixed prefix.
 fn integration_id(path: &str) -> &str {
     path.split('/').nth(3).unwrap_or_default()
+}
+
+/// What follows the endpoint, with its leading slash; empty at the endpoint itself.
+fn below_endpoint(path: &str) -> &str {
+    path.match_indices('/').nth(3).map_or("", |(at, _)| &path[at..])
 }
 
 fn is_served(method: &Method) -> bool {
@@ -200,7 +214,7 @@ fn new_item(
         integration_id: integration.id.clone(),
         external_owner_id: checked.owner.unwrap_or_default(),
         method: parts.method.as_str().to_owned(),
-        path: parts.uri.path().to_owned(),
+        path: below_endpoint(parts.uri.path()).to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: headers.collect(),
         body: checked.body,

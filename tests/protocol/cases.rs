@@ -2,7 +2,6 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rowgate::store::leases;
 use rowgate::store::{Error, items, query_scalar};
 
 use crate::host::Host;

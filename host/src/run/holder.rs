@@ -9,7 +9,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use zeroize::Zeroizing;
 
 use super::call_secrets::{CallSecrets, Elections};
-use super::decision::{BackOff, Decision, jittered};
+use super::decision::{BackOff, Decision, spread};
 use super::environment::CallEnvironment;
 use super::tree::Tree;
 use super::{Runner, Signals, inbox};
@@ -38,6 +38,8 @@ pub(super) struct Holder {
     interrupted: AtomicBool,
     /// There is a failure count or a misconfiguration mark that a success must clear.
     clear_on_success: AtomicBool,
+    /// From then on the owner makes room for others.
+    turn_ends_at: Micros,
 }
 
 /// Under what a call is made; see [`Holder::commit`].
@@ -77,6 +79,8 @@ impl Holder {
         if lease.unreleased {
             relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
         }
+        let turn = Micros::try_from(runner.options.turn.as_micros()).unwrap_or(Micros::MAX / 2);
+        let turn_ends_at = runner.clock.now().saturating_add(turn);
         let holder = Self {
             runner,
             signals,
@@ -87,6 +91,7 @@ impl Holder {
             received: RwLock::new(0),
             interrupted: AtomicBool::new(false),
             clear_on_success: AtomicBool::new(false),
+            turn_ends_at,
         };
         let tables = Arc::clone(&tree.tables);
         let under = holder.under_now();
@@ -403,7 +408,12 @@ impl Holder {
 
     /// In about `wait_ms`.
     pub(super) fn later(&self, wait_ms: u64) -> Micros {
-        let wait = Duration::from_millis(jittered(wait_ms, self.chance()));
+        self.not_before(wait_ms, 0)
+    }
+
+    /// In about `wait_ms`, but no earlier than in `least_ms`.
+    pub(super) fn not_before(&self, wait_ms: u64, least_ms: u64) -> Micros {
+        let wait = Duration::from_millis(spread(wait_ms, least_ms, self.chance()));
         self.now() + Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX / 2)
     }
 
@@ -420,9 +430,12 @@ impl Holder {
         self.interrupted.load(Ordering::Acquire) || self.must_stop()
     }
 
-    /// No further call of this owner may begin here.
+    /// No further call of this owner may begin here: the host stops, others wait, or the owner has had
+    /// its turn.
     pub(super) fn must_stop(&self) -> bool {
-        self.runner.is_stopping() || self.signals.give_way.load(Ordering::Acquire)
+        self.runner.is_stopping()
+            || self.signals.give_way.load(Ordering::Acquire)
+            || self.now() >= self.turn_ends_at
     }
 
     /// Takes the mark that the generation has moved under running streams.

@@ -24,7 +24,7 @@ pub struct NewItem {
     pub external_owner_id: String,
     /// HTTP method.
     pub method: String,
-    /// Path as it was sent.
+    /// What follows the endpoint, with its leading slash; empty at the endpoint itself.
     pub path: String,
     /// Query without `?`.
     pub query: String,

@@ -169,7 +169,8 @@ async fn tell(
         .await?;
     }
     for (stream, at) in &message.due {
-        let at = at.unwrap_or(now).max(0);
+        // What was due long ago must not come before everybody else.
+        let at = at.unwrap_or(now).max(now);
         let sql = format!(
             "update streams set due_at = case when due_at < {at} then due_at else {at} end, unreadable = null"
         );

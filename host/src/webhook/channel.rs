@@ -1,5 +1,7 @@
 //! Notifications from push channels: they carry nothing but that something changed.
 
+use std::time::Duration;
+
 use rowgate_manifest::Manifest;
 
 use super::{Answer, Webhooks};
@@ -23,22 +25,23 @@ impl Webhooks {
     /// A channel that we don't know is accepted too: any other answer would bring it back.
     pub(super) async fn notified(
         &self,
+        left: &mut Duration,
         endpoint: &Endpoint,
         notification: &Notification<'_>,
     ) -> Result<Option<OwnerId>, Answer> {
         let root_id = &endpoint.integration.root_id;
         let vendor_id = notification.vendor_id.and_then(text);
         let Some(id) = text(notification.id) else { return Ok(None) };
-        let Some(known) = self.in_time(self.store.known_channel(root_id, id)).await? else {
+        let Some(known) = self.in_time(left, self.store.known_channel(root_id, id)).await? else {
             let Some(vendor_id) = vendor_id else { return Ok(None) };
             tracing::info!(root = root_id, channel = id, "a notification from an unknown channel");
-            return self.in_time(self.store.orphaned(root_id, id, vendor_id)).await;
+            return self.in_time(left, self.store.orphaned(root_id, id, vendor_id)).await;
         };
         if !auth::matches(notification.token, &known.token) {
             return Err(Answer::Rejected(Rejected::Mismatch));
         }
         let wakes = wakes(&endpoint.manifest, &known);
-        self.in_time(self.store.notified(&known, vendor_id.map(str::to_owned), wakes)).await
+        self.in_time(left, self.store.notified(&known, vendor_id.map(str::to_owned), wakes)).await
     }
 }
 

@@ -12,6 +12,9 @@ use crate::store::channels::Coverage;
 use crate::store::streams::Ended;
 use crate::store::{Error, commit, streams};
 
+/// The least that a stream rests. A plugin that asks for none would be called again and again.
+const REST_MS_MIN: u64 = 1_000;
+
 impl StreamRun<'_> {
     pub(super) async fn after(&self, tree: &Tree, step: Step) -> Result<Next, Error> {
         let now = self.holder.now();
@@ -26,6 +29,7 @@ impl StreamRun<'_> {
                     Some(rest_ms) => rest_ms,
                     None => jittered(self.poll_ms(tree).await?, self.holder.chance()),
                 };
+                let rest_ms = rest_ms.max(REST_MS_MIN);
                 Next::End(Ended { next_at: Some(now + micros(rest_ms)), ..done })
             }
             Progress::Unreadable(reason) => {
@@ -83,8 +87,8 @@ impl StreamRun<'_> {
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
                 Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
             }
-            Decision::Wait { scope, wait_ms, slow_count } => {
-                let not_before = holder.later(wait_ms);
+            Decision::Wait { scope, wait_ms, least_ms, slow_count } => {
+                let not_before = holder.not_before(wait_ms, least_ms);
                 let failed = Ended { slow_count: i64::from(slow_count), ..failed };
                 self.pause(scope, not_before, failure, failed).await
             }
