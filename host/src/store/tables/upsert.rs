@@ -1,5 +1,7 @@
 //! Upsert and patch as one conditional statement a chunk of rows.
 
+use std::collections::HashSet;
+
 use super::dialect::{key_text, literal, quoted};
 use super::feed::Change;
 use super::query::{Query, argument, array, array_type, chunks};
@@ -37,6 +39,11 @@ pub(super) async fn upsert(
                 }
             }
         }
+    }
+    if rows.parts.len() > 1 {
+        // A key that came twice moved twice, but stands in the feed once.
+        let mut seen = HashSet::new();
+        moved.retain(|(pk, _)| seen.insert(*pk));
     }
     Ok(Moved { change: Change::Upserted, rows: moved })
 }
@@ -125,11 +132,20 @@ impl<'a> Statement<'a> {
         if !self.same.is_empty() {
             query.push_fmt(format_args!(", {}", self.names(&self.same)));
         }
+        // A sub-select, not a join: rows keep their order, and get their numbers in it.
+        let kept = format!(
+            "(select feed.pk from rowgate_feed as feed where feed.table_name = {} \
+             and feed.unique_key = {} and feed.deleted)",
+            literal(&spec.table_name),
+            key_text(spec, "input."),
+        );
         query.push(", row_created_at, row_updated_at)\nselect ");
-        query.push(match self.dialect {
-            Dialect::Sqlite => "feed.pk",
-            Dialect::Postgres => "coalesce(feed.pk, nextval('rowgate_pk'))",
-        });
+        match self.dialect {
+            Dialect::Sqlite => query.push(&kept),
+            Dialect::Postgres => {
+                query.push_fmt(format_args!("coalesce({kept}, nextval('rowgate_pk'))"));
+            }
+        }
         for presented in &self.varying {
             let cast = self.dialect.cast(spec.columns[presented.column].kind);
             query.push_fmt(format_args!(", input.{}{cast}", self.name(presented)));
@@ -142,12 +158,7 @@ impl<'a> Statement<'a> {
             query.push(", ");
             query.push_timestamp(self.now);
         }
-        query.push_fmt(format_args!(
-            "\nfrom input left join rowgate_feed as feed on feed.table_name = {} \
-             and feed.unique_key = {} and feed.deleted\nwhere true",
-            literal(&spec.table_name),
-            key_text(spec, "input."),
-        ));
+        query.push("\nfrom input where true");
         if self.patch {
             self.push_live(query);
         }
