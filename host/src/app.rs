@@ -14,13 +14,14 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Announced, Config, HostLock, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
+use crate::metrics::Metrics;
 use crate::plugin::{Budget, Engine, EngineOptions};
 use crate::run::components::Components;
 use crate::run::tree::Trees;
-use crate::run::{BackOff, RunOptions, Runner};
+use crate::run::{BackOff, InFlight, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
-use crate::server;
+use crate::server::{self, Status, StatusOptions};
 use crate::store::organizations::Organization;
 use crate::store::{Store, leases};
 use crate::webhook::{Limits, Webhooks};
@@ -32,6 +33,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub store: Arc<Store>,
     pub clock: Clock,
+    pub metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -44,7 +46,8 @@ impl App {
         let store = Store::open(data_dir, clock.clone(), keyring, chance)
             .await
             .with_context(|| format!("opening {}", config.data_dir.display()))?;
-        Ok(Self { config: Arc::new(config), store: Arc::new(store), clock })
+        let (config, store) = (Arc::new(config), Arc::new(store));
+        Ok(Self { config, store, clock, metrics: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -61,8 +64,8 @@ impl App {
     /// Outbound HTTP as configured.
     pub fn egress(&self) -> anyhow::Result<Egress> {
         let request_timeout = Duration::from_millis(self.config.limits.request_timeout_ms);
-        let clock = self.clock.clone();
-        Egress::new(EgressOptions { clock, request_timeout, ..EgressOptions::default() })
+        let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
+        Egress::new(EgressOptions { clock, request_timeout, metrics, ..EgressOptions::default() })
     }
 
     /// The address of an integration's endpoint: by the configuration where it says, else as the
@@ -99,6 +102,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
 struct Working {
     runner: Arc<Runner>,
     wake: Wake,
+    /// Its name in leases.
+    host: String,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -118,8 +123,9 @@ async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
     let runner = Arc::new(runner(app, engine)?);
     // The data directory is locked: leases of a host that died here are nobody's.
     leases::take_back(app.store.control()).await?;
+    let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let options = ScheduleOptions {
-        host: format!("{}-{}", std::process::id(), app.store.chance().base36(8)),
+        host: host.clone(),
         workers: run.workers,
         lease_ttl: Duration::from_millis(run.lease_ttl_ms),
         poll: Duration::from_millis(run.poll_ms),
@@ -133,7 +139,7 @@ async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
         }
     });
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
-    Ok(Working { runner, wake, task })
+    Ok(Working { runner, wake, host, task })
 }
 
 fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
@@ -147,13 +153,14 @@ fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
         clock: app.clock.clone(),
         chance: store.chance().clone(),
         budget: Budget::default(),
-        metrics: Arc::default(),
+        metrics: Arc::clone(&app.metrics),
         options: RunOptions {
             back_off: BackOff {
                 base_ms: app.config.run.back_off_base_ms,
                 max_ms: app.config.run.back_off_max_ms,
             },
         },
+        in_flight: InFlight::default(),
         stopping: AtomicBool::new(false),
     })
 }
@@ -181,7 +188,7 @@ async fn listen(
             let wake = working.wake.clone();
             Arc::new(move |owner| wake.arrived(owner))
         },
-        metrics: Arc::clone(&working.runner.metrics),
+        metrics: Arc::clone(&app.metrics),
         limits: Limits {
             body_max_bytes: config.limits.webhook_body_max_bytes,
             body_timeout: Duration::from_millis(config.server.body_timeout_ms),
@@ -193,15 +200,16 @@ async fn listen(
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
         shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
     };
+    let status = Status::new(StatusOptions {
+        store: app.store.clone(),
+        metrics: Arc::clone(&app.metrics),
+        wake: working.wake.clone(),
+        in_flight: working.runner.in_flight.clone(),
+        host: working.host.clone(),
+    });
     let public_url = announced.public_url;
     tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
-    server::serve(
-        listener,
-        server::router(webhooks, working.wake.clone()),
-        limits,
-        app.clock.clone(),
-        shutdown,
-    )
-    .await;
+    server::serve(listener, server::router(webhooks, status), limits, app.clock.clone(), shutdown)
+        .await;
     Ok(())
 }

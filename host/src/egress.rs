@@ -39,6 +39,7 @@ pub use secret::{SecretSource, SecretValue};
 pub use url_prefix::Origin;
 
 use crate::clock::{Clock, monotonic};
+use crate::metrics::Metrics;
 use crate::model::{Failure, RetryScope};
 use fill::Filled;
 use limits::Buckets;
@@ -71,12 +72,15 @@ pub struct EgressOptions {
     pub clock: Clock,
     /// No request of a plugin lasts longer, whatever it asks for.
     pub request_timeout: Duration,
+    /// Waits for the vendor's limits are counted here.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for EgressOptions {
     fn default() -> Self {
         let request_timeout = Duration::from_secs(120);
-        Self { lookup: Arc::new(SystemLookup), clock: Clock::System, request_timeout }
+        let (lookup, metrics) = (Arc::new(SystemLookup), Arc::default());
+        Self { lookup, clock: Clock::System, request_timeout, metrics }
     }
 }
 
@@ -159,8 +163,8 @@ impl Egress {
     /// If TLS can't be set up.
     pub fn new(options: EgressOptions) -> anyhow::Result<Self> {
         let clients = Clients::new(&options.lookup)?;
-        let EgressOptions { clock, request_timeout, .. } = options;
-        Ok(Self { clients, buckets: Buckets::default(), clock, request_timeout })
+        let EgressOptions { clock, request_timeout, metrics, .. } = options;
+        Ok(Self { clients, buckets: Buckets::new(metrics), clock, request_timeout })
     }
 
     /// Sends a request and waits for the whole answer. Neither answer nor error holds a secret.

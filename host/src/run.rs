@@ -5,6 +5,7 @@ pub(crate) mod components;
 mod decision;
 mod environment;
 mod holder;
+mod in_flight;
 mod inbox;
 mod stream;
 pub(crate) mod tree;
@@ -18,6 +19,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
 pub use decision::BackOff;
+pub use in_flight::{InFlight, Running, RunningStream};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -37,6 +39,9 @@ use tree::Trees;
 /// A run that broke off is taken up again after so many microseconds.
 const AFTER_TROUBLE: Micros = 2_000_000;
 
+/// Random bytes of a run's id: enough to tell the runs of a log apart.
+const RUN_ID_BYTES: usize = 5;
+
 /// Settings of runs.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
@@ -55,6 +60,7 @@ pub struct Runner {
     pub(crate) budget: Budget,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) options: RunOptions,
+    pub(crate) in_flight: InFlight,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -73,7 +79,9 @@ impl Runner {
     }
 
     async fn hold(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
-        let holder = match Holder::begin(Arc::clone(self), lease.clone()).await {
+        let run_id = self.chance.base36(RUN_ID_BYTES);
+        let listed = self.in_flight.list(&run_id, &lease, self.clock.now());
+        let holder = match Holder::begin(Arc::clone(self), lease.clone(), listed).await {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };

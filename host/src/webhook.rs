@@ -20,7 +20,7 @@ use axum::routing::any;
 use rowgate_manifest::Webhook;
 
 use crate::auth::{self, Claim, Rejected};
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::model::{InboxId, OwnerId};
@@ -116,7 +116,10 @@ impl Webhooks {
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
-        self.in_time(self.store.accept(item)).await
+        let asked = monotonic();
+        let stored = self.in_time(self.store.accept(item)).await?;
+        self.metrics.commit("webhook", asked.elapsed());
+        Ok(stored)
     }
 
     async fn authenticate(

@@ -28,7 +28,8 @@ impl Streams {
     }
 }
 
-pub(super) const COLUMNS: [&str; 12] = [
+pub(super) const COLUMNS: [&str; 13] = [
+    "id",
     "external_owner_id",
     "integration",
     "service",
@@ -54,6 +55,7 @@ pub(super) async fn rows(
         let waits = stream.due_at.map(|due_at| due_at.max(stream.not_before));
         let reason = stream.unreadable.clone().or(stream.owner_reason.clone());
         rows.push(vec![
+            stream.id.into(),
             stream.external_owner_id.clone().into(),
             stream.root_id.clone().into(),
             stream.service.clone().into(),

@@ -10,6 +10,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use super::call_secrets::{CallSecrets, Elections};
 use super::decision::{BackOff, Decision, jittered};
 use super::environment::CallEnvironment;
+use super::in_flight::{Listed, StreamListed};
 use super::tree::Tree;
 use super::{Runner, inbox};
 use crate::clock::monotonic;
@@ -20,6 +21,7 @@ use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamI
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
+use crate::store::streams::DueStream;
 use crate::store::{Database, Error, items, relay, streams};
 
 /// See the module.
@@ -34,6 +36,7 @@ pub(super) struct Holder {
     /// that `receive` deleted can't come back from a page that was read before.
     received: RwLock<u64>,
     interrupted: AtomicBool,
+    listed: Listed,
     /// There is a failure count or a misconfiguration mark that a success must clear.
     clear_on_success: AtomicBool,
 }
@@ -50,7 +53,11 @@ pub(super) type CalledAt = (Called, Option<i64>);
 
 impl Holder {
     /// Takes up a claimed lease: what the former holder left untold is told first.
-    pub(super) async fn begin(runner: Arc<Runner>, mut lease: Lease) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        runner: Arc<Runner>,
+        mut lease: Lease,
+        listed: Listed,
+    ) -> Result<Self, Error> {
         let tree = runner.trees.get(&lease.root_id).await?;
         let control = runner.store.control();
         let planted = leases::plant(control, &tree.replication, &mut lease).await?;
@@ -71,6 +78,7 @@ impl Holder {
             elections: Arc::default(),
             received: RwLock::new(0),
             interrupted: AtomicBool::new(false),
+            listed,
             clear_on_success: AtomicBool::new(false),
         };
         let tables = Arc::clone(&tree.tables);
@@ -159,7 +167,9 @@ impl Holder {
             read_at,
         };
         failpoint::reach("page_called");
+        let asked = monotonic();
         let committed = commit::commit(&tree.replication, step).await?;
+        self.metrics().commit("page", asked.elapsed());
         failpoint::reach("page_committed");
         if committed.outbox {
             self.relay(tree).await?;
@@ -186,7 +196,9 @@ impl Holder {
                 read_at,
             };
             failpoint::reach("item_called");
+            let asked = monotonic();
             let committed = commit::commit(&tree.replication, step).await?;
+            self.metrics().commit("item", asked.elapsed());
             failpoint::reach("item_committed");
             if committed.generation != self.generation.load(Ordering::Acquire) {
                 self.interrupted.store(true, Ordering::Release);
@@ -336,6 +348,11 @@ impl Holder {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.runner.metrics
+    }
+
+    /// Shows a stream among the runs in flight.
+    pub(super) fn list(&self, due: &DueStream) -> StreamListed<'_> {
+        self.listed.list(due, self.now())
     }
 
     pub(super) fn owner_id(&self) -> OwnerId {

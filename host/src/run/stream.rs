@@ -85,6 +85,7 @@ impl<'h> StreamRun<'h> {
     }
 
     pub(super) async fn run(mut self) -> Result<Run, Error> {
+        let _listed = self.holder.list(&self.due);
         let mut next = Next::Again;
         loop {
             let done = match next {

@@ -15,6 +15,7 @@ use sqlx::{Connection, Executor};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failpoint::SyncedLog;
+use crate::metrics::Connections;
 
 /// Writes that one transaction takes in at most; more wait for the next one.
 const BATCH_MAX: usize = 256;
@@ -95,6 +96,14 @@ impl Database {
     /// Connections that only read; each statement sees what was committed before it began.
     pub fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// How much of what it has is in use.
+    pub fn connections(&self) -> Connections {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let (open, idle) = (i64::from(self.readers.size()), count(self.readers.num_idle()));
+        let writes_waiting = count(self.writes.max_capacity() - self.writes.capacity());
+        Connections { open, busy: (open - idle).max(0), writes_waiting }
     }
 
     /// Runs `operation` inside a transaction and answers when it is on disk. If it fails, nothing

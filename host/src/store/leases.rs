@@ -87,16 +87,14 @@ pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), 
     control
         .write(move |connection| {
             Box::pin(async move {
-                sqlx::query("update owners set lease_until = $1 where lease_host = $2")
-                    .bind(until)
-                    .bind(host)
-                    .execute(connection)
-                    .await?;
+                sqlx::query(RENEW).bind(until).bind(host).execute(connection).await?;
                 Ok(())
             })
         })
         .await
 }
+
+pub(super) const RENEW: &str = "update owners set lease_until = $1 where lease_host = $2";
 
 /// Ends all leases at once. Only for a host that holds the data directory's lock: nobody else can
 /// hold one. They stay marked unreleased, so that each owner's next holder relays first.

@@ -17,9 +17,10 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::chance::Chance;
 use crate::config::DataDir;
+use crate::run::InFlight;
 use crate::schedule::Wake;
 use crate::secrets::Keyring;
-use crate::server;
+use crate::server::{self, Status, StatusOptions};
 use crate::store::inbox::StoredItem;
 use crate::store::integrations::NewIntegration;
 
@@ -49,6 +50,13 @@ impl Host {
         let list = create(&store, "google_calendar_list_v1", None).await;
         let calendar = create(&store, "google_calendar_v1", Some(&list)).await;
         let event = create(&store, "google_calendar_event_v1", Some(&calendar)).await;
+        let status = Status::new(StatusOptions {
+            store: store.clone(),
+            metrics: Arc::default(),
+            wake: Wake::default(),
+            in_flight: InFlight::default(),
+            host: "here".into(),
+        });
         let woken = Arc::new(AtomicUsize::new(0));
         let count = woken.clone();
         let webhooks = Webhooks {
@@ -72,7 +80,7 @@ impl Host {
         };
         let served = server::serve(
             listener,
-            server::router(webhooks, Wake::default()),
+            server::router(webhooks, status),
             limits,
             Clock::System,
             std::future::pending(),
