@@ -29,6 +29,8 @@ use reqwest::Method;
 use rowgate_manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use url::{Host, Url};
 
 pub use limits::Counted;
@@ -175,7 +177,13 @@ impl Egress {
     ) -> Result<HttpResponse, HttpError> {
         let captures = url_prefix::parse_target(&request.url)
             .is_ok_and(|url| session.policy.captures.iter().any(|rule| rule.from.covers(&url)));
-        let sent = self.clone().send_masked(session.clone(), request);
+        let span = tracing::debug_span!(
+            "egress",
+            method = request.method.as_str(),
+            host = host(&request.url),
+            status = Empty,
+        );
+        let sent = self.clone().send_masked(session.clone(), request).instrument(span);
         if !captures {
             return sent.await;
         }
@@ -191,6 +199,9 @@ impl Egress {
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
         let sent = self.send_captured(&session, request).await;
+        if let Ok(response) = &sent {
+            Span::current().record("status", response.status);
+        }
         let masker = Masker::new(&session.known.texts());
         let mut response = sent.map_err(|error| masker.error(error))?;
         masker.answer(&mut response).map_err(|Unsearchable| {
@@ -259,6 +270,11 @@ impl Egress {
             (request, prepared) = (next, allowed);
         }
     }
+}
+
+/// All of an address that a trace may hold: paths and queries are personal, or worse.
+fn host(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
 /// A literal address never passes the resolver.

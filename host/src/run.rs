@@ -65,10 +65,20 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// A name for a run in logs, traces and `/statusz`.
+    pub fn new_run_id(&self) -> String {
+        self.chance.base36(RUN_ID_BYTES)
+    }
+
     /// Runs an owner until nothing of it is due, and gives the lease back. `arrived` tells of new
     /// inbox items of this owner. After trouble the owner is taken up again in a while.
-    pub async fn execute(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
-        match AssertUnwindSafe(self.hold(lease.clone(), arrived)).catch_unwind().await {
+    pub async fn execute(
+        self: &Arc<Self>,
+        run_id: &str,
+        lease: Lease,
+        arrived: &Notify,
+    ) -> Result<(), Error> {
+        match AssertUnwindSafe(self.hold(run_id, lease.clone(), arrived)).catch_unwind().await {
             Ok(done) => done,
             // Otherwise the heartbeat would keep the lease for ever.
             Err(_) => {
@@ -78,9 +88,13 @@ impl Runner {
         }
     }
 
-    async fn hold(self: &Arc<Self>, lease: Lease, arrived: &Notify) -> Result<(), Error> {
-        let run_id = self.chance.base36(RUN_ID_BYTES);
-        let listed = self.in_flight.list(&run_id, &lease, self.clock.now());
+    async fn hold(
+        self: &Arc<Self>,
+        run_id: &str,
+        lease: Lease,
+        arrived: &Notify,
+    ) -> Result<(), Error> {
+        let listed = self.in_flight.list(run_id, &lease, self.clock.now());
         let holder = match Holder::begin(Arc::clone(self), lease.clone(), listed).await {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,

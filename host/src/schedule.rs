@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::model::{Micros, OwnerId};
 use crate::run::Runner;
@@ -130,19 +131,32 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     beat.abort();
 }
 
+/// Every line that is logged on the way carries the run's id and the owner.
 async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease, arrived: Arc<Notify>) {
+    let run_id = runner.new_run_id();
+    // An error's span, for where only errors are logged.
+    let span = tracing::error_span!(
+        "schedule",
+        run = run_id.as_str(),
+        owner = lease.external_owner_id.as_str(),
+        root = lease.root_id.as_str(),
+    );
+    hold(&runner, &wake, &run_id, lease, &arrived).instrument(span).await;
+}
+
+async fn hold(runner: &Arc<Runner>, wake: &Wake, run_id: &str, lease: Lease, arrived: &Notify) {
     let owner_id = lease.owner_id;
-    let done = runner.execute(lease.clone(), &arrived).await;
+    let done = runner.execute(run_id, lease, arrived).await;
     wake.holders().remove(&owner_id);
     // What arrived between the last look and the release is due in the database.
     wake.look();
     match done {
         Ok(()) => {}
         Err(Error::Superseded(what)) => {
-            tracing::info!(owner_id, what, "the lease is gone; another holder goes on");
+            tracing::info!(what, "the lease is gone; another holder goes on");
         }
         Err(error) => {
-            tracing::error!(owner_id, %error, "a run broke off; it begins again in a while");
+            tracing::error!(%error, "a run broke off; it begins again in a while");
         }
     }
 }

@@ -18,6 +18,8 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::any;
 use rowgate_manifest::Webhook;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::auth::{self, Claim, Rejected};
 use crate::clock::{Clock, monotonic};
@@ -76,23 +78,29 @@ impl Webhooks {
 }
 
 async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response {
+    let id = integration_id(request.uri().path()).to_owned();
+    let span = tracing::debug_span!("webhook", integration = id.as_str(), status = Empty);
+    let answer = answer(&webhooks, &id, request).instrument(span.clone()).await;
+    span.record("status", answer.status().as_u16());
+    webhooks.metrics.webhook(answer.status().as_u16());
+    answer
+}
+
+async fn answer(webhooks: &Webhooks, id: &str, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
-    let id = integration_id(parts.uri.path()).to_owned();
-    let answer = match webhooks.receive(&id, &parts, &mut body).await {
+    match webhooks.receive(id, &parts, &mut body).await {
         Ok((item, owner)) => {
             failpoint::reach("webhook_stored");
-            tracing::debug!(integration = id, item, "webhook stored");
+            tracing::debug!(item, "webhook stored");
             (webhooks.wake)(owner);
             Answer::Accepted.into_response()
         }
         Err(answer) => {
-            answer.log(&id);
+            answer.log(id);
             read::discard(webhooks.clock(), &parts.headers, &mut body).await;
             answer.into_response()
         }
-    };
-    webhooks.metrics.webhook(answer.status().as_u16());
-    answer
+    }
 }
 
 impl Webhooks {
@@ -111,13 +119,15 @@ impl Webhooks {
         }
         let service = endpoint.manifest.services.get(&endpoint.integration.service);
         let webhook = service.and_then(|service| service.webhook.as_ref());
-        self.authenticate(&endpoint, webhook, &parts.headers).await?;
+        let authenticated = self.authenticate(&endpoint, webhook, &parts.headers);
+        authenticated.instrument(tracing::debug_span!("auth")).await?;
         let Some(webhook) = webhook else { return Err(Answer::Rejected(Rejected::Missing)) };
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
         let asked = monotonic();
-        let stored = self.in_time(self.store.accept(item)).await?;
+        let stored = self.store.accept(item).instrument(tracing::debug_span!("inbox"));
+        let stored = self.in_time(stored).await?;
         self.metrics.commit("webhook", asked.elapsed());
         Ok(stored)
     }

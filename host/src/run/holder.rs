@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::call_secrets::{CallSecrets, Elections};
 use super::decision::{BackOff, Decision, jittered};
@@ -17,7 +19,7 @@ use crate::clock::monotonic;
 use crate::egress::{Counted, Session, SessionOptions};
 use crate::failpoint;
 use crate::metrics::{Metrics, Used};
-use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamId};
+use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId};
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
@@ -120,7 +122,12 @@ impl Holder {
         });
         let budget = &self.runner.budget;
         let outside = Arc::clone(&environment);
-        let called = tree.component.call(&context, call, outside, budget).await;
+        let span = tracing::debug_span!(
+            "plugin",
+            call = what(call),
+            component = tree.component.digest.as_str()
+        );
+        let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
         self.count(tree, call, &called);
         Ok((called, environment.read_at()))
     }
@@ -136,12 +143,8 @@ impl Holder {
             memory_peak_bytes,
             http_requests: meters.http_requests,
         };
-        let what = match call {
-            Call::Receive(_) => "receive",
-            Call::Sync { .. } => "sync",
-        };
         let outcome = if called.result.is_ok() { "ok" } else { "failed" };
-        self.runner.metrics.call(&tree.tables.manifest.plugin.name, what, outcome, used);
+        self.metrics().call(&tree.tables.manifest.plugin.name, what(call), outcome, used);
     }
 
     /// Commits a call, unless the owner has moved on since `at`.
@@ -167,9 +170,7 @@ impl Holder {
             read_at,
         };
         failpoint::reach("page_called");
-        let asked = monotonic();
-        let committed = commit::commit(&tree.replication, step).await?;
-        self.metrics().commit("page", asked.elapsed());
+        let committed = self.store(tree, "page", step).await?;
         failpoint::reach("page_committed");
         if committed.outbox {
             self.relay(tree).await?;
@@ -196,9 +197,7 @@ impl Holder {
                 read_at,
             };
             failpoint::reach("item_called");
-            let asked = monotonic();
-            let committed = commit::commit(&tree.replication, step).await?;
-            self.metrics().commit("item", asked.elapsed());
+            let committed = self.store(tree, "item", step).await?;
             failpoint::reach("item_committed");
             if committed.generation != self.generation.load(Ordering::Acquire) {
                 self.interrupted.store(true, Ordering::Release);
@@ -211,6 +210,20 @@ impl Holder {
             }
         }
         self.relay(tree).await
+    }
+
+    async fn store(
+        &self,
+        tree: &Tree,
+        what: &'static str,
+        step: StepCommit,
+    ) -> Result<Committed, Error> {
+        let span = tracing::debug_span!("store", what, rows_changed = Empty);
+        let asked = monotonic();
+        let done = commit::commit(&tree.replication, step).instrument(span.clone()).await?;
+        self.metrics().commit(what, asked.elapsed());
+        span.record("rows_changed", done.rows_changed);
+        Ok(done)
     }
 
     /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
@@ -238,9 +251,8 @@ impl Holder {
             return Ok(());
         }
         streams::owner_works(self.control(), &self.lease()).await?;
-        let root_id = self.lease().root_id;
-        tracing::debug!(root_id, services = tree.integrations.len(), "the tree works");
-        streams::tree_works(self.control(), &root_id).await
+        tracing::debug!(services = tree.integrations.len(), "the tree works");
+        streams::tree_works(self.control(), &self.lease().root_id).await
     }
 
     /// May streams of the owner run now? While its tree is misconfigured, one owner probes.
@@ -270,20 +282,14 @@ impl Holder {
     }
 
     /// One line an operator can act on, once, where the failure is decided on.
-    pub(super) fn tell_failure(&self, stream: &StreamId, failure: &Failure, decision: &Decision) {
-        let lease = self.lease();
-        let (service, key) = (&stream.service, &stream.key);
-        let owner = &lease.external_owner_id;
-        let root = &lease.root_id;
+    pub(super) fn tell_failure(&self, failure: &Failure, decision: &Decision) {
         self.runner.metrics.failure(failure.cause());
         match failure {
             Failure::Bug(_) | Failure::Misconfigured(_) => {
-                tracing::error!(root, owner, service, key, %failure, ?decision, "stream failed");
+                tracing::error!(%failure, ?decision, "call failed");
             }
-            Failure::Reauthorise(_) => {
-                tracing::warn!(root, owner, %failure, "the owner must link again");
-            }
-            _ => tracing::info!(root, owner, service, key, %failure, ?decision, "stream failed"),
+            Failure::Reauthorise(_) => tracing::warn!(%failure, "the owner must link again"),
+            _ => tracing::info!(%failure, ?decision, "call failed"),
         }
     }
 
@@ -389,5 +395,12 @@ impl Holder {
     /// Takes the mark that the generation has moved under running streams.
     pub(super) fn take_interrupted(&self) -> bool {
         self.interrupted.swap(false, Ordering::AcqRel)
+    }
+}
+
+fn what(call: &Call) -> &'static str {
+    match call {
+        Call::Receive(_) => "receive",
+        Call::Sync { .. } => "sync",
     }
 }
