@@ -5,16 +5,18 @@ pub mod plugins;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Announced, Config, HostLock, RefusedFile};
+use crate::config::{self, Announced, Config, HostLock, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
 use crate::metrics::Metrics;
+use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
 use crate::run::components::Components;
 use crate::run::tree::Trees;
@@ -80,7 +82,8 @@ impl App {
     }
 }
 
-/// Serves the data directory until `shutdown` comes; what runs then ends its calls and commits.
+/// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
+/// in flight end in their commits, leases are given back, requests are answered.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     config.data_dir().create()?;
     let lock = config.data_dir().lock()?;
@@ -91,11 +94,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         directory if directory == Path::new("") => Vec::new(),
         directory => plugins::install_directory(&app.store, &engine, directory).await?,
     };
+    let listener = server::bind(app.config.server.listen).await?;
     let working = start(&app, engine).await?;
-    let listened = listen(&app, &lock, refused, &working, shutdown).await;
-    working.stop().await;
+    listen(&app, &lock, refused, listener, working, shutdown).await?;
     tracing::info!("stopped");
-    listened
+    Ok(())
 }
 
 /// The scheduler as it works beside the listener.
@@ -108,12 +111,19 @@ struct Working {
 }
 
 impl Working {
-    async fn stop(self) {
+    /// Answers until when requests may go on. Until then the health check says what is going on, and
+    /// webhooks are still taken: what sends them may not have noticed.
+    async fn drain(self, server: &config::Server, clock: &Clock) -> Micros {
+        let since = clock.now();
         self.runner.stop();
         self.wake.look();
-        if let Err(error) = self.task.await {
+        let noticed = clock.sleep(Duration::from_millis(server.drain_ms));
+        let (ended, ()) = tokio::join!(self.task, noticed);
+        if let Err(error) = ended {
             tracing::error!(%error, "the scheduler ended badly");
         }
+        let timeout_us = server.shutdown_timeout_ms.saturating_mul(1_000);
+        since.saturating_add(Micros::try_from(timeout_us).unwrap_or(Micros::MAX))
     }
 }
 
@@ -129,6 +139,8 @@ async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
         workers: run.workers,
         lease_ttl: Duration::from_millis(run.lease_ttl_ms),
         poll: Duration::from_millis(run.poll_ms),
+        // The rest is for requests that are being answered.
+        drain_max: Duration::from_millis(app.config.server.shutdown_timeout_ms) * 9 / 10,
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
     let (changed, told) = (app.store.watch().await?, wake.clone());
@@ -161,7 +173,7 @@ fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
             },
         },
         in_flight: InFlight::default(),
-        stopping: AtomicBool::new(false),
+        stopping: watch::Sender::new(false),
     })
 }
 
@@ -169,11 +181,11 @@ async fn listen(
     app: &App,
     lock: &HostLock,
     refused: Vec<RefusedFile>,
-    working: &Working,
+    listener: TcpListener,
+    working: Working,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let config = &app.config;
-    let listener = server::bind(config.server.listen).await?;
     let address = listener.local_addr().context("the listener's address")?;
     // The port may have been left to the system.
     let public_url = match config.says_public_url() {
@@ -198,7 +210,6 @@ async fn listen(
     let limits = server::Limits {
         connections_max: config.server.connections_max,
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
-        shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
     };
     let status = Status::new(StatusOptions {
         store: app.store.clone(),
@@ -206,10 +217,15 @@ async fn listen(
         wake: working.wake.clone(),
         in_flight: working.runner.in_flight.clone(),
         host: working.host.clone(),
+        stopping: working.runner.stopping(),
     });
     let public_url = announced.public_url;
     tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
-    server::serve(listener, server::router(webhooks, status), limits, app.clock.clone(), shutdown)
+    let closing = async {
+        shutdown.await;
+        working.drain(&config.server, &app.clock).await
+    };
+    server::serve(listener, server::router(webhooks, status), limits, app.clock.clone(), closing)
         .await;
     Ok(())
 }

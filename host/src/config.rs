@@ -51,6 +51,7 @@ pub struct Server {
     pub connections_max: usize,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,
 }
 
@@ -199,6 +200,10 @@ impl Config {
             if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
                 bail!("server.public_url must be an http or https URL, not {url}");
             }
+        }
+        let Server { drain_ms, shutdown_timeout_ms, .. } = self.server;
+        if drain_ms > 0 && drain_ms >= shutdown_timeout_ms {
+            bail!("server.drain_ms must be less than server.shutdown_timeout_ms");
         }
         for (name, value) in [
             ("run.workers", self.run.workers as u64),

@@ -12,11 +12,10 @@ pub(crate) mod tree;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use decision::BackOff;
 pub use in_flight::{InFlight, Running, RunningStream};
@@ -61,7 +60,7 @@ pub struct Runner {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) options: RunOptions,
     pub(crate) in_flight: InFlight,
-    pub(crate) stopping: AtomicBool,
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Runner {
@@ -180,11 +179,16 @@ impl Runner {
 
     /// No new call begins; the calls in flight go on to their commit.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.send_replace(true);
+    }
+
+    /// Turns true when the runner is stopped.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        *self.stopping.borrow()
     }
 }
 

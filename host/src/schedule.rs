@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -25,6 +25,8 @@ pub struct ScheduleOptions {
     pub lease_ttl: Duration,
     /// At most so long without looking, whatever else was heard.
     pub poll: Duration,
+    /// Calls in flight that don't end within this time after the runner was stopped are dropped.
+    pub drain_max: Duration,
 }
 
 /// Wakes the scheduler, and the holder of an owner, when an inbox item was accepted; tells when
@@ -94,14 +96,13 @@ impl Wake {
     }
 }
 
-/// Runs until the runner is stopped, then waits for the runs in flight.
+/// Runs until the runner is stopped, lets the calls in flight end, and gives all leases back.
 pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     let slots = Arc::new(Semaphore::new(options.workers.max(1)));
     let mut runs = JoinSet::new();
     let beat = tokio::spawn(heartbeat(Arc::clone(&runner), options.clone()));
-    while !runner.is_stopping() {
+    while let Some(slot) = free_slot(&runner, &slots).await {
         while runs.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
         let wakes = wake.wakes();
         match claim(&runner, &options).await {
             Ok(Some(lease)) => {
@@ -127,8 +128,32 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
             }
         }
     }
-    while runs.join_next().await.is_some() {}
+    drain(&runner, runs, &options).await;
     beat.abort();
+}
+
+/// None: the runner is stopped.
+async fn free_slot(runner: &Runner, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let mut stopping = runner.stopping();
+    tokio::select! {
+        biased;
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
+    }
+}
+
+/// A call that waits too long for its vendor is dropped: nothing of it is committed, and the next
+/// holder of the lease makes it again.
+async fn drain(runner: &Runner, mut runs: JoinSet<()>, options: &ScheduleOptions) {
+    tokio::select! {
+        () = async { while runs.join_next().await.is_some() {} } => return,
+        () = runner.clock.sleep(options.drain_max) => {}
+    }
+    runs.shutdown().await;
+    match leases::give_back(runner.store.control(), &options.host).await {
+        Ok(leases) => tracing::warn!(leases, "calls in flight were dropped; they are made again"),
+        Err(error) => tracing::error!(%error, "leases run out instead of being given back"),
+    }
 }
 
 /// Every line that is logged on the way carries the run's id and the owner.

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 pub use status::{Status, StatusOptions};
 
 use crate::clock::Clock;
+use crate::model::Micros;
 use crate::webhook::{self, Webhooks};
 
 /// What a listener allows.
@@ -30,7 +31,6 @@ use crate::webhook::{self, Webhooks};
 pub struct Limits {
     pub connections_max: usize,
     pub header_timeout: Duration,
-    pub shutdown_timeout: Duration,
 }
 
 /// Time to let the system recover when it can't give another socket.
@@ -46,21 +46,21 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
 }
 
-/// Serves until `shutdown` comes, then lets requests in flight end.
+/// Serves until `closing` comes, then lets requests in flight end, until the time that it says.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
     clock: Clock,
-    shutdown: impl Future<Output = ()>,
+    closing: impl Future<Output = Micros>,
 ) {
-    let mut shutdown = pin!(shutdown);
+    let mut closing = pin!(closing);
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
-    loop {
+    let until = loop {
         let next = tokio::select! {
-            () = &mut shutdown => break,
+            until = &mut closing => break until,
             next = accept(&listener, &permits, &clock) => next,
         };
         while connections.try_join_next().is_some() {}
@@ -71,12 +71,12 @@ pub async fn serve(
                 drop(permit);
             });
         }
-    }
+    };
     drop(listener);
     stop.send_replace(true);
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}
-        () = clock.sleep(limits.shutdown_timeout) => {
+        () = clock.sleep_until(until) => {
             tracing::warn!(connections = connections.len(), "connections cut at shutdown");
         }
     }

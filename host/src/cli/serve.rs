@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::output;
@@ -28,18 +28,42 @@ impl Serve {
     }
 }
 
+/// Exit code where a second signal cuts the shutdown short, as if it had killed the process.
+const CUT_SHORT: i32 = 128 + 15;
+
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     log(&config.log)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::listen()?;
     let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
+        signals.next().await;
+        tracing::info!("draining; a second signal ends at once");
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("ended at once: leases run out by themselves");
+            std::process::exit(CUT_SHORT);
+        });
     };
     app::serve(config, shutdown).await
+}
+
+/// What asks this process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn log(log: &Log) -> anyhow::Result<()> {

@@ -237,8 +237,10 @@ impl Holder {
 
     /// Handles the open inbox items that may be handled now.
     pub(super) async fn receive(&self) -> Result<(), Error> {
-        while let Some(item) = items::next_item(self.control(), self.owner_id()).await? {
-            if item.not_before > self.now() || !inbox::handle(self, item).await? {
+        while !self.runner.is_stopping() {
+            let item = items::next_item(self.control(), self.owner_id()).await?;
+            let Some(item) = item.filter(|item| item.not_before <= self.now()) else { break };
+            if !inbox::handle(self, item).await? {
                 break;
             }
         }

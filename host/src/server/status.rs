@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::metrics::{COUNTED_MAX, Load, Metrics};
 use crate::model::Micros;
@@ -44,6 +45,8 @@ pub struct StatusOptions {
     pub in_flight: InFlight,
     /// The host's name in leases.
     pub host: String,
+    /// Turns true when it begins to stop.
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl Status {
@@ -68,13 +71,24 @@ impl Status {
     }
 }
 
-async fn healthz() -> Response {
-    webhook::json_response(StatusCode::OK, &json!({ "o": "k" }))
+/// A load balancer sends no more to a host that answers 503, while what it has sent is still served.
+async fn healthz(State(status): State<Status>) -> Response {
+    match *status.of.stopping.borrow() {
+        false => webhook::json_response(StatusCode::OK, &json!({ "o": "k" })),
+        true => {
+            let draining = json!({ "o": "draining" });
+            webhook::json_response(StatusCode::SERVICE_UNAVAILABLE, &draining)
+        }
+    }
 }
 
-/// Answers when no owner runs and none is due, or after a while that it isn't so.
+/// Answers when no owner runs and none is due, or after a while, or at shutdown, that it isn't so.
 async fn idle(State(status): State<Status>) -> Response {
-    let idle = tokio::time::timeout(IDLE_WAIT, status.of.wake.idle()).await.is_ok();
+    let mut stopping = status.of.stopping.clone();
+    let idle = tokio::select! {
+        idle = tokio::time::timeout(IDLE_WAIT, status.of.wake.idle()) => idle.is_ok(),
+        _ = stopping.wait_for(|stopping| *stopping) => false,
+    };
     webhook::json_response(StatusCode::OK, &json!({ "idle": idle }))
 }
 
@@ -96,6 +110,7 @@ async fn statusz(State(status): State<Status>) -> Response {
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "host": status.of.host,
+        "state": if *status.of.stopping.borrow() { "draining" } else { "serving" },
         "started_at": time(status.started_at),
         "uptime_s": (store.clock().now() - status.started_at) / 1_000_000,
         "database": { "kind": store.kind(), "state": state },

@@ -96,6 +96,27 @@ pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), 
 
 pub(super) const RENEW: &str = "update owners set lease_until = $1 where lease_host = $2";
 
+/// Gives back every lease of a host that works on none of them any more. They stay marked
+/// unreleased, as what their holders left undone isn't known. Answers how many there were.
+pub async fn give_back(control: &Database, host: &str) -> Result<u64, Error> {
+    let host = host.to_owned();
+    control
+        .write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "update owners set lease_host = null, lease_until = 0, unreleased = true,
+                            due_at = coalesce(due_at, 0)
+                     where lease_host = $1",
+                )
+                .bind(host)
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+}
+
 /// Ends all leases at once. Only for a host that holds the data directory's lock: nobody else can
 /// hold one. They stay marked unreleased, so that each owner's next holder relays first.
 pub async fn take_back(control: &Database) -> Result<(), Error> {
