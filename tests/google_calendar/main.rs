@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod calendars;
+mod draining;
 mod ended_series;
 mod interrupted;
 mod listings;

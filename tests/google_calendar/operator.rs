@@ -65,6 +65,34 @@ async fn what_runs_is_shown() {
     case.matches().await;
 }
 
+/// The value of a field of a log line.
+fn field<'l>(line: &'l str, name: &str) -> &'l str {
+    let (_, after) = line.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("{line}"));
+    after.split([' ', '}']).next().unwrap().trim_matches('"')
+}
+
+#[tokio::test]
+async fn lines_of_a_run_name_it() {
+    let case = Case::unlinked().await;
+    case.fault(first(expanded_feed()).times(1), Then::Error("empty-500".into()));
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    case.dead_token().await;
+    let log = case.log();
+    let told = |what: &str| log.lines().find(|line| line.contains(what)).unwrap_or_default();
+    let (failed, dead) = (told("call failed"), told("the owner must link again"));
+    for line in [failed, dead] {
+        assert!(line.contains("schedule{run="), "{line}\n{log}");
+        assert_eq!((field(line, "owner"), field(line, "root")), (OWNER, &*case.tree.list.id));
+        assert!(!line.contains(ANA), "{line}");
+    }
+    assert_ne!(field(failed, "{run"), field(dead, "{run"), "two runs");
+    assert_eq!(field(failed, "service"), "google_calendar_event_v1");
+    let stream = field(failed, "stream").parse::<i64>().unwrap();
+    let listed = case.streams().await.into_iter().find(|one| one["id"] == stream).unwrap();
+    assert_eq!(listed["service"], "google_calendar_event_v1", "{listed}");
+}
+
 #[tokio::test]
 async fn doctor_asks_the_vendor() {
     let case = Case::unlinked().await;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{ExitStatus, Output};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -108,8 +108,19 @@ impl TestHost {
 
     /// SIGTERM; the host must end well.
     pub async fn stop(&mut self) {
-        let status = self.process.take().expect("the host runs").stop().await;
+        self.terminate().await;
+        let status = self.ended().await;
         assert!(status.success(), "the host ended with {status}");
+    }
+
+    /// SIGTERM.
+    pub async fn terminate(&self) {
+        self.process.as_ref().expect("the host runs").terminate().await;
+    }
+
+    /// Waits until the process has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.take().expect("the host runs").ended().await
     }
 
     /// Gives the next process a variable, or none of that name.
@@ -160,9 +171,13 @@ impl TestHost {
 
     /// Whether `/healthz` says that all is well.
     pub async fn is_healthy(&self) -> bool {
-        let answer = self.client.get(format!("{}/healthz", self.base_url())).send().await;
-        let Ok(answer) = answer else { return false };
-        answer.status() == 200 && answer.text().await.is_ok_and(|text| text == "{\"o\":\"k\"}")
+        self.health().await == Some((200, "{\"o\":\"k\"}".to_owned()))
+    }
+
+    /// What `/healthz` says, if it says anything.
+    pub async fn health(&self) -> Option<(u16, String)> {
+        let answer = self.client.get(format!("{}/healthz", self.base_url())).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     /// What the host answers to a GET, which must be 200.

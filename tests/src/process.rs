@@ -93,11 +93,15 @@ impl HostProcess {
         Ok(process)
     }
 
-    /// Asks it to end, by SIGTERM, and waits.
-    pub(crate) async fn stop(mut self) -> ExitStatus {
+    /// Asks it to end.
+    pub(crate) async fn terminate(&self) {
         let pid = self.child.id().expect("nobody waited for it before").to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
         assert!(sent.is_ok_and(|sent| sent.success()), "SIGTERM didn't reach the host");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         self.child.wait().await.expect("the child is ours")
     }
 
