@@ -1,5 +1,7 @@
 //! The holder of a lease: one owner, its inbox items in the order of acceptance, its due streams.
 
+mod told;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,23 +9,21 @@ use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tracing::Instrument as _;
-use tracing::field::Empty;
 
 use super::call_secrets::{CallSecrets, Elections};
-use super::decision::{BackOff, Decision, jittered};
+use super::decision::{BackOff, jittered};
 use super::environment::CallEnvironment;
-use super::in_flight::{Listed, StreamListed};
+use super::in_flight::Listed;
 use super::tree::Tree;
 use super::{Runner, inbox};
 use crate::clock::monotonic;
 use crate::egress::{Counted, Session, SessionOptions};
 use crate::failpoint;
-use crate::metrics::{Metrics, Used};
+use crate::metrics::Metrics;
 use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId};
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
-use crate::store::streams::DueStream;
 use crate::store::{Database, Error, items, relay, streams};
 
 /// See the module.
@@ -124,27 +124,12 @@ impl Holder {
         let outside = Arc::clone(&environment);
         let span = tracing::debug_span!(
             "plugin",
-            call = what(call),
+            call = told::what(call),
             component = tree.component.digest.as_str()
         );
         let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
         self.count(tree, call, &called);
         Ok((called, environment.read_at()))
-    }
-
-    fn count(&self, tree: &Tree, call: &Call, called: &Called) {
-        let meters = &called.meters;
-        let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes")]
-        let memory_peak_bytes = meters.memory_peak_bytes as f64;
-        let used = Used {
-            cpu_s: seconds(meters.cpu_us),
-            wall_s: seconds(meters.wall_us),
-            memory_peak_bytes,
-            http_requests: meters.http_requests,
-        };
-        let outcome = if called.result.is_ok() { "ok" } else { "failed" };
-        self.metrics().call(&tree.tables.manifest.plugin.name, what(call), outcome, used);
     }
 
     /// Commits a call, unless the owner has moved on since `at`.
@@ -212,20 +197,6 @@ impl Holder {
         self.relay(tree).await
     }
 
-    async fn store(
-        &self,
-        tree: &Tree,
-        what: &'static str,
-        step: StepCommit,
-    ) -> Result<Committed, Error> {
-        let span = tracing::debug_span!("store", what, rows_changed = Empty);
-        let asked = monotonic();
-        let done = commit::commit(&tree.replication, step).instrument(span.clone()).await?;
-        self.metrics().commit(what, asked.elapsed());
-        span.record("rows_changed", done.rows_changed);
-        Ok(done)
-    }
-
     /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
     pub(super) async fn relay(&self, tree: &Tree) -> Result<(), Error> {
         let mut lease = self.lease();
@@ -281,18 +252,6 @@ impl Holder {
         let rest = self.later(self.back_off().max_ms * 8);
         streams::pause_owner(self.control(), &lease, rest, reason.clone()).await?;
         streams::pause_tree(self.control(), &lease.root_id, not_before, Some(reason)).await
-    }
-
-    /// One line an operator can act on, once, where the failure is decided on.
-    pub(super) fn tell_failure(&self, failure: &Failure, decision: &Decision) {
-        self.runner.metrics.failure(failure.cause());
-        match failure {
-            Failure::Bug(_) | Failure::Misconfigured(_) => {
-                tracing::error!(%failure, ?decision, "call failed");
-            }
-            Failure::Reauthorise(_) => tracing::warn!(%failure, "the owner must link again"),
-            _ => tracing::info!(%failure, ?decision, "call failed"),
-        }
     }
 
     pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {
@@ -358,11 +317,6 @@ impl Holder {
         &self.runner.metrics
     }
 
-    /// Shows a stream among the runs in flight.
-    pub(super) fn list(&self, due: &DueStream) -> StreamListed<'_> {
-        self.listed.list(due, self.now())
-    }
-
     pub(super) fn owner_id(&self) -> OwnerId {
         self.lock().owner_id
     }
@@ -397,12 +351,5 @@ impl Holder {
     /// Takes the mark that the generation has moved under running streams.
     pub(super) fn take_interrupted(&self) -> bool {
         self.interrupted.swap(false, Ordering::AcqRel)
-    }
-}
-
-fn what(call: &Call) -> &'static str {
-    match call {
-        Call::Receive(_) => "receive",
-        Call::Sync { .. } => "sync",
     }
 }
