@@ -33,6 +33,8 @@ pub struct Config {
     pub server: Server,
     /// Logs.
     pub log: Log,
+    /// Traces.
+    pub trace: Trace,
     /// Scheduling and execution.
     pub run: Run,
     /// Limits on what comes in and goes out.
@@ -62,6 +64,14 @@ pub struct Server {
 pub struct Log {
     pub format: LogFormat,
     pub level: String,
+}
+
+/// `[trace]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Trace {
+    pub otlp_endpoint: String,
 }
 
 /// How log lines look.

@@ -5,6 +5,7 @@
 
 mod address;
 mod capture;
+mod direct;
 mod fill;
 mod limits;
 mod mask;
@@ -33,6 +34,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use url::{Host, Url};
 
+pub use direct::Direct;
 pub use limits::Counted;
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 pub use reach::Reached;

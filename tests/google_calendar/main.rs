@@ -12,5 +12,6 @@ mod refusals;
 mod restored;
 mod rows;
 mod setup;
+mod traces;
 mod trees;
 mod verbs;

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::output;
 use crate::app;
 use crate::config::{Config, Flags, Log, LogFormat};
+use crate::egress::Direct;
+use crate::trace::Traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -32,7 +36,11 @@ impl Serve {
 const CUT_SHORT: i32 = 128 + 15;
 
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
-    log(&config.log)?;
+    let traces = match config.trace.otlp_endpoint.as_str() {
+        "" => None,
+        endpoint => Some(Traces::begin(endpoint, Direct::new()?)?),
+    };
+    log(&config.log, traces.as_ref())?;
     let mut signals = Signals::listen()?;
     let shutdown = async move {
         signals.next().await;
@@ -43,7 +51,11 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
             std::process::exit(CUT_SHORT);
         });
     };
-    app::serve(config, shutdown).await
+    let served = app::serve(config, shutdown).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    served
 }
 
 /// What asks this process to end.
@@ -66,15 +78,18 @@ impl Signals {
     }
 }
 
-fn log(log: &Log) -> anyhow::Result<()> {
+/// Lines and spans each have a filter of their own: traces are whole whatever is logged.
+fn log(log: &Log, traces: Option<&Traces>) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&log.level)
         .map_err(|error| anyhow::anyhow!("log.level {:?}: {error}", log.level))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(false).with_writer(|| OneLine(io::stderr())).init(),
-        LogFormat::Json => lines.json().with_writer(io::stderr).init(),
-    }
+    let lines = tracing_subscriber::fmt::layer();
+    let lines = match log.format {
+        LogFormat::Text => lines.with_ansi(false).with_writer(|| OneLine(io::stderr())).boxed(),
+        LogFormat::Json => lines.json().with_writer(io::stderr).boxed(),
+    };
+    let spans = traces.map(Traces::layer);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
     Ok(())
 }
 
