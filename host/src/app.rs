@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{self, Announced, Config, HostLock, RefusedFile};
+use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
 use crate::metrics::Metrics;
 use crate::model::Micros;
@@ -24,8 +24,9 @@ use crate::run::{BackOff, InFlight, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
+use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
-use crate::store::{Store, leases};
+use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases};
 use crate::webhook::{Limits, Webhooks};
 
 /// An opened data directory with its configuration.
@@ -41,13 +42,25 @@ pub struct App {
 impl App {
     /// Opens the data directory, making what is missing.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        let (clock, chance) = (Clock::System, Chance::from_system());
+        let clock = clock(&config);
+        Self::open_at(config, clock).await
+    }
+
+    /// Opens the data directory under a clock of the caller's.
+    pub async fn open_at(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let chance = Chance::from_system();
         let data_dir = config.data_dir();
         data_dir.create()?;
         let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
-        let store = Store::open(data_dir, clock.clone(), keyring, chance)
-            .await
-            .with_context(|| format!("opening {}", config.data_dir.display()))?;
+        let store = match server_options(&config) {
+            None => Store::open(data_dir, clock, keyring, chance)
+                .await
+                .with_context(|| format!("opening {}", config.data_dir.display()))?,
+            Some(options) => Store::open_server(&options, data_dir, clock, keyring, chance)
+                .await
+                .context("opening the databases of the server")?,
+        };
+        let clock = store.clock().clone();
         let (config, store) = (Arc::new(config), Arc::new(store));
         Ok(Self { config, store, clock, metrics: Arc::default() })
     }
@@ -70,24 +83,60 @@ impl App {
         Egress::new(EgressOptions { clock, request_timeout, metrics, ..EgressOptions::default() })
     }
 
-    /// The address of an integration's endpoint: by the configuration where it says, else as the
-    /// host of this data directory was last reached.
+    /// The address of an integration's endpoint.
     pub fn endpoint(&self, integration: &str) -> String {
-        let announced = self.config.data_dir().announced();
-        let url = match announced {
+        format!("{}/v1/service_integrations/{integration}", self.public_url())
+    }
+
+    /// How others reach the host: by the configuration where it says, else as the host of this data
+    /// directory was last reached.
+    pub fn public_url(&self) -> String {
+        match self.config.data_dir().announced() {
             Some(announced) if !self.config.says_public_url() => announced.public_url,
             _ => self.config.public_url(),
-        };
-        format!("{url}/v1/service_integrations/{integration}")
+        }
     }
+}
+
+/// The system's clock, corrected where a server has one that several hosts go by.
+fn clock(config: &Config) -> Clock {
+    match config.database_url.given() {
+        None => Clock::System,
+        Some(_) => Clock::corrected(),
+    }
+}
+
+/// Where the databases are; none: in the data directory.
+fn server_options(config: &Config) -> Option<ServerOptions> {
+    let control_url = config.database_url.given()?.to_owned();
+    Some(ServerOptions {
+        control_url,
+        replication_url: config.replication_url.given().map(str::to_owned),
+        isolation: config.isolation,
+        limits: SessionLimits {
+            lease_ttl: Duration::from_millis(config.run.lease_ttl_ms),
+            connections_max: config.database_connections_max,
+        },
+    })
 }
 
 /// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
 /// in flight end in their commits, leases are given back, requests are answered.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let clock = clock(&config);
+    serve_at(config, clock, |_| {}, shutdown).await
+}
+
+/// The same under a clock of the caller's; `listening` is told how the host is reached.
+pub async fn serve_at(
+    config: Config,
+    clock: Clock,
+    listening: impl FnOnce(&Announced),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     config.data_dir().create()?;
     let lock = config.data_dir().lock()?;
-    let app = App::open(config).await?;
+    let app = App::open_at(config, clock).await?;
     app.store.organization(&app.config.org).await?;
     let engine = app.engine()?;
     let refused = match app.config.plugins.as_path() {
@@ -95,10 +144,41 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
         directory => plugins::install_directory(&app.store, &engine, directory).await?,
     };
     let listener = server::bind(app.config.server.listen).await?;
-    let working = start(&app, engine).await?;
-    listen(&app, &lock, refused, listener, working, shutdown).await?;
+    let announced = announce(&app, &lock, refused, &listener)?;
+    let working = start(&app, engine, push_base_url(&app, &announced)).await?;
+    let Announced { listen: address, public_url, .. } = &announced;
+    tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
+    listening(&announced);
+    listen(&app, listener, working, shutdown).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Writes down how this host is reached.
+fn announce(
+    app: &App,
+    lock: &HostLock,
+    refused: Vec<RefusedFile>,
+    listener: &TcpListener,
+) -> anyhow::Result<Announced> {
+    let address = listener.local_addr().context("the listener's address")?;
+    // The port may have been left to the system.
+    let public_url = match app.config.says_public_url() {
+        true => app.config.public_url(),
+        false => format!("http://{address}"),
+    };
+    let announced = Announced { listen: address, public_url, refused };
+    lock.announce(&announced)?;
+    Ok(announced)
+}
+
+/// Where vendors are asked to post; none, which is said, where they wouldn't.
+fn push_base_url(app: &App, announced: &Announced) -> Option<String> {
+    let push = app.config.push_to(&announced.public_url);
+    if let Push::Off(reason) = &push {
+        tracing::warn!(reason, "push is off");
+    }
+    push.base_url()
 }
 
 /// The scheduler as it works beside the listener.
@@ -127,34 +207,45 @@ impl Working {
     }
 }
 
-async fn start(app: &App, engine: Engine) -> anyhow::Result<Working> {
+async fn start(
+    app: &App,
+    engine: Engine,
+    push_base_url: Option<String>,
+) -> anyhow::Result<Working> {
     let run = &app.config.run;
     let wake = Wake::default();
-    let runner = Arc::new(runner(app, engine)?);
-    // The data directory is locked: leases of a host that died here are nobody's.
-    leases::take_back(app.store.control()).await?;
+    let runner = Arc::new(runner(app, engine, push_base_url)?);
+    if app.config.database_url.given().is_none() {
+        // The data directory is locked: leases of a host that died here are nobody's.
+        leases::take_back(app.store.control()).await?;
+    }
     let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let options = ScheduleOptions {
-        host: host.clone(),
+        claimant: Claimant {
+            host: host.clone(),
+            ttl: Micros::try_from(run.lease_ttl_ms * 1_000).unwrap_or(Micros::MAX / 4),
+            organization_leases_max: run.organization_leases_max,
+        },
         workers: run.workers,
-        lease_ttl: Duration::from_millis(run.lease_ttl_ms),
         poll: Duration::from_millis(run.poll_ms),
         // The rest is for requests that are being answered.
         drain_max: Duration::from_millis(app.config.server.shutdown_timeout_ms) * 9 / 10,
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
-    let (changed, told) = (app.store.watch().await?, wake.clone());
+    let (mut heard, told) = (app.store.watch().await?, wake.clone());
     tokio::spawn(async move {
-        loop {
-            changed.notified().await;
-            told.nudge();
+        while let Some(heard) = heard.recv().await {
+            match heard {
+                Heard::Owner(owner_id) => told.arrived(owner_id),
+                Heard::Something => told.nudge(),
+            }
         }
     });
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     Ok(Working { runner, wake, host, task })
 }
 
-fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
+fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::Result<Runner> {
     let store = &app.store;
     let components = Components::new(engine, Arc::clone(store), store.data_dir().plugins());
     Ok(Runner {
@@ -171,7 +262,9 @@ fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
                 base_ms: app.config.run.back_off_base_ms,
                 max_ms: app.config.run.back_off_max_ms,
             },
+            turn: Duration::from_millis(app.config.run.turn_ms),
         },
+        push_base_url,
         in_flight: InFlight::default(),
         stopping: watch::Sender::new(false),
     })
@@ -179,26 +272,20 @@ fn runner(app: &App, engine: Engine) -> anyhow::Result<Runner> {
 
 async fn listen(
     app: &App,
-    lock: &HostLock,
-    refused: Vec<RefusedFile>,
     listener: TcpListener,
     working: Working,
     shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+) {
     let config = &app.config;
-    let address = listener.local_addr().context("the listener's address")?;
-    // The port may have been left to the system.
-    let public_url = match config.says_public_url() {
-        true => config.public_url(),
-        false => format!("http://{address}"),
-    };
-    let announced = Announced { listen: address, public_url, refused };
-    lock.announce(&announced)?;
     let webhooks = Webhooks {
         store: app.store.clone(),
         wake: {
             let wake = working.wake.clone();
-            Arc::new(move |owner| wake.arrived(owner))
+            let store = Arc::clone(&app.store);
+            Arc::new(move |owner| {
+                wake.arrived(owner);
+                store.tell_hosts(owner);
+            })
         },
         metrics: Arc::clone(&app.metrics),
         limits: Limits {
@@ -219,13 +306,10 @@ async fn listen(
         host: working.host.clone(),
         stopping: working.runner.stopping(),
     });
-    let public_url = announced.public_url;
-    tracing::info!(%address, public_url, data_dir = %config.data_dir.display(), "serving");
     let closing = async {
         shutdown.await;
         working.drain(&config.server, &app.clock).await
     };
     server::serve(listener, server::router(webhooks, status), limits, app.clock.clone(), closing)
         .await;
-    Ok(())
 }

@@ -20,6 +20,8 @@ pub enum Claim<'a> {
         id: &'a [u8],
         /// The channel's token; empty if none was sent.
         token: &'a [u8],
+        /// The vendor's own id of the channel.
+        vendor_id: Option<&'a [u8]>,
         /// Its body is data for the component.
         data: bool,
     },
@@ -47,9 +49,10 @@ pub fn claim<'a>(
         WebhookAuth::Header { header: name, secret } => {
             Some(Claim::Secret { name: secret, presented: header(name)? })
         }
-        WebhookAuth::Channel { id, token, data, .. } => Some(Claim::Channel {
+        WebhookAuth::Channel { id, token, vendor_id, data } => Some(Claim::Channel {
             id: header(id)?,
             token: header(token).unwrap_or_default(),
+            vendor_id: vendor_id.as_deref().and_then(header),
             data: *data,
         }),
     });
@@ -72,7 +75,7 @@ mod tests {
                 WebhookAuth::Channel {
                     id: "x-channel-id".into(),
                     token: "x-channel-token".into(),
-                    vendor_id: None,
+                    vendor_id: Some("x-vendor-id".into()),
                     data: false,
                 },
                 WebhookAuth::Header {
@@ -95,8 +98,12 @@ mod tests {
     fn the_first_header_that_is_present_decides() {
         let hook = webhook();
         let both = headers(&[("whdb-webhook-secret", "s"), ("x-channel-id", "c")]);
-        let channel = Claim::Channel { id: b"c", token: b"", data: false };
+        let channel = Claim::Channel { id: b"c", token: b"", vendor_id: None, data: false };
         assert_eq!(claim(Some(&hook), &both), Ok(channel));
+        let whole =
+            headers(&[("x-channel-id", "c"), ("x-channel-token", "t"), ("x-vendor-id", "v")]);
+        let channel = Claim::Channel { id: b"c", token: b"t", vendor_id: Some(b"v"), data: false };
+        assert_eq!(claim(Some(&hook), &whole), Ok(channel));
         let secret = headers(&[("whdb-webhook-secret", "s")]);
         let named = Claim::Secret { name: "webhook_secret", presented: b"s" };
         assert_eq!(claim(Some(&hook), &secret), Ok(named));

@@ -37,6 +37,15 @@ impl Chance {
         word.checked_rem(end).unwrap_or(0)
     }
 
+    /// A random UUID (version 4).
+    pub fn uuid(&self) -> String {
+        let bits = u128::from_be_bytes(self.bytes());
+        let bits = bits & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+        let hex = format!("{bits:032x}");
+        let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        groups.join("-")
+    }
+
     /// `bytes` random bytes in base 36, as WebhookDB writes ids and suggested secrets (at most 16).
     pub fn base36(&self, bytes: usize) -> String {
         let random: [u8; 16] = self.bytes();

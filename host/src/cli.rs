@@ -31,8 +31,8 @@ struct Cli {
     command: Command,
 }
 
-/// What all commands take. Each is also an environment variable and a key of the configuration
-/// file.
+/// What all commands take. All but `--config` and `--format` are also variables of the environment
+/// and keys of the configuration file.
 #[derive(Debug, Args)]
 struct Global {
     /// Databases, plugins and the key [env: ROWGATE_DATA_DIR] [default: ./rowgate-data]
@@ -48,6 +48,10 @@ struct Global {
     #[arg(long, global = true, visible_alias = "output", value_enum)]
     #[arg(default_value_t = Format::Table)]
     format: Format,
+    /// Control database on a PostgreSQL server, postgres://.. [env: ROWGATE_DATABASE_URL] [default:
+    /// SQLite files in the data directory]
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
     /// How backends and vendors reach the host [env: ROWGATE_PUBLIC_URL]
     #[arg(long, global = true, value_name = "URL")]
     public_url: Option<String>,
@@ -132,6 +136,7 @@ impl Global {
             data_dir: self.data_dir.clone(),
             org: self.org.clone(),
             public_url: self.public_url.clone(),
+            database_url: self.database_url.clone(),
             ..Flags::default()
         }
     }

@@ -18,6 +18,8 @@ pub fn monotonic() -> tokio::time::Instant {
 pub enum Clock {
     /// The system's clock.
     System,
+    /// The system's clock, so many microseconds put forward that it goes with a server's.
+    Corrected(Arc<AtomicI64>),
     /// A clock that only moves when a test moves it.
     Simulated(Arc<Simulated>),
 }
@@ -35,6 +37,18 @@ impl Clock {
         Self::Simulated(Arc::new(Simulated { now: AtomicI64::new(now), moved: Notify::new() }))
     }
 
+    /// The system's clock, to be corrected.
+    pub fn corrected() -> Self {
+        Self::Corrected(Arc::default())
+    }
+
+    /// Puts a corrected clock forward (or back); does nothing to others.
+    pub fn correct(&self, by: Micros) {
+        if let Self::Corrected(offset) = self {
+            offset.fetch_add(by, Ordering::AcqRel);
+        }
+    }
+
     /// Microseconds since the Unix epoch.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn now(&self) -> Micros {
@@ -42,6 +56,7 @@ impl Clock {
             Self::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)),
+            Self::Corrected(offset) => Self::System.now() + offset.load(Ordering::Acquire),
             Self::Simulated(clock) => clock.now.load(Ordering::Acquire),
         }
     }
@@ -50,7 +65,7 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
     pub async fn sleep_until(&self, at: Micros) {
         match self {
-            Self::System => {
+            Self::System | Self::Corrected(_) => {
                 let wait = u64::try_from(at - self.now()).unwrap_or(0);
                 tokio::time::sleep(Duration::from_micros(wait)).await;
             }

@@ -3,6 +3,7 @@
 
 mod data_dir;
 mod layers;
+mod push;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 pub use data_dir::{Announced, DataDir, HostLock, RefusedFile};
 use layers::Layers;
+pub use push::Push;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -28,7 +30,15 @@ pub struct Config {
     /// Directory of components to install at start; empty: none.
     pub plugins: PathBuf,
     /// Base64 of the sealing key; empty: from the data directory.
-    pub key: Key,
+    pub key: Hidden,
+    /// URL of the control database; empty: SQLite files in the data directory.
+    pub database_url: Hidden,
+    /// URL of where organizations' tables go; empty: beside the control database.
+    pub replication_url: Hidden,
+    /// How organizations are kept apart on a server.
+    pub isolation: Isolation,
+    /// Connections of this host to one database of a server.
+    pub database_connections_max: u32,
     /// HTTP.
     pub server: Server,
     /// Logs.
@@ -37,10 +47,22 @@ pub struct Config {
     pub trace: Trace,
     /// Scheduling and execution.
     pub run: Run,
+    /// Notifications of vendors.
+    pub push: PushSettings,
     /// Limits on what comes in and goes out.
     pub limits: Limits,
     #[serde(skip)]
     layers: Layers,
+}
+
+/// How organizations are kept apart on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// A schema each, in one database.
+    Schema,
+    /// A database each.
+    Database,
 }
 
 /// `[server]`.
@@ -89,10 +111,20 @@ pub enum LogFormat {
 #[allow(missing_docs, reason = "config.default.toml says what each is")]
 pub struct Run {
     pub workers: usize,
+    pub organization_leases_max: i64,
     pub lease_ttl_ms: u64,
     pub poll_ms: u64,
+    pub turn_ms: u64,
     pub back_off_base_ms: u64,
     pub back_off_max_ms: u64,
+}
+
+/// `[push]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct PushSettings {
+    pub allow_http: bool,
 }
 
 /// `[limits]`.
@@ -108,19 +140,19 @@ pub struct Limits {
     pub sql_timeout_ms: u64,
 }
 
-/// The sealing key as given; never printed.
+/// A value that is, or holds, a secret; never printed.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
-pub struct Key(String);
+pub struct Hidden(String);
 
-impl Key {
+impl Hidden {
     /// What was given, if anything.
     pub fn given(&self) -> Option<&str> {
-        Some(self.0.trim()).filter(|key| !key.is_empty())
+        Some(self.0.trim()).filter(|value| !value.is_empty())
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.given().is_some() { "(given)" } else { "(none)" })
     }
@@ -136,6 +168,7 @@ pub struct Flags {
     pub plugins: Option<PathBuf>,
     pub listen: Option<String>,
     pub public_url: Option<String>,
+    pub database_url: Option<String>,
 }
 
 impl Config {
@@ -216,9 +249,12 @@ impl Config {
             bail!("server.drain_ms must be less than server.shutdown_timeout_ms");
         }
         for (name, value) in [
+            ("database_connections_max", self.database_connections_max.into()),
             ("run.workers", self.run.workers as u64),
+            ("run.organization_leases_max", self.run.organization_leases_max.max(0).unsigned_abs()),
             ("run.lease_ttl_ms", self.run.lease_ttl_ms),
             ("run.poll_ms", self.run.poll_ms),
+            ("run.turn_ms", self.run.turn_ms),
             ("run.back_off_base_ms", self.run.back_off_base_ms),
             ("run.back_off_max_ms", self.run.back_off_max_ms),
             ("server.connections_max", self.server.connections_max as u64),

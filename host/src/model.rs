@@ -24,6 +24,36 @@ pub struct StreamId {
     pub key: String,
 }
 
+/// What one vendor channel covers: the streams that a `push` entry of the manifest names, of this key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub struct Topic {
+    pub push: String,
+    pub key: String,
+}
+
+/// A push channel that the vendor is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Channel {
+    /// Ours, new for each asking.
+    pub id: String,
+    /// Where the vendor shall post.
+    pub address: String,
+    /// Name of the secret that it shall send back.
+    pub token: String,
+    /// Life that is asked for.
+    pub ttl_ms: Option<u64>,
+}
+
+/// A push channel as the vendor knows it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Subscription {
+    pub channel_id: String,
+    pub vendor_id: Option<String>,
+    pub expires_at: Option<Micros>,
+}
+
 /// What every guest call knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallContext {
@@ -45,6 +75,20 @@ pub struct CallContext {
 pub enum Call {
     Receive(Webhook),
     Sync { stream: StreamId, cursor: Option<Vec<u8>>, page_limit: u32 },
+    Subscribe { topic: Topic, channel: Channel },
+    Unsubscribe { topic: Option<Topic>, subscription: Subscription },
+}
+
+impl Call {
+    /// In one word, for counters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Receive(_) => "receive",
+            Self::Sync { .. } => "sync",
+            Self::Subscribe { .. } => "subscribe",
+            Self::Unsubscribe { .. } => "unsubscribe",
+        }
+    }
 }
 
 /// An authenticated webhook; sealed fields of the body are null.

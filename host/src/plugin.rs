@@ -28,7 +28,7 @@ pub use inspect::{Inspection, Refused, WASM_MAX_BYTES, inspect};
 pub use trap::TrapCause;
 
 use crate::clock::monotonic;
-use crate::model::{Call, CallContext, Effects, Failure, Step};
+use crate::model::{Call, CallContext, Effects, Failure, Step, Subscription};
 use bindings::{PluginPre, rowgate::plugin::types};
 use meter::CpuMeter;
 use state::State;
@@ -62,6 +62,10 @@ pub enum Returned {
     Received,
     /// A `sync`.
     Stepped(Step),
+    /// A `subscribe`; none: the vendor offers no push for the topic.
+    Subscribed(Option<Subscription>),
+    /// An `unsubscribe`.
+    Unsubscribed,
 }
 
 /// Why nothing of a call may be committed.
@@ -119,7 +123,7 @@ impl Component {
     ) -> Store<State> {
         let own_stream = match call {
             Call::Sync { stream, .. } => Some(stream.clone()),
-            Call::Receive(_) => None,
+            Call::Receive(_) | Call::Subscribe { .. } | Call::Unsubscribe { .. } => None,
         };
         let (cpu_limit, cpu) = (budget.cpu, Arc::clone(cpu));
         let host_call_bytes = usize::try_from(budget.host_call_bytes).unwrap_or(usize::MAX);
@@ -160,6 +164,19 @@ impl Component {
                     .await?;
                 Ok(stepped.map(|step| Returned::Stepped(convert::from_step(step))))
             }
+            Call::Subscribe { topic, channel } => {
+                let (topic, channel) = (convert::to_topic(topic), convert::to_channel(channel));
+                let answer = integration.call_subscribe(store, &context, &topic, &channel).await?;
+                Ok(answer.map(|made| Returned::Subscribed(made.map(convert::from_subscription))))
+            }
+            Call::Unsubscribe { topic, subscription } => {
+                let topic = topic.as_ref().map(convert::to_topic);
+                let subscription = convert::to_subscription(subscription);
+                let ended = integration
+                    .call_unsubscribe(store, &context, topic.as_ref(), &subscription)
+                    .await?;
+                Ok(ended.map(|()| Returned::Unsubscribed))
+            }
         }
     }
 }
@@ -191,6 +208,14 @@ impl Called {
 fn accept(returned: Returned, state: &State) -> Result<Returned, CallError> {
     if let Some(refused) = &state.refused {
         return Err(CallError::Refused(format!("it went on after a refused write: {refused}")));
+    }
+    if matches!(returned, Returned::Subscribed(_) | Returned::Unsubscribed) {
+        let Effects { writes, streams, owner, .. } = &state.effects;
+        if !(writes.is_empty() && streams.is_empty() && owner.is_empty()) {
+            let text = "subscribe and unsubscribe only speak to the vendor: rows, streams and owners \
+                        are for receive and sync";
+            return Err(CallError::Refused(text.into()));
+        }
     }
     if let Returned::Stepped(Step { cursor: Some(cursor), .. }) = &returned {
         let limit = state.budget.cursor_bytes;

@@ -7,11 +7,14 @@ mod environment;
 mod holder;
 mod in_flight;
 mod inbox;
+mod push;
 mod stream;
 pub(crate) mod tree;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -41,11 +44,23 @@ const AFTER_TROUBLE: Micros = 2_000_000;
 /// Random bytes of a run's id: enough to tell the runs of a log apart.
 const RUN_ID_BYTES: usize = 5;
 
+/// How the scheduler speaks to the run of an owner.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// An inbox item of this owner was stored.
+    pub arrived: Notify,
+    /// Others wait: give the lease back after the calls in flight.
+    pub give_way: AtomicBool,
+}
+
 /// Settings of runs.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
     /// How waits after failures grow.
     pub back_off: BackOff,
+    /// So long an owner is worked on at a time. One whose streams never rest must not keep others
+    /// from theirs.
+    pub turn: Duration,
 }
 
 /// What every run needs. One per process.
@@ -59,6 +74,8 @@ pub struct Runner {
     pub(crate) budget: Budget,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) options: RunOptions,
+    /// Where vendors reach this host; none: push is off.
+    pub(crate) push_base_url: Option<String>,
     pub(crate) in_flight: InFlight,
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -69,15 +86,15 @@ impl Runner {
         self.chance.base36(RUN_ID_BYTES)
     }
 
-    /// Runs an owner until nothing of it is due, and gives the lease back. `arrived` tells of new
-    /// inbox items of this owner. After trouble the owner is taken up again in a while.
+    /// Runs an owner until nothing of it is due, and gives the lease back. After trouble the owner is
+    /// taken up again in a while.
     pub async fn execute(
         self: &Arc<Self>,
         run_id: &str,
         lease: Lease,
-        arrived: &Notify,
+        signals: &Arc<Signals>,
     ) -> Result<(), Error> {
-        match AssertUnwindSafe(self.hold(run_id, lease.clone(), arrived)).catch_unwind().await {
+        match AssertUnwindSafe(self.hold(run_id, lease.clone(), signals)).catch_unwind().await {
             Ok(done) => done,
             // Otherwise the heartbeat would keep the lease for ever.
             Err(_) => {
@@ -91,14 +108,15 @@ impl Runner {
         self: &Arc<Self>,
         run_id: &str,
         lease: Lease,
-        arrived: &Notify,
+        signals: &Arc<Signals>,
     ) -> Result<(), Error> {
         let listed = self.in_flight.list(run_id, &lease, self.clock.now());
-        let holder = match Holder::begin(Arc::clone(self), lease.clone(), listed).await {
+        let (runner, told) = (Arc::clone(self), Arc::clone(signals));
+        let holder = match Holder::begin(runner, lease.clone(), listed, told).await {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };
-        match self.drain(&holder, arrived).await {
+        match self.drain(&holder, &signals.arrived).await {
             Ok(()) => leases::release(self.store.control(), &holder.lease()).await,
             Err(error) => self.abandon(&holder.lease(), error).await,
         }
@@ -115,14 +133,44 @@ impl Runner {
     async fn drain(&self, holder: &Holder, arrived: &Notify) -> Result<(), Error> {
         loop {
             holder.receive().await?;
-            if self.is_stopping() || !holder.may_run().await? {
+            if holder.must_stop() {
                 return Ok(());
             }
-            let due = self.next_streams(holder).await?;
-            if due.is_empty() {
+            let runs = holder.may_run().await?;
+            let due = if runs { self.next_streams(holder).await? } else { Vec::new() };
+            if !due.is_empty() {
+                self.run_streams(holder, due, arrived).await?;
+            } else if !self.push(holder, runs, arrived).await? {
                 return Ok(());
             }
-            self.run_streams(holder, due, arrived).await?;
+        }
+    }
+
+    /// One piece of push work; false: there is none. Inbox items are handled beside it, and one that
+    /// links or unlinks the owner ends it: what the vendor makes of a dropped call, its row tells of.
+    async fn push(&self, holder: &Holder, runs: bool, arrived: &Notify) -> Result<bool, Error> {
+        holder.take_interrupted();
+        let mut work = std::pin::pin!(push::work(holder, runs));
+        loop {
+            tokio::select! {
+                biased;
+                () = arrived.notified() => {}
+                worked = &mut work => return worked,
+            }
+            let mut receive = std::pin::pin!(holder.receive());
+            let mut worked = None;
+            loop {
+                tokio::select! {
+                    received = &mut receive => { received?; break; }
+                    done = &mut work, if worked.is_none() => worked = Some(done?),
+                }
+            }
+            if let Some(worked) = worked {
+                return Ok(worked);
+            }
+            if holder.take_interrupted() {
+                return Ok(true);
+            }
         }
     }
 
@@ -185,6 +233,13 @@ impl Runner {
     /// Turns true when the runner is stopped.
     pub fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
+    }
+
+    /// Waits until the runner is stopped.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping();
+        // The sender lives as long as `self`.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

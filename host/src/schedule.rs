@@ -5,24 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use crate::model::{Micros, OwnerId};
-use crate::run::Runner;
+use crate::model::{Micros, OrganizationId, OwnerId};
+use crate::run::{Runner, Signals};
 use crate::store::Error;
-use crate::store::leases::{self, Lease};
+use crate::store::leases::{self, Claimant, Lease};
 
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
 pub struct ScheduleOptions {
-    /// Name of this host in leases; unique among those that share a control database.
-    pub host: String,
+    /// This host; its name is unique among those that share a control database.
+    pub claimant: Claimant,
     /// Owners that run at once.
     pub workers: usize,
-    /// Life of a lease that isn't renewed.
-    pub lease_ttl: Duration,
     /// At most so long without looking, whatever else was heard.
     pub poll: Duration,
     /// Calls in flight that don't end within this time after the runner was stopped are dropped.
@@ -37,10 +35,17 @@ pub struct Wake(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     due: Notify,
-    holders: Mutex<HashMap<OwnerId, Arc<Notify>>>,
+    holders: Mutex<HashMap<OwnerId, Holding>>,
     /// Wakes so far: idle is only what was idle since the last of them.
     wakes: AtomicU64,
     idle: watch::Sender<bool>,
+}
+
+/// An owner that runs here.
+#[derive(Debug)]
+struct Holding {
+    organization_id: OrganizationId,
+    signals: Arc<Signals>,
 }
 
 impl Default for Shared {
@@ -53,8 +58,8 @@ impl Default for Shared {
 impl Wake {
     /// An inbox item of this owner is stored.
     pub fn arrived(&self, owner_id: OwnerId) {
-        if let Some(holder) = self.holders().get(&owner_id) {
-            holder.notify_one();
+        if let Some(holding) = self.holders().get(&owner_id) {
+            holding.signals.arrived.notify_one();
         }
         self.look();
     }
@@ -87,11 +92,31 @@ impl Wake {
         });
     }
 
+    /// One of the organization's runs gives way, unless one does so already.
+    fn give_way(&self, organization_id: OrganizationId) {
+        let holders = self.holders();
+        let mut runs = holders.values().filter(|run| run.organization_id == organization_id);
+        if runs.clone().any(|run| run.signals.give_way.load(Ordering::Acquire)) {
+            return;
+        }
+        if let Some(run) = runs.next() {
+            run.signals.give_way.store(true, Ordering::Release);
+        }
+    }
+
+    fn runs_by_organization(&self) -> HashMap<OrganizationId, usize> {
+        let mut runs = HashMap::new();
+        for holding in self.holders().values() {
+            *runs.entry(holding.organization_id).or_default() += 1;
+        }
+        runs
+    }
+
     fn wakes(&self) -> u64 {
         self.0.wakes.load(Ordering::Acquire)
     }
 
-    fn holders(&self) -> std::sync::MutexGuard<'_, HashMap<OwnerId, Arc<Notify>>> {
+    fn holders(&self) -> std::sync::MutexGuard<'_, HashMap<OwnerId, Holding>> {
         self.0.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,16 +126,32 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     let slots = Arc::new(Semaphore::new(options.workers.max(1)));
     let mut runs = JoinSet::new();
     let beat = tokio::spawn(heartbeat(Arc::clone(&runner), options.clone()));
-    while let Some(slot) = free_slot(&runner, &slots).await {
+    let mut turns = Turns::default();
+    while !runner.is_stopping() {
         while runs.try_join_next().is_some() {}
+        let slot = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => {
+                tokio::select! {
+                    () = runner.stopped() => {}
+                    _ended = runs.join_next() => {}
+                    () = wait(&runner, &wake, options.poll) => {
+                        turns.make_way(&runner, &wake).await;
+                    }
+                }
+                continue;
+            }
+        };
         let wakes = wake.wakes();
-        match claim(&runner, &options).await {
+        match turns.claim(&runner, &wake, &options).await {
             Ok(Some(lease)) => {
                 let (runner, wake) = (Arc::clone(&runner), wake.clone());
-                let arrived = Arc::new(Notify::new());
-                wake.holders().insert(lease.owner_id, Arc::clone(&arrived));
+                let signals = Arc::new(Signals::default());
+                let organization_id = lease.organization_id;
+                let holding = Holding { organization_id, signals: Arc::clone(&signals) };
+                wake.holders().insert(lease.owner_id, holding);
                 runs.spawn(async move {
-                    run(runner, wake, lease, arrived).await;
+                    run(runner, wake, lease, signals).await;
                     drop(slot);
                 });
             }
@@ -124,7 +165,10 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
             Err(error) => {
                 drop(slot);
                 tracing::error!(%error, "no owner can be claimed");
-                runner.clock.sleep(options.poll).await;
+                tokio::select! {
+                    () = runner.stopped() => {}
+                    () = runner.clock.sleep(options.poll) => {}
+                }
             }
         }
     }
@@ -132,14 +176,86 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     beat.abort();
 }
 
-/// None: the runner is stopped.
-async fn free_slot(runner: &Runner, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    let mut stopping = runner.stopping();
-    tokio::select! {
-        biased;
-        _ = stopping.wait_for(|stopping| *stopping) => None,
-        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
+/// Whose turn it is: organizations one after the other, those first that have fewest runs here.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Organizations with something due, as far as is known; whose turn was is moved to the end.
+    ready: Vec<OrganizationId>,
+    looked_at: Micros,
+}
+
+/// So long what was seen of organizations with something due may stand, if there is enough to do.
+const READY_STANDS: Micros = 100_000;
+
+impl Turns {
+    async fn claim(
+        &mut self,
+        runner: &Runner,
+        wake: &Wake,
+        options: &ScheduleOptions,
+    ) -> Result<Option<Lease>, Error> {
+        let control = runner.store.control();
+        let mut looked = false;
+        loop {
+            let now = runner.clock.now();
+            if self.ready.is_empty() || now - self.looked_at > READY_STANDS {
+                if looked && self.ready.is_empty() {
+                    return Ok(None);
+                }
+                self.look(runner, now).await?;
+                looked = true;
+            }
+            let Some(at) = next_turn(&self.ready, &wake.runs_by_organization()) else {
+                return Ok(None);
+            };
+            let organization_id = self.ready.remove(at);
+            if let Some(lease) =
+                leases::claim(control, &options.claimant, organization_id, now).await?
+            {
+                self.ready.push(organization_id);
+                return Ok(Some(lease));
+            }
+        }
     }
+
+    /// Keeps the order of turns; who is new comes first.
+    async fn look(&mut self, runner: &Runner, now: Micros) -> Result<(), Error> {
+        let mut ready = leases::ready_organizations(runner.store.control(), now).await?;
+        ready.sort_by_key(|id| {
+            self.ready.iter().position(|known| known == id).map_or(0, |turn| turn + 1)
+        });
+        (self.ready, self.looked_at) = (ready, now);
+        Ok(())
+    }
+
+    /// All slots are taken. If an organization without a run waits, one with several gives way: a
+    /// run of many pages must not hold others up for longer than a page takes.
+    async fn make_way(&mut self, runner: &Runner, wake: &Wake) {
+        if let Err(error) = self.look(runner, runner.clock.now()).await {
+            tracing::warn!(%error, "who waits isn't known");
+            return;
+        }
+        let runs = wake.runs_by_organization();
+        if let Some(organization_id) = who_gives_way(&self.ready, &runs) {
+            wake.give_way(organization_id);
+        }
+    }
+}
+
+/// Position of the organization that has fewest runs; the one that waits longest of these.
+fn next_turn(ready: &[OrganizationId], runs: &HashMap<OrganizationId, usize>) -> Option<usize> {
+    let runs = |at: &usize| runs.get(&ready[*at]).copied().unwrap_or(0);
+    (0..ready.len()).min_by_key(runs)
+}
+
+/// Which organization must give up a run: the one with most, if another waits without any.
+fn who_gives_way(
+    ready: &[OrganizationId],
+    runs: &HashMap<OrganizationId, usize>,
+) -> Option<OrganizationId> {
+    let waits = ready.iter().any(|id| !runs.contains_key(id));
+    let (most, count) = runs.iter().max_by_key(|(id, count)| (**count, **id))?;
+    (waits && *count > 1).then_some(*most)
 }
 
 /// A call that waits too long for its vendor is dropped: nothing of it is committed, and the next
@@ -150,14 +266,14 @@ async fn drain(runner: &Runner, mut runs: JoinSet<()>, options: &ScheduleOptions
         () = runner.clock.sleep(options.drain_max) => {}
     }
     runs.shutdown().await;
-    match leases::give_back(runner.store.control(), &options.host).await {
+    match leases::give_back(runner.store.control(), &options.claimant.host).await {
         Ok(leases) => tracing::warn!(leases, "calls in flight were dropped; they are made again"),
         Err(error) => tracing::error!(%error, "leases run out instead of being given back"),
     }
 }
 
 /// Every line that is logged on the way carries the run's id and the owner.
-async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease, arrived: Arc<Notify>) {
+async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease, signals: Arc<Signals>) {
     let run_id = runner.new_run_id();
     // An error's span, for where only errors are logged.
     let span = tracing::error_span!(
@@ -166,12 +282,18 @@ async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease, arrived: Arc<Notify>
         owner = lease.external_owner_id.as_str(),
         root = lease.root_id.as_str(),
     );
-    hold(&runner, &wake, &run_id, lease, &arrived).instrument(span).await;
+    hold(&runner, &wake, &run_id, lease, &signals).instrument(span).await;
 }
 
-async fn hold(runner: &Arc<Runner>, wake: &Wake, run_id: &str, lease: Lease, arrived: &Notify) {
+async fn hold(
+    runner: &Arc<Runner>,
+    wake: &Wake,
+    run_id: &str,
+    lease: Lease,
+    signals: &Arc<Signals>,
+) {
     let owner_id = lease.owner_id;
-    let done = runner.execute(run_id, lease, arrived).await;
+    let done = runner.execute(run_id, lease, signals).await;
     wake.holders().remove(&owner_id);
     // What arrived between the last look and the release is due in the database.
     wake.look();
@@ -186,11 +308,6 @@ async fn hold(runner: &Arc<Runner>, wake: &Wake, run_id: &str, lease: Lease, arr
     }
 }
 
-async fn claim(runner: &Runner, options: &ScheduleOptions) -> Result<Option<Lease>, Error> {
-    let ttl = Micros::try_from(options.lease_ttl.as_micros()).unwrap_or(Micros::MAX / 2);
-    leases::claim(runner.store.control(), &options.host, runner.clock.now(), ttl).await
-}
-
 /// Waits until something is due, or is said to be.
 async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
     let now = runner.clock.now();
@@ -199,20 +316,61 @@ async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
         Ok(next) => next.unwrap_or(Micros::MAX),
         Err(_) => Micros::MAX,
     };
+    wait(runner, wake, Duration::from_micros((next - now).clamp(0, poll).unsigned_abs())).await;
+}
+
+/// Waits until something is said to be due, or so long.
+async fn wait(runner: &Runner, wake: &Wake, at_most: Duration) {
     tokio::select! {
         () = wake.0.due.notified() => {}
-        () = runner.clock.sleep_until(next.clamp(now, now + poll)) => {}
+        () = runner.clock.sleep(at_most) => {}
     }
 }
 
+/// Renews this host's leases, three times in the life of one.
 async fn heartbeat(runner: Arc<Runner>, options: ScheduleOptions) {
-    let ttl = Micros::try_from(options.lease_ttl.as_micros()).unwrap_or(Micros::MAX / 2);
+    let Claimant { host, ttl, .. } = options.claimant;
     loop {
-        runner.clock.sleep(options.lease_ttl / 3).await;
+        runner.clock.sleep(Duration::from_micros((ttl / 3).unsigned_abs())).await;
+        if let Err(error) = runner.store.follow_server_time().await {
+            tracing::warn!(%error, "the server's time could not be asked for");
+        }
         let until = runner.clock.now() + ttl;
-        let renewed = leases::renew(runner.store.control(), &options.host, until).await;
-        if let Err(error) = renewed {
+        if let Err(error) = leases::renew(runner.store.control(), &host, until).await {
             tracing::error!(%error, "leases could not be renewed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_fewest_runs_comes_first() {
+        let runs = HashMap::from([(1, 3), (2, 1)]);
+        for (ready, turn) in [
+            (vec![], None),
+            (vec![1], Some(0)),
+            (vec![1, 2], Some(1)),
+            (vec![2, 1, 3], Some(2)),
+            (vec![4, 3], Some(0)),
+        ] {
+            assert_eq!(next_turn(&ready, &runs), turn, "{ready:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_gives_way_to_who_has_nothing() {
+        for (ready, runs, gives_way) in [
+            (vec![2], vec![(1, 8)], Some(1)),
+            (vec![1], vec![(1, 8)], None),
+            (vec![1, 2], vec![(1, 7), (2, 1)], None),
+            (vec![3], vec![(1, 6), (2, 2)], Some(1)),
+            (vec![3], vec![(1, 1), (2, 1)], None),
+            (vec![3], vec![], None),
+        ] {
+            assert_eq!(who_gives_way(&ready, &runs.into_iter().collect()), gives_way, "{ready:?}");
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! One control database (who is configured, what is due, what arrived) and one replication
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed
-//! and an outbox). On SQLite each is a file under the data directory.
+//! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
+pub mod channels;
 pub mod commit;
 mod database;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod inbox;
 pub mod integrations;
 pub mod items;
@@ -15,6 +18,7 @@ pub mod organizations;
 pub mod owner_secrets;
 pub mod plugins;
 pub mod relay;
+mod server;
 pub mod sql;
 pub mod status;
 pub mod streams;
@@ -26,14 +30,22 @@ use std::sync::{Arc, Mutex};
 
 use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
+use zeroize::Zeroizing;
 
-pub use database::{Database, Error};
+pub use database::{
+    Answer, Argument, Cell, Connection, Database, Dialect, Done, Error, PostgresDatabase, Query,
+    Record, Row, SessionLimits, SqliteDatabase, Target, query, query_as, query_scalar,
+};
+pub use server::ServerOptions;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::DataDir;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
+use server::Server;
+pub use watch::Heard;
+use watch::Told;
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/sqlite/control");
 static REPLICATION: Migrator = sqlx::migrate!("migrations/sqlite/replication");
@@ -41,10 +53,14 @@ static REPLICATION: Migrator = sqlx::migrate!("migrations/sqlite/replication");
 /// All databases of one data directory.
 pub struct Store {
     control: Database,
+    /// None: files in the data directory.
+    server: Option<Server>,
     data_dir: DataDir,
     clock: Clock,
     keyring: Keyring,
     chance: Chance,
+    /// Owners of whom other hosts are to be told.
+    told: Told,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
@@ -59,8 +75,57 @@ impl Store {
         chance: Chance,
     ) -> Result<Self, Error> {
         let control = Database::open(&data_dir.control(), &CONTROL).await?;
-        let (replication, manifests) = Default::default();
-        Ok(Self { control, data_dir, clock, keyring, chance, replication, manifests })
+        let (replication, manifests, told) = Default::default();
+        let server = None;
+        Ok(Self { control, server, data_dir, clock, keyring, chance, told, replication, manifests })
+    }
+
+    /// Opens the databases of a server, making what is missing. The data directory keeps what can be
+    /// had again: components and their compiled forms.
+    pub async fn open_server(
+        options: &ServerOptions,
+        data_dir: DataDir,
+        clock: Clock,
+        keyring: Keyring,
+        chance: Chance,
+    ) -> Result<Self, Error> {
+        let server = Server::new(options)?;
+        let control = server.open_control().await?;
+        let (replication, manifests, told) = Default::default();
+        let server = Some(server);
+        let store = Self {
+            control,
+            server,
+            data_dir,
+            clock,
+            keyring,
+            chance,
+            told,
+            replication,
+            manifests,
+        };
+        store.follow_server_time().await?;
+        Ok(store)
+    }
+
+    /// Hosts have clocks of their own; leases go by the server's (R13).
+    pub async fn follow_server_time(&self) -> Result<(), Error> {
+        if self.control.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let asked = self.clock.now();
+        let sql = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
+        let there: i64 = query_scalar(sql).fetch_one(&self.control).await?;
+        self.clock.correct(there - asked.midpoint(self.clock.now()));
+        Ok(())
+    }
+
+    /// Where the databases are.
+    pub fn describe(&self) -> String {
+        match &self.server {
+            Some(server) => server.describe(),
+            None => self.data_dir.path().display().to_string(),
+        }
     }
 
     /// The control database.
@@ -74,15 +139,21 @@ impl Store {
         if let Some(database) = open.get(&organization) {
             return Ok(database.clone());
         }
-        let path = self.replication_path(organization).await?;
-        let database = Database::open(&path, &REPLICATION).await?;
+        let key = self.organization_key(organization).await?;
+        let database = match &self.server {
+            None => Database::open(&self.data_dir.replication(&key), &REPLICATION).await?,
+            Some(server) => {
+                let password = self.reader_password(organization).await?;
+                server.open_replication(&key, &password).await?
+            }
+        };
         open.insert(organization, database.clone());
         Ok(database)
     }
 
     /// Moves with every change of what runs how, by whatever process.
     pub async fn config_epoch(&self) -> Result<i64, Error> {
-        let epoch = sqlx::query_scalar("select epoch from configuration");
+        let epoch = query_scalar("select epoch from configuration");
         Ok(epoch.fetch_one(self.control.readers()).await?)
     }
 
@@ -106,18 +177,34 @@ impl Store {
         &self.data_dir
     }
 
-    async fn replication_path(
+    async fn organization_key(&self, organization: OrganizationId) -> Result<String, Error> {
+        let key = query_scalar("select key from organizations where id = $1")
+            .bind(organization)
+            .fetch_optional(&self.control)
+            .await?;
+        key.ok_or_else(|| Error::Inconsistent(format!("there is no organization {organization}")))
+    }
+
+    /// The password of the role that may only read the organization's tables; made at first use.
+    async fn reader_password(
         &self,
         organization: OrganizationId,
-    ) -> Result<std::path::PathBuf, Error> {
-        let key: Option<String> = sqlx::query_scalar("select key from organizations where id = $1")
-            .bind(organization)
-            .fetch_optional(self.control.readers())
-            .await?;
-        match key {
-            Some(key) => Ok(self.data_dir.replication(&key)),
-            None => Err(Error::Inconsistent(format!("there is no organization {organization}"))),
-        }
+    ) -> Result<Zeroizing<String>, Error> {
+        let place = format!("organizations/{organization}/reader");
+        let fresh = self.keyring.seal(&place, self.chance.base36(24).as_bytes());
+        let made = query_scalar::<Vec<u8>>(
+            "update organizations set reader_sealed = coalesce(reader_sealed, $1) where id = $2
+             returning reader_sealed",
+        );
+        let made = self.control.fetch(made.bind(fresh).bind(organization)).await?;
+        let sealed = made.ok_or_else(|| {
+            Error::Inconsistent(format!("there is no organization {organization}"))
+        })?;
+        let broken = |error: String| Error::Inconsistent(error);
+        let opened =
+            self.keyring.open(&place, &sealed).map_err(|error| broken(error.to_string()))?;
+        let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 }
 

@@ -4,6 +4,7 @@
 mod answer;
 mod body;
 mod bots;
+mod channel;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::Method;
 use axum::response::Response;
 use axum::routing::any;
 use rowgate_manifest::Webhook;
@@ -32,6 +33,7 @@ use crate::store::integrations::{Endpoint, Integration};
 use answer::Answer;
 pub(crate) use answer::{error, json_response};
 use body::Checked;
+use channel::Notification;
 
 /// What the endpoint needs.
 #[derive(Clone)]
@@ -56,7 +58,7 @@ pub struct Limits {
     pub body_max_bytes: usize,
     /// A body must have arrived after this time.
     pub body_timeout: Duration,
-    /// What isn't on disk after this time is answered 503.
+    /// So long one request may wait for the store, all in all; then it is answered 503.
     pub accept_timeout: Duration,
 }
 
@@ -77,6 +79,13 @@ impl Webhooks {
     }
 }
 
+/// What was taken in.
+enum Taken {
+    Item(InboxId, OwnerId),
+    /// The owner, if it is due for it.
+    Notification(Option<OwnerId>),
+}
+
 async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response {
     let id = integration_id(request.uri().path()).to_owned();
     let span = tracing::debug_span!("webhook", integration = id.as_str(), status = Empty);
@@ -89,10 +98,17 @@ async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response 
 async fn answer(webhooks: &Webhooks, id: &str, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     match webhooks.receive(id, &parts, &mut body).await {
-        Ok((item, owner)) => {
+        Ok(Taken::Item(item, owner)) => {
             failpoint::reach("webhook_stored");
             tracing::debug!(item, "webhook stored");
             (webhooks.wake)(owner);
+            Answer::Accepted.into_response()
+        }
+        Ok(Taken::Notification(owner)) => {
+            failpoint::reach("notification_stored");
+            owner.inspect(|owner| (webhooks.wake)(*owner));
+            // Its body says nothing.
+            read::discard(webhooks.clock(), &parts.headers, &mut body).await;
             Answer::Accepted.into_response()
         }
         Err(answer) => {
@@ -109,8 +125,9 @@ impl Webhooks {
         id: &str,
         parts: &axum::http::request::Parts,
         body: &mut Body,
-    ) -> Result<(InboxId, OwnerId), Answer> {
-        let endpoint = self.in_time(self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
+    ) -> Result<Taken, Answer> {
+        let left = &mut { self.limits.accept_timeout };
+        let endpoint = self.in_time(left, self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
         if !is_served(&parts.method) {
             return Err(Answer::Method);
         }
@@ -119,57 +136,73 @@ impl Webhooks {
         }
         let service = endpoint.manifest.services.get(&endpoint.integration.service);
         let webhook = service.and_then(|service| service.webhook.as_ref());
-        let authenticated = self.authenticate(&endpoint, webhook, &parts.headers);
-        authenticated.instrument(tracing::debug_span!("auth")).await?;
+        match auth::claim(webhook, &parts.headers).map_err(Answer::Rejected)? {
+            Claim::Secret { name, presented } => {
+                let authenticated = self.authenticate(left, &endpoint, name, presented);
+                authenticated.instrument(tracing::debug_span!("auth")).await?;
+            }
+            Claim::Channel { id, token, vendor_id, data: false } => {
+                let notification = Notification { id, token, vendor_id };
+                let marked = self.notified(left, &endpoint, &notification).await;
+                return marked.map(Taken::Notification);
+            }
+            // No vendor that we know of sends data through a channel.
+            Claim::Channel { data: true, .. } => return Err(Answer::Rejected(Rejected::Mismatch)),
+        }
         let Some(webhook) = webhook else { return Err(Answer::Rejected(Rejected::Missing)) };
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
         let asked = monotonic();
         let stored = self.store.accept(item).instrument(tracing::debug_span!("inbox"));
-        let stored = self.in_time(stored).await?;
+        let (item, owner) = self.in_time(left, stored).await?;
         self.metrics.commit("webhook", asked.elapsed());
-        Ok(stored)
+        Ok(Taken::Item(item, owner))
     }
 
     async fn authenticate(
         &self,
+        left: &mut Duration,
         endpoint: &Endpoint,
-        webhook: Option<&Webhook>,
-        headers: &HeaderMap,
+        name: &str,
+        presented: &[u8],
     ) -> Result<(), Answer> {
-        match auth::claim(webhook, headers).map_err(Answer::Rejected)? {
-            Claim::Secret { name, presented } => {
-                let root = &endpoint.integration.root_id;
-                let stored = self.in_time(self.store.tree_secret(root, name)).await?;
-                match stored {
-                    Some(stored) if auth::matches(presented, &stored) => Ok(()),
-                    _ => Err(Answer::Rejected(Rejected::Mismatch)),
-                }
-            }
-            // No channel is ever registered, so none is known.
-            Claim::Channel { .. } => Err(Answer::Rejected(Rejected::Mismatch)),
+        let root = &endpoint.integration.root_id;
+        match self.in_time(left, self.store.tree_secret(root, name)).await? {
+            Some(stored) if auth::matches(presented, &stored) => Ok(()),
+            _ => Err(Answer::Rejected(Rejected::Mismatch)),
         }
     }
 
-    /// The store's answer, or 503 where it fails or takes too long. What comes too late is stored
-    /// all the same: the sender repeats what it got no 202 for, and that does no harm.
+    /// The store's answer, or 503 where it fails or takes longer than what is left of the request's
+    /// time. What comes too late is stored all the same: the sender repeats what it got no 202 for,
+    /// and that does no harm.
     async fn in_time<T>(
         &self,
+        left: &mut Duration,
         store: impl Future<Output = Result<T, crate::store::Error>>,
     ) -> Result<T, Answer> {
-        tokio::select! {
+        let asked_at = self.clock().now();
+        let answered = tokio::select! {
             result = store => result.map_err(|error| Answer::Unavailable(error.to_string())),
-            () = self.clock().sleep(self.limits.accept_timeout) => {
+            () = self.clock().sleep(*left) => {
                 Err(Answer::Unavailable("no answer in time".into()))
             }
-        }
+        };
+        let waited_us = u64::try_from(self.clock().now() - asked_at).unwrap_or(0);
+        *left = left.saturating_sub(Duration::from_micros(waited_us));
+        answered
     }
 }
 
 /// The path segment after the fixed prefix.
 fn integration_id(path: &str) -> &str {
     path.split('/').nth(3).unwrap_or_default()
+}
+
+/// What follows the endpoint, with its leading slash; empty at the endpoint itself.
+fn below_endpoint(path: &str) -> &str {
+    path.match_indices('/').nth(3).map_or("", |(at, _)| &path[at..])
 }
 
 fn is_served(method: &Method) -> bool {
@@ -193,7 +226,7 @@ fn new_item(
         integration_id: integration.id.clone(),
         external_owner_id: checked.owner.unwrap_or_default(),
         method: parts.method.as_str().to_owned(),
-        path: parts.uri.path().to_owned(),
+        path: below_endpoint(parts.uri.path()).to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: headers.collect(),
         body: checked.body,

@@ -39,6 +39,23 @@ async fn every_place_holds_the_secret_at_the_vendor() {
     assert_eq!(probe.one("/bytes").header("authorization"), None);
 }
 
+/// What is behind the endpoint's own address is the plugin's to read.
+#[tokio::test]
+async fn a_post_below_the_endpoint_shows_where_it_went() {
+    let probe = Probe::start().await;
+    for (below, said) in [
+        ("", "POST path= query= "),
+        ("/", "POST path=/ query= "),
+        ("/a/b%20c?x=1&y", "POST path=/a/b%20c query=x=1&y "),
+    ] {
+        let owner = format!("at{below}");
+        assert_eq!(probe.post_below(below, &setup::linked(&owner)).await, 202, "{below}");
+        probe.host.settle().await;
+        let note = probe.account_note(&owner).await;
+        assert!(note.contains(said), "{below}: {note}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_left_behind_holds_no_secret() {
     let mut probe = Probe::start().await;
@@ -59,7 +76,7 @@ async fn what_is_left_behind_holds_no_secret() {
 
     // The databases also as they are without a WAL.
     probe.host.stop().await;
-    let left = probe.scanner.scan_directory(probe.host.data_dir());
+    let left = probe.host.scan_storage(&probe.scanner);
     assert_eq!(left, [] as [String; 0]);
 }
 

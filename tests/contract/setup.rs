@@ -71,11 +71,15 @@ impl Probe {
         self.host.post_to(&self.account, WEBHOOK_SECRET, body).await
     }
 
+    /// Posts to a path below the endpoint; answers the status.
+    pub(crate) async fn post_below(&self, below: &str, body: &Value) -> u16 {
+        let account =
+            Integration { path: format!("{}{below}", self.account.path), ..self.account.clone() };
+        self.host.post_to(&account, WEBHOOK_SECRET, body).await.0
+    }
+
     pub(crate) async fn link(&self, owner: &str) {
-        let body = json!({
-            "type": "LINKED", "external_owner_id": owner, "refresh_token": REFRESH_TOKEN,
-        });
-        assert_eq!(self.post(&body).await, (202, json!({ "o": "k" })));
+        assert_eq!(self.post(&linked(owner)).await, (202, json!({ "o": "k" })));
     }
 
     /// Waits for the owner's first failure.
@@ -118,7 +122,7 @@ impl Probe {
                 }
             }
         }
-        found.extend(self.scanner.scan_directory(self.host.data_dir()));
+        found.extend(self.host.scan_storage(&self.scanner));
         found.extend(self.scanner.scan("the host's output", self.host.log().as_bytes()));
         let mut commands: Vec<Vec<String>> = [
             "owners list",
@@ -143,6 +147,11 @@ impl Probe {
         }
         found
     }
+}
+
+/// A backend's LINKED.
+pub(crate) fn linked(owner: &str) -> Value {
+    json!({ "type": "LINKED", "external_owner_id": owner, "refresh_token": REFRESH_TOKEN })
 }
 
 /// Names and values of a form or query.

@@ -17,7 +17,7 @@ const POSTS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answered_post_has_its_effect_and_the_others_have_it_whole_or_not_at_all() {
-    let mut host = Settings::default().env("ROWGATE_NOTE_SYNCED", "1").start().await;
+    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
     let tree = host.integrations().await;
     let (mut answered, mut stored_unanswered) = (0, 0);
     for round in 0..ROUNDS {

@@ -64,7 +64,7 @@ enum End {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_accepted_post_is_lost() {
-    let mut host = Settings::default().env("ROWGATE_NOTE_SYNCED", "1").start().await;
+    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
     host.simulator.set_limits(false);
     let tree = host.integrations().await;
     for owner in OWNERS {

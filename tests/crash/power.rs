@@ -124,7 +124,7 @@ fn beside(database: &Path, end: &str) -> PathBuf {
 /// from.
 #[tokio::test]
 async fn the_loss_of_what_was_synced_is_noticed() {
-    let mut host = Settings::default().env("ROWGATE_NOTE_SYNCED", "1").start().await;
+    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
     let tree = host.integrations().await;
     host.link(&tree, "ann", &email("ann")).await;
     host.settle().await;

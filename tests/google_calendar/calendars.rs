@@ -116,6 +116,19 @@ async fn calendars_that_a_full_list_omits_are_deleted() {
 }
 
 #[tokio::test]
+async fn a_primary_calendar_that_is_said_to_be_deleted_stays() {
+    let case = Case::linked().await;
+    let items = json!([{ "id": ANA, "primary": true, "deleted": true }]);
+    let body = json!({ "kind": "calendar#calendarList", "items": items, "nextSyncToken": "x" });
+    let list = When::path("*/calendarList").times(1);
+    let fault = case.fault(list, Then::Answer { status: 200, body: body.to_string() });
+    case.read_again().await;
+    assert_eq!(case.hits(fault), 1);
+    assert_eq!(live(&case.expanded().await), ["one"]);
+    case.matches().await;
+}
+
+#[tokio::test]
 async fn a_role_that_was_lowered_takes_details_away() {
     let (case, id) = Case::shared(Role::Writer).await;
     let private = || async {
@@ -135,7 +148,7 @@ async fn a_role_that_was_lowered_takes_details_away() {
 
 #[tokio::test]
 async fn a_calendar_that_is_forbidden_or_not_found_stops_alone() {
-    for (answer, status) in [("forbidden", 403), ("notFound", 404)] {
+    for (answer, status) in [("forbidden", 403), ("requiredAccessLevel", 403), ("notFound", 404)] {
         let (case, id) = Case::shared(Role::Reader).await;
         case.simulator.model().add_event(&id, &single("unseen", 6)).unwrap();
         case.add(single("two", 4));

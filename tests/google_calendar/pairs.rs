@@ -22,18 +22,33 @@ fn is_linked_after(was: bool, verb: &str) -> bool {
     }
 }
 
-/// 16 pairs from an unknown and from a linked owner, each owner with its own pair.
-async fn every_pair(from_linked: bool) {
+/// Where an owner stands before its pair of verbs.
+#[derive(Clone, Copy, PartialEq)]
+enum Before {
+    Unknown,
+    Linked,
+    GrantDead,
+}
+
+/// 16 pairs, each with an owner of its own.
+async fn every_pair(before: Before) {
     let case = Case::unlinked().await;
     case.simulator.set_limits(false);
     let pairs: Vec<_> = VERBS.iter().flat_map(|a| VERBS.map(|b| (*a, b))).collect();
     let owner = |(a, b): (&str, &str)| format!("{a}-{b}");
-    if from_linked {
+    if before != Before::Unknown {
         for pair in &pairs {
             case.link(&case.tree, &owner(*pair), ANA).await;
         }
         case.settle().await;
         case.matches().await;
+    }
+    if before == Before::GrantDead {
+        for pair in &pairs {
+            case.post_with(&case.tree, "REFRESHED", &owner(*pair), ANA, "1//dead").await;
+        }
+        case.settle().await;
+        assert!(case.owners().await.iter().all(|owner| owner["state"] == "grant dead"));
     }
     for (first, second) in &pairs {
         let owner = owner((first, second));
@@ -44,20 +59,33 @@ async fn every_pair(from_linked: bool) {
     case.matches().await;
     for (first, second) in &pairs {
         let owner = owner((first, second));
-        let linked = is_linked_after(is_linked_after(from_linked, first), second);
+        let was_linked = before != Before::Unknown;
+        let linked = is_linked_after(is_linked_after(was_linked, first), second);
         let expected = if linked { 4 } else { 0 };
         assert_eq!(case.row_count(&case.tree, &owner).await, expected, "{owner}");
+        let brings = [first, second].iter().any(|verb| matches!(**verb, "LINKED" | "REFRESHED"));
+        let state = match linked {
+            true if before == Before::GrantDead && !brings => "grant dead",
+            true => "current",
+            false => "unlinked",
+        };
+        assert_eq!(case.owner(&owner).await["state"], state, "{owner}");
     }
 }
 
 #[tokio::test]
 async fn every_pair_of_verbs_on_unknown_owners() {
-    every_pair(false).await;
+    every_pair(Before::Unknown).await;
 }
 
 #[tokio::test]
 async fn every_pair_of_verbs_on_linked_owners() {
-    every_pair(true).await;
+    every_pair(Before::Linked).await;
+}
+
+#[tokio::test]
+async fn every_pair_of_verbs_on_owners_whose_grant_is_dead() {
+    every_pair(Before::GrantDead).await;
 }
 
 #[tokio::test]

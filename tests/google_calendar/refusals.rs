@@ -2,6 +2,7 @@
 
 use simulator::model::account::Rotation;
 use simulator::{Then, When};
+use tests::Settings;
 
 use crate::setup::{ANA, BO, Case, OWNER, expanded_feed, live, single};
 
@@ -9,7 +10,19 @@ const OTHER: &str = "customer-2";
 
 /// Linked, and a second owner with Bo's account and the event `bos`.
 async fn two_owners() -> Case {
-    let case = Case::linked().await;
+    beside_another(Case::linked().await).await
+}
+
+/// The same, where whoever must wait waits long.
+async fn two_patient_owners() -> Case {
+    let settings = Settings::default().env("ROWGATE_RUN_BACK_OFF_BASE_MS", "600000");
+    let case = Case::unlinked_with(settings.env("ROWGATE_RUN_BACK_OFF_MAX_MS", "600000")).await;
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    beside_another(case).await
+}
+
+async fn beside_another(case: Case) -> Case {
     case.simulator.model().create_user(BO);
     case.simulator.model().add_event(BO, &single("bos", 5)).unwrap();
     case.link(&case.tree, OTHER, BO).await;
@@ -86,7 +99,9 @@ async fn every_way_a_grant_can_be_dead() {
         "invalid_grant-bad-request",
         "invalid_grant-deleted",
         "invalid_grant-rapt",
+        "invalid_grant",
         "admin_policy_enforced",
+        "org_internal",
         "access_denied",
     ] {
         let case = Case::unlinked().await;
@@ -139,32 +154,43 @@ async fn a_broken_client_marks_the_integration_and_keeps_grants() {
 
 #[tokio::test]
 async fn a_quota_of_a_user_pauses_that_owner_alone() {
-    let case = two_owners().await;
-    let when = When { path: Some("/calendar/*".into()), ..of_user(ANA) };
-    let fault = case.fault(when.times(1), Then::Error("quotaExceeded".into()));
-    case.add(single("two", 4));
-    case.catch_up_of(OWNER, ANA).await;
-    assert_eq!(case.hits(fault), 1);
-    let owner = case.owner(OWNER).await;
-    assert!(owner["last_error"].as_str().unwrap_or_default().contains("quotaExceeded"), "{owner}");
-    assert_eq!(live(&case.expanded().await), ["one"]);
-    case.simulator.model().add_event(BO, &single("more", 6)).unwrap();
-    stays_quiet(&case, ANA).await;
-    assert_eq!(live(&case.statuses(case.tree.events(), BO).await), ["bos", "more"]);
+    for answer in ["quotaExceeded", "quota-per-user", "userRateLimitExceeded"] {
+        let case = two_patient_owners().await;
+        let when = When { path: Some("/calendar/*".into()), ..of_user(ANA) };
+        let fault = case.fault(when.times(1), Then::Error(answer.into()));
+        case.add(single("two", 4));
+        case.catch_up_of(OWNER, ANA).await;
+        assert_eq!(case.hits(fault), 1, "{answer}");
+        let owner = case.owner(OWNER).await;
+        let error = owner["last_error"].as_str().unwrap_or_default();
+        assert!(error.contains("Google answered 403"), "{owner}");
+        assert_eq!(live(&case.expanded().await), ["one"]);
+        case.simulator.model().add_event(BO, &single("more", 6)).unwrap();
+        stays_quiet(&case, ANA).await;
+        assert_eq!(live(&case.statuses(case.tree.events(), BO).await), ["bos", "more"], "{answer}");
+    }
 }
 
 #[tokio::test]
 async fn a_quota_of_the_project_pauses_every_owner() {
-    let case = two_owners().await;
-    let when = When { path: Some("/calendar/*".into()), ..of_user(ANA) };
-    let fault = case.fault(when.times(1), Then::Error("dailyLimitExceeded".into()));
-    case.catch_up_of(OWNER, ANA).await;
-    assert_eq!(case.hits(fault), 1);
-    case.simulator.clear_requests();
-    case.catch_up_of(OTHER, BO).await;
-    assert_eq!(case.simulator.requests(), [], "the other owner rests as well");
-    for owner in [OWNER, OTHER] {
-        assert_ne!(case.owner(owner).await["state"], "grant dead");
+    for answer in [
+        "dailyLimitExceeded",
+        "quota-per-project",
+        "rateLimitExceeded",
+        "too-many-requests",
+        "resource-exhausted",
+    ] {
+        let case = two_patient_owners().await;
+        let when = When { path: Some("/calendar/*".into()), ..of_user(ANA) };
+        let fault = case.fault(when.times(1), Then::Error(answer.into()));
+        case.catch_up_of(OWNER, ANA).await;
+        assert_eq!(case.hits(fault), 1, "{answer}");
+        case.simulator.clear_requests();
+        case.catch_up_of(OTHER, BO).await;
+        assert_eq!(case.simulator.requests(), [], "{answer}: the other owner rests as well");
+        for owner in [OWNER, OTHER] {
+            assert_ne!(case.owner(owner).await["state"], "grant dead", "{answer}");
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tests::Settings;
+
 use crate::setup::{ANA, Case, OWNER, single};
 
 fn replication_files(data_dir: &Path) -> Vec<PathBuf> {
@@ -12,7 +14,7 @@ fn replication_files(data_dir: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn what_was_posted_since_the_copy_is_done_again() {
-    let mut case = Case::unlinked().await;
+    let mut case = Case::unlinked_with(Settings::default().on_files()).await;
     case.host.stop().await;
     let copied: Vec<(PathBuf, Vec<u8>)> = replication_files(case.data_dir())
         .into_iter()

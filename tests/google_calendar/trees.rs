@@ -1,5 +1,6 @@
 //! Owners and integrations beside each other.
 
+use serde_json::json;
 use simulator::model::calendar::Role;
 use simulator::model::directory::CalendarSpec;
 use tests::TestHost;
@@ -33,6 +34,56 @@ async fn the_same_owner_under_two_trees_never_mixes() {
     };
     assert_eq!(of_tree(&anas.list.secret).await, 202);
     assert_eq!(of_tree(&bos.list.secret).await, 401, "the other tree's secret");
+}
+
+/// A second organization has tables, owners and integrations of its own.
+#[tokio::test]
+async fn organizations_keep_apart() {
+    let case = Case::linked().await;
+    case.simulator.model().create_user(BO);
+    case.simulator.model().add_event(BO, &single("bos", 5)).unwrap();
+    assert_eq!(case.json(&["orgs", "create", "Acme"]).await["key"], "acme");
+    let acme = ["--org", "acme"];
+    let (client_id, client_secret) = {
+        let model = case.simulator.model();
+        (model.client_id.clone(), model.client_secret.clone())
+    };
+    let settings = [
+        format!("client_id={client_id}"),
+        format!("client_secret={client_secret}"),
+        format!("api_url={}", case.simulator.api_url()),
+        format!("token_url={}", case.simulator.token_url()),
+    ];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let list = [&["google_calendar_list_v1"][..], &acme, &settings.collect::<Vec<_>>()].concat();
+    let list = case.create_with(&list).await;
+    // The one parent that fits is the organization's own.
+    case.create_with(&["google_calendar_v1", "--org", "acme"]).await;
+    let events = case.create_with(&["google_calendar_event_v1", "--org", "acme"]).await;
+
+    let token = case.simulator.model().create_user(BO);
+    let body = json!({
+        "type": "LINKED", "external_owner_id": OWNER, "refresh_token": token,
+    });
+    assert_eq!(case.post_to(&list, &list.secret, &body).await.0, 202);
+    let query = format!("select external_owner_id as o, google_id as e from {}", events.table);
+    let of_acme = async || case.json(&["db", "sql", &query, "--org", "acme"]).await;
+    case.until("its rows are there", async || of_acme().await != json!([])).await;
+    case.settle().await;
+    assert_eq!(of_acme().await, json!([{ "o": OWNER, "e": "bos" }]));
+    case.matches().await;
+    assert_eq!(live(&case.expanded().await), ["one"]);
+    let elsewhere = case.command(&["db", "sql", &query]).await;
+    assert!(!elsewhere.status.success(), "the other organization has no such table");
+    let owners = case.json(&["owners", "list", "--org", "acme"]).await;
+    assert_eq!(owners.as_array().map(Vec::len), Some(1));
+    assert_eq!(owners[0]["integration"], list.id.as_str());
+
+    // One organization's verbs are nothing to the other.
+    case.unlink(&case.tree, OWNER).await;
+    case.settle().await;
+    assert_eq!(case.row_count(&case.tree, OWNER).await, 0);
+    assert_eq!(of_acme().await, json!([{ "o": OWNER, "e": "bos" }]));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ async fn what_a_call_returns_is_limited() {
             ("huge-failure", "too many bytes at once: 33554432 are allowed"),
             ("long-failure", "xxx..."),
             ("expired-forever", "once more"),
+            ("more-forever", "another call with the same cursor"),
             ("retry-forever", "later"),
             ("retry-forever-owner", "later"),
         ])
@@ -30,6 +31,56 @@ async fn what_a_call_returns_is_limited() {
             format!("select julianday('{}') - julianday('now') < {days} as soon", text(due));
         assert_eq!(arena.host.sql(&query).await, [json!({ "soon": 1 })], "{owner}: {due}");
     }
+}
+
+/// Streams that never come to rest, with a single worker that all owners share.
+#[tokio::test]
+async fn owners_who_never_end_take_turns_with_others() {
+    const ENDLESS: [&str; 3] = ["further-forever", "further-forever/2", "activate-long-ago"];
+    let settings = Settings::default().env("ROWGATE_RUN_WORKERS", "1");
+    let arena = Arena::start_with(settings.env("ROWGATE_RUN_TURN_MS", "100")).await;
+    for owner in ENDLESS {
+        arena.link(owner).await;
+    }
+    arena.link("neighbour").await;
+    let event = arena.bystander_catches_up().await;
+    let harmed = async || arena.harmed("neighbour", &event).await;
+    arena.host.until("others have had their turn", async || harmed().await.is_empty()).await;
+    // They go on where they stood.
+    let cursors = async || {
+        let query = "select owner_id, cast(cast(cursor as text) as integer) as at \
+                     from rowgate_cursors where cast(cursor as text) glob '[0-9]*' order by 1";
+        let rows = arena.host.sql(query).await;
+        rows.iter().map(|row| row["at"].as_i64().unwrap()).collect::<Vec<i64>>()
+    };
+    arena.host.until("both have begun", async || cursors().await.len() == 2).await;
+    let before = cursors().await;
+    let further = async || cursors().await.iter().zip(&before).all(|(now, then)| now > then);
+    arena.host.until("both are further", further).await;
+    for owner in ENDLESS {
+        assert_eq!(arena.owner(owner).await["last_error"], Value::Null, "{owner}");
+        arena.unlink(owner).await;
+    }
+    arena.host.idle().await;
+    for owner in ENDLESS {
+        assert_eq!(arena.owner(owner).await["state"], "unlinked", "{owner}");
+    }
+}
+
+/// A stream that asks for no rest gets some.
+#[tokio::test]
+async fn an_owner_who_never_rests_rests() {
+    let arena = Arena::start().await;
+    arena.link("rest-never").await;
+    let rested = async || {
+        let stream = &arena.owner("rest-never").await["stream_list"][0];
+        let (ended, due) = (text(&stream["last_success"]), text(&stream["next_due"]));
+        let query = format!("select julianday('{due}') - julianday('{ended}') as days");
+        let days = arena.host.sql(&query).await[0]["days"].as_f64();
+        days.is_some_and(|days| days * 86_400.0 > 0.99)
+    };
+    // While it runs there is no time at which it is due.
+    arena.host.until("a second of rest", rested).await;
 }
 
 #[tokio::test]

@@ -169,6 +169,10 @@ impl Arena {
         self.hostile.link(&self.host, owner).await;
     }
 
+    pub(crate) async fn unlink(&self, owner: &str) {
+        self.hostile.unlink(&self.host, owner).await;
+    }
+
     /// `rowgate owners show`.
     pub(crate) async fn owner(&self, owner: &str) -> Value {
         self.host.json(&["owners", "show", owner]).await
@@ -191,7 +195,7 @@ impl Arena {
             ("refresh token", REFRESH_TOKEN),
             ("access token", ACCESS_TOKEN),
         ]);
-        let mut found = scanner.scan_directory(self.host.data_dir());
+        let mut found = self.host.scan_storage(&scanner);
         found.extend(scanner.scan("the host's log", self.host.log().as_bytes()));
         // In the files of a database, a text may be in pieces.
         for table in [&self.hostile.account.table, &self.hostile.item.table] {
@@ -229,6 +233,12 @@ impl HostileTree {
         let body = json!({
             "type": "LINKED", "external_owner_id": owner, "refresh_token": REFRESH_TOKEN,
         });
+        let answer = host.post_to(&self.account, WEBHOOK_SECRET, &body).await;
+        assert_eq!(answer, (202, json!({ "o": "k" })), "{owner}");
+    }
+
+    pub(crate) async fn unlink(&self, host: &TestHost, owner: &str) {
+        let body = json!({ "type": "UNLINKED", "external_owner_id": owner });
         let answer = host.post_to(&self.account, WEBHOOK_SECRET, &body).await;
         assert_eq!(answer, (202, json!({ "o": "k" })), "{owner}");
     }

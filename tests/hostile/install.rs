@@ -62,6 +62,29 @@ async fn what_is_installed_is_compiled() {
     assert!(of_digest.iter().any(|name| name.ends_with(".cwasm")), "{kept:?}");
 }
 
+/// The SDK's panic hook: a trap carries no text of its own.
+#[tokio::test]
+async fn a_guest_made_with_the_sdk_tells_why_it_panics() {
+    let host = Settings::default().guest_beside_plugins("hostile").start().await;
+    let path = guest_component("sdk_made");
+    host.json(&["plugins", "install", path.to_str().unwrap()]).await;
+    host.json(&["plugins", "activate", "sdk_made"]).await;
+    let made = host.create_with(&["sdk_made_v1"]).await;
+    for owner in ["counts", "panics"] {
+        let body = serde_json::json!({ "external_owner_id": owner });
+        assert_eq!(host.post_to(&made, &made.secret, &body).await.0, 202);
+    }
+    let failed = async || !host.owner("panics").await["last_error"].is_null();
+    host.until("the guest has panicked", failed).await;
+    let error = host.owner("panics").await["last_error"].clone();
+    let error = error.as_str().unwrap();
+    assert!(error.contains("a planted panic") && error.contains("src/lib.rs"), "{error}");
+    assert!(host.log().contains("a planted panic"));
+    let count = format!("select last from {} where external_owner_id = 'counts'", made.table);
+    let counted = async || host.sql(&count).await == [serde_json::json!({ "last": 3 })];
+    host.until("another owner of it is served", counted).await;
+}
+
 #[tokio::test]
 async fn a_host_starts_without_what_is_refused() {
     let mut host = Settings::default().guest_beside_plugins("hostile").start().await;

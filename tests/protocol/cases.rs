@@ -2,8 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rowgate::store::leases;
-use rowgate::store::{Error, items};
+use rowgate::store::{Error, items, query_scalar};
 
 use crate::host::Host;
 use crate::walk::Met;
@@ -18,7 +17,7 @@ async fn a_stale_holders_word_on_an_item_changes_nothing() {
     world.begin("stale".to_owned(), None);
     world.post(0, Verb::Link(0)).await.unwrap();
     let claim = async |host, name| {
-        let lease = leases::claim(world.control(host), name, world.now(), LEASE_TTL).await;
+        let lease = world.claim(host, name).await;
         lease.unwrap().expect("the owner is due")
     };
     let stale = claim(0, "stale").await;
@@ -100,7 +99,7 @@ async fn every_commit_is_synced() {
         let synchronous: i64 = database
             .write(|connection| {
                 Box::pin(async {
-                    Ok(sqlx::query_scalar("pragma synchronous").fetch_one(connection).await?)
+                    Ok(query_scalar("pragma synchronous").fetch_one(connection).await?)
                 })
             })
             .await

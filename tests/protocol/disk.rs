@@ -1,7 +1,7 @@
 //! What faults do to the databases of the present walk, behind the store's back.
 
 use rowgate::store::leases::Planted;
-use rowgate::store::{Database, Error};
+use rowgate::store::{Database, Error, query, query_as, query_scalar};
 
 use crate::rules::Rule;
 use crate::world::World;
@@ -50,7 +50,9 @@ pub(crate) async fn save(world: &mut World) -> Result<(), Error> {
     world.tally_saved = world.tally;
     let copy = |(table, mine)| {
         [
-            format!("create table if not exists saved_{table} as select * from {table} where 0"),
+            format!(
+                "create table if not exists saved_{table} as select * from {table} where false"
+            ),
             format!("delete from saved_{table}"),
             format!("insert into saved_{table} select * from {table} where {mine}"),
         ]
@@ -63,7 +65,9 @@ async fn restore(world: &mut World) -> Result<(), Error> {
     world.tally = world.tally_saved;
     let copy = |(table, mine)| {
         [
-            format!("create table if not exists saved_{table} as select * from {table} where 0"),
+            format!(
+                "create table if not exists saved_{table} as select * from {table} where false"
+            ),
             format!("delete from {table} where {mine}"),
             format!("insert into {table} select * from saved_{table} where {mine}"),
         ]
@@ -80,7 +84,7 @@ pub(crate) async fn leave_fence_behind(world: &World) -> Result<(), Error> {
 
 /// Messages as they wait in the outbox.
 pub(crate) async fn outbox(world: &World) -> Result<Vec<(i64, String)>, Error> {
-    let waiting = sqlx::query_as(
+    let waiting = query_as(
         "select commit_no, message from rowgate_outbox where owner_id = $1 order by commit_no",
     );
     Ok(waiting.bind(world.owner_id).fetch_all(world.replication[0].readers()).await?)
@@ -89,13 +93,13 @@ pub(crate) async fn outbox(world: &World) -> Result<Vec<(i64, String)>, Error> {
 /// Puts messages into the outbox again: a relay that died before it took them away.
 pub(crate) async fn fill_outbox(world: &World, messages: Vec<(i64, String)>) -> Result<(), Error> {
     let owner_id = world.owner_id;
-    let insert = "insert or ignore into rowgate_outbox (owner_id, commit_no, message)
-                  values ($1, $2, $3)";
+    let insert = "insert into rowgate_outbox (owner_id, commit_no, message)
+                  values ($1, $2, $3) on conflict do nothing";
     world.replication[0]
         .write(move |connection| {
             Box::pin(async move {
                 for (commit_no, message) in messages {
-                    let query = sqlx::query(insert).bind(owner_id).bind(commit_no).bind(message);
+                    let query = query(insert).bind(owner_id).bind(commit_no).bind(message);
                     query.execute(&mut *connection).await?;
                 }
                 Ok(())
@@ -106,36 +110,35 @@ pub(crate) async fn fill_outbox(world: &World, messages: Vec<(i64, String)>) -> 
 
 /// Fence and generation as the replication database has them now; none: no holder was there yet.
 pub(crate) async fn owner_row(world: &World) -> Result<Option<(i64, i64)>, Error> {
-    let row = sqlx::query_as("select fence, generation from rowgate_owners where owner_id = $1");
+    let row = query_as("select fence, generation from rowgate_owners where owner_id = $1");
     Ok(row.bind(world.owner_id).fetch_optional(world.replication[0].readers()).await?)
 }
 
 /// What planting answers, though it was refused.
 pub(crate) async fn planted(world: &World) -> Result<Planted, Error> {
-    let (generation, grant_id, commit_no) = sqlx::query_as(
-        "select generation, grant_id, commit_no from rowgate_owners where owner_id = $1",
-    )
-    .bind(world.owner_id)
-    .fetch_one(world.replication[0].readers())
-    .await?;
+    let (generation, grant_id, commit_no) =
+        query_as("select generation, grant_id, commit_no from rowgate_owners where owner_id = $1")
+            .bind(world.owner_id)
+            .fetch_one(world.replication[0].readers())
+            .await?;
     Ok(Planted { generation, grant_id, commit_no })
 }
 
 /// Up to where messages were told.
 pub(crate) async fn relayed_no(world: &World) -> Result<i64, Error> {
-    let relayed_no = sqlx::query_scalar("select relayed_no from owners where id = $1");
+    let relayed_no = query_scalar("select relayed_no from owners where id = $1");
     Ok(relayed_no.bind(world.owner_id).fetch_one(world.control(0).readers()).await?)
 }
 
 async fn commit_no(world: &World) -> Result<i64, Error> {
     let commit_no = "select coalesce(max(commit_no), 0) from rowgate_owners where owner_id = $1";
-    let commit_no = sqlx::query_scalar(commit_no).bind(world.owner_id);
+    let commit_no = query_scalar(commit_no).bind(world.owner_id);
     Ok(commit_no.fetch_one(world.replication[0].readers()).await?)
 }
 
 /// The fence of the control database.
 pub(crate) async fn control_fence(world: &World) -> Result<i64, Error> {
-    let fence = sqlx::query_scalar("select fence from owners where id = $1");
+    let fence = query_scalar("select fence from owners where id = $1");
     Ok(fence.bind(world.owner_id).fetch_one(world.control(0).readers()).await?)
 }
 
@@ -151,7 +154,7 @@ pub(crate) async fn run(
             Box::pin(async move {
                 for sql in statements {
                     let sql = sql.replace("{id}", &id).replace("{external}", &external);
-                    sqlx::query(&sql).persistent(false).execute(&mut *connection).await?;
+                    query(sql).persistent(false).execute(&mut *connection).await?;
                 }
                 Ok(())
             })

@@ -6,7 +6,7 @@ use rowgate::store::commit::{self, CommitOf, StepCommit};
 use rowgate::store::items::{self, InboxItem};
 use rowgate::store::leases::{Lease, Planted};
 use rowgate::store::streams::{self, DueStream};
-use rowgate::store::{Database, Error};
+use rowgate::store::{Database, Error, query_as};
 
 use crate::disk;
 use crate::host::Host;
@@ -208,15 +208,17 @@ impl Holding {
 }
 
 async fn newest_item(control: &Database, owner_id: i64) -> Result<Option<InboxItem>, Error> {
-    let item = sqlx::query_as(
-        "select *, sealed <> '{}' as grants from inbox where owner_id = $1 and done_at is null order by id desc limit 1",
+    let item = query_as(
+        "select id, integration_id, received_at, method, path, query, headers, body,
+                sealed <> '{}' as grants, attempts, not_before
+         from inbox where owner_id = $1 and done_at is null order by id desc limit 1",
     );
     Ok(item.bind(owner_id).fetch_optional(control.readers()).await?)
 }
 
 /// What `streams::due` answers, without the condition that is switched off.
 async fn due_all_the_same(world: &World, lease: &Lease) -> Result<Vec<DueStream>, Error> {
-    let due = sqlx::query_as(
+    let due = query_as(
         "select id, service, kind, key, page_limit, slow_count, attempts from streams
          where owner_id = $1 and (not_before <= $2 or $4)
            and ((taken is null and due_at <= $2) or (taken <> $3 and $5))
@@ -227,7 +229,7 @@ async fn due_all_the_same(world: &World, lease: &Lease) -> Result<Vec<DueStream>
     .bind(lease.fence)
     .bind(!world.keeps(Rule::BackOff))
     .bind(world.keeps(Rule::Taken))
-    .bind(STREAMS);
+    .bind(i64::from(STREAMS));
     Ok(due.fetch_all(world.control(0).readers()).await?)
 }
 

@@ -126,7 +126,7 @@ impl Host {
         let replication = &world.replication[self.index];
         Ok(match phase {
             Phase::Idle => {
-                let lease = leases::claim(control, &self.name, world.now(), LEASE_TTL).await?;
+                let lease = world.claim(self.index, &self.name).await?;
                 if let Some(Lease { fence, unreleased, .. }) = &lease {
                     world.tell(format_args!("{}: claims {fence}, {unreleased}", self.name));
                 }

@@ -3,7 +3,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rowgate::model::{InboxId, Micros};
-use sqlx::sqlite::SqlitePool;
+use rowgate::store::{Cell, Database, query_scalar};
 
 use crate::disk;
 use crate::host::Host;
@@ -41,8 +41,12 @@ pub(crate) async fn come(
         if worked {
             continue;
         }
-        let next: Option<Micros> =
-            scalar(world, "select max(due_at, lease_until) from owners where id = $1").await?;
+        let next: Option<Micros> = scalar(
+            world,
+            "select case when due_at < lease_until then lease_until else due_at end
+             from owners where id = $1",
+        )
+        .await?;
         match next {
             Some(at) if at < world.now() + SOON => world.advance((at - world.now()).max(1)),
             Some(_) if std::mem::take(&mut world.is_restored) => world.advance(POLL),
@@ -172,29 +176,26 @@ async fn rows(world: &World, last_grant: Option<InboxId>) -> Result<(), String> 
     }
 }
 
-fn control(world: &World) -> &SqlitePool {
+fn control(world: &World) -> &Database {
     world.control(0).readers()
 }
 
-fn replication(world: &World) -> &SqlitePool {
+fn replication(world: &World) -> &Database {
     world.replication[0].readers()
 }
 
-async fn column<T>(pool: &SqlitePool, world: &World, sql: &str) -> Result<Vec<T>, String>
-where
-    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-{
-    let query = sqlx::query_scalar(sql).bind(world.owner_id);
+async fn column<T: Cell>(pool: &Database, world: &World, sql: &str) -> Result<Vec<T>, String> {
+    let query = query_scalar(sql).bind(world.owner_id);
     query.fetch_all(pool).await.map_err(|error| format!("{sql}: {error}"))
 }
 
 async fn owned(world: &World, sql: &str) -> Result<Vec<String>, String> {
-    let query = sqlx::query_scalar(sql).bind(&world.external_owner_id);
+    let query = query_scalar(sql).bind(&world.external_owner_id);
     query.fetch_all(replication(world)).await.map_err(|error| format!("{sql}: {error}"))
 }
 
 async fn scalar(world: &World, sql: &str) -> Result<Option<i64>, String> {
-    let query = sqlx::query_scalar(sql).bind(world.owner_id);
+    let query = query_scalar(sql).bind(world.owner_id);
     query.fetch_one(control(world)).await.map_err(|error| format!("{sql}: {error}"))
 }
 

@@ -12,8 +12,8 @@ use rowgate::model::{InboxId, Micros, OrganizationId, OwnerId, StreamId};
 use rowgate::secrets::Keyring;
 use rowgate::store::commit::TreeTables;
 use rowgate::store::inbox::NewItem;
-use rowgate::store::leases::Lease;
-use rowgate::store::{Database, Error, Store};
+use rowgate::store::leases::{self, Claimant, Lease};
+use rowgate::store::{Database, Error, Store, query_scalar};
 use tempfile::TempDir;
 
 use crate::rules::Rule;
@@ -215,6 +215,13 @@ impl World {
         }
     }
 
+    /// A host claims whatever of the organization is due.
+    pub(crate) async fn claim(&self, host: usize, name: &str) -> Result<Option<Lease>, Error> {
+        let claimant =
+            Claimant { host: name.to_owned(), ttl: LEASE_TTL, organization_leases_max: 8 };
+        leases::claim(self.control(host), &claimant, self.organization, self.now()).await
+    }
+
     /// A holder asks the vendor, which it must not during a back-off. One that has lost its lease
     /// can't know.
     pub(crate) async fn asked(&mut self, lease: &Lease, stream: &StreamId) -> Result<(), Error> {
@@ -233,8 +240,7 @@ impl World {
 
     /// How many pages have counted themselves; none: there is no account's row.
     pub(crate) async fn pages(&self, host: usize) -> Result<Option<i64>, Error> {
-        let pages =
-            sqlx::query_scalar("select coalesce(pages, 0) from account_v1 where owner_id = $1");
+        let pages = query_scalar("select coalesce(pages, 0) from account_v1 where owner_id = $1");
         let reader = self.replication[host].readers();
         Ok(pages.bind(&self.external_owner_id).fetch_optional(reader).await?)
     }
@@ -243,13 +249,15 @@ impl World {
     pub(crate) async fn push(&self, service: &str, key: &str) -> Result<(), Error> {
         let now = self.now();
         let unless = if self.keeps(Rule::Activation) { "" } else { "and taken is null" };
-        let due = format!("update streams set due_at = min(coalesce(due_at, {now}), {now})");
+        let earlier = format!("set due_at = case when due_at < {now} then due_at else {now} end");
+        let due = format!("update streams {earlier}");
         let stream = format!(
             "{due} where owner_id = {{id}} and service = '{service}' and key = '{key}' {unless}"
         );
         let owner = format!(
-            "update owners set due_at = min(coalesce(due_at, {now}), {now})
-             where id = {{id}} and changes() > 0"
+            "update owners {earlier} where id = {{id}} and exists (
+               select 1 from streams where owner_id = {{id}} and service = '{service}'
+                 and key = '{key}' and due_at <= {now} {unless})"
         );
         disk::run(self, self.control(0), vec![stream, owner]).await
     }

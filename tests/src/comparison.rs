@@ -64,16 +64,16 @@ impl TestHost {
     async fn event_facts(&self, table: &str) -> Facts {
         let query = format!(
             "select external_owner_id as o, google_calendar_id as c, google_id as e, status, \
-             coalesce(start_date, start_at) as s, coalesce(end_date, end_at) as f, \
-             recurring_event_id as r, json_extract(data, '$.summary') as t from {table} \
-             where status is not 'cancelled'"
+             start_date, start_at, end_date, end_at, \
+             recurring_event_id as r, data->>'summary' as t from {table} \
+             where status is distinct from 'cancelled'"
         );
         let rows = self.sql(&query).await.into_iter();
         rows.map(|row| {
             let event = ExpectedEvent {
                 status: text(&row["status"]).to_owned(),
-                start: moment(text(&row["s"])),
-                end: moment(text(&row["f"])),
+                start: moment(either(&row["start_date"], &row["start_at"])),
+                end: moment(either(&row["end_date"], &row["end_at"])),
                 recurring_event_id: row["r"].as_str().map(str::to_owned),
                 summary: row["t"].as_str().map(str::to_owned),
             };
@@ -100,6 +100,11 @@ impl TestHost {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("null")
+}
+
+/// A whole day has a date, any other event a time.
+fn either<'a>(date: &'a Value, time: &'a Value) -> &'a str {
+    text(if date.is_null() { time } else { date })
 }
 
 fn path(parts: &[&str]) -> String {

@@ -1,4 +1,4 @@
-//! A host process on a data directory of its own, beside a simulator.
+//! A host process on a data directory of its own, beside a simulator; several may share a database.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,28 @@ use std::process::{ExitStatus, Output};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use postgres_cluster::Database;
+use rowgate::clock::Clock;
 use serde_json::Value;
 use simulator::{Options, Simulator};
-use tempfile::TempDir;
 
-use crate::process::{HostProcess, Log, command};
+use crate::in_process::InProcess;
+use crate::process::{HostProcess, Log};
+use crate::storage::{Engine, Storage};
 use crate::template::{self, Served};
 
 /// Nothing that a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a [`TestHost`] is made.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     simulator: Option<Arc<Simulator>>,
+    /// None: as ROWGATE_TEST_DATABASE says.
+    engine: Option<Engine>,
     served: Served,
     environment: Vec<(OsString, OsString)>,
+    clock: Option<Clock>,
 }
 
 /// A host process, its data directory and the simulator it talks to. When a test fails, dropping it
@@ -30,18 +36,37 @@ pub struct TestHost {
     /// The vendor.
     pub simulator: Arc<Simulator>,
     pub(crate) client: reqwest::Client,
-    data_dir: TempDir,
+    storage: Storage,
     /// What `serve` installs.
     plugins: PathBuf,
     environment: Vec<(OsString, OsString)>,
-    process: Option<HostProcess>,
+    clock: Option<Clock>,
+    process: Option<Running>,
     log: Log,
+}
+
+/// Where the host runs.
+enum Running {
+    Beside(HostProcess),
+    Inside(InProcess),
 }
 
 impl Settings {
     /// Use this simulator instead of a fresh one.
     pub fn simulator(mut self, simulator: Arc<Simulator>) -> Self {
         self.simulator = Some(simulator);
+        self
+    }
+
+    /// Keep everything in files, whatever database the tests use otherwise.
+    pub fn on_files(mut self) -> Self {
+        self.engine = Some(Engine::Sqlite);
+        self
+    }
+
+    /// Keep everything on a PostgreSQL server.
+    pub fn on_postgres(mut self) -> Self {
+        self.engine = Some(Engine::Postgres);
         self
     }
 
@@ -63,22 +88,40 @@ impl Settings {
         self
     }
 
+    /// Run the host inside the test, under this clock. Its log is not kept.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Starts simulator and host.
     pub async fn start(self) -> TestHost {
+        let engine = self.engine.unwrap_or_else(Engine::configured);
+        let (storage, plugins) = template::storage(engine, self.served).await;
+        self.start_in(storage, plugins).await
+    }
+
+    /// Starts another host on the database of one that is there, with the same simulator.
+    pub async fn start_beside(self, host: &TestHost) -> TestHost {
+        let database = host.storage.database.as_ref().expect("only a server can be shared");
+        let (storage, plugins) = template::beside(database, self.served).await;
+        self.simulator(Arc::clone(&host.simulator)).start_in(storage, plugins).await
+    }
+
+    async fn start_in(self, storage: Storage, plugins: PathBuf) -> TestHost {
         let fresh = || Arc::new(Simulator::start(Options::default()).expect("loopback is free"));
         let mut environment: Vec<(OsString, OsString)> = vec![
             ("ROWGATE_RUN_BACK_OFF_BASE_MS".into(), "20".into()),
             ("ROWGATE_RUN_BACK_OFF_MAX_MS".into(), "200".into()),
         ];
         environment.extend(self.environment);
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
-        let plugins = template::fill(data_dir.path(), self.served).await;
         let mut host = TestHost {
             simulator: self.simulator.unwrap_or_else(fresh),
             client: reqwest::Client::builder().no_proxy().build().expect("no TLS set-up can fail"),
-            data_dir,
+            storage,
             plugins,
             environment,
+            clock: self.clock,
             process: None,
             log: Log::default(),
         };
@@ -103,24 +146,44 @@ impl TestHost {
 
     /// SIGKILL.
     pub async fn kill(&mut self) {
-        self.process.take().expect("the host runs").kill().await;
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => process.kill().await,
+            Running::Inside(_) => panic!("a host inside the test can't be killed"),
+        }
+    }
+
+    /// SIGSTOP: its sockets stay open, and it does nothing.
+    pub async fn freeze(&self) {
+        self.beside().signal("-STOP").await;
+    }
+
+    /// SIGCONT.
+    pub async fn thaw(&self) {
+        self.beside().signal("-CONT").await;
     }
 
     /// SIGTERM; the host must end well.
     pub async fn stop(&mut self) {
-        self.terminate().await;
-        let status = self.ended().await;
-        assert!(status.success(), "the host ended with {status}");
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => {
+                let status = process.stop().await;
+                assert!(status.success(), "the host ended with {status}");
+            }
+            Running::Inside(host) => host.stop().await,
+        }
     }
 
     /// SIGTERM.
     pub async fn terminate(&self) {
-        self.process.as_ref().expect("the host runs").terminate().await;
+        self.beside().signal("-TERM").await;
     }
 
     /// Waits until the process has ended.
     pub async fn ended(&mut self) -> ExitStatus {
-        self.process.take().expect("the host runs").ended().await
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => process.ended().await,
+            Running::Inside(_) => panic!("a host inside the test has no process of its own"),
+        }
     }
 
     /// Gives the next process a variable, or none of that name.
@@ -136,17 +199,40 @@ impl TestHost {
 
     /// Whether the process is there.
     pub fn is_running(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| !process.has_ended())
+        self.process.as_mut().is_some_and(|process| match process {
+            Running::Beside(process) => !process.has_ended(),
+            Running::Inside(host) => !host.has_ended(),
+        })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.beside().pid()
+    }
+
+    fn beside(&self) -> &HostProcess {
+        match self.process.as_ref().expect("the host runs") {
+            Running::Beside(process) => process,
+            Running::Inside(_) => panic!("a host inside the test has no process of its own"),
+        }
     }
 
     /// Where it is reached now; another port after each start.
     pub fn base_url(&self) -> &str {
-        &self.process.as_ref().expect("the host runs").base_url
+        match self.process.as_ref().expect("the host runs") {
+            Running::Beside(process) => &process.base_url,
+            Running::Inside(host) => &host.base_url,
+        }
     }
 
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
-        self.data_dir.path()
+        self.storage.path()
+    }
+
+    /// Its control database. None: it is a file.
+    pub fn database(&self) -> Option<&Database<'static>> {
+        self.storage.database.as_deref()
     }
 
     /// The directory of components that `serve` installs.
@@ -160,8 +246,18 @@ impl TestHost {
     }
 
     async fn launch(&mut self) {
-        let (data_dir, environment) = (self.data_dir.path(), &self.environment);
-        let started = HostProcess::start(data_dir, &self.plugins, environment, &self.log).await;
+        let (storage, environment) = (&self.storage, &self.environment);
+        let (plugins, log) = (&self.plugins, &self.log);
+        let started = match self.clock.clone() {
+            None => {
+                let started = HostProcess::start(storage, plugins, environment, log);
+                started.await.map(Running::Beside)
+            }
+            Some(clock) => {
+                let started = InProcess::start(storage, plugins, environment, clock);
+                started.await.map(Running::Inside)
+            }
+        };
         match started {
             Ok(process) => self.process = Some(process),
             // Dropping `self` prints the log.
@@ -199,7 +295,7 @@ impl TestHost {
 
     /// Runs a command on the data directory, with `--format json`.
     pub async fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = command(self.data_dir.path());
+        let mut command = self.storage.command();
         command.args(arguments).args(["--format", "json"]);
         command.output().await.expect("the host's binary can be started")
     }
@@ -219,11 +315,21 @@ impl TestHost {
             let waiting = self.owners().await.into_iter().any(|o| o["state"] == "linking");
             let streams = self.streams().await;
             !waiting
+                && self.rests_everywhere()
                 && streams.iter().all(|s| {
                     matches!(s["state"].as_str(), Some("current" | "unreadable" | "grant dead"))
                 })
         })
         .await;
+    }
+
+    /// No host that shares the database has an owner, and nothing is accepted and not yet done. A
+    /// host knows of rest in its own process only.
+    fn rests_everywhere(&self) -> bool {
+        let Some(mut control) = self.storage.control() else { return true };
+        let rests = "select not exists (select 1 from owners where lease_host is not null)
+                        and not exists (select 1 from inbox where done_at is null and not parked)";
+        control.value(rests).expect("the schema of the control database") == "t"
     }
 
     /// Waits until this holds; it is asked over and over.

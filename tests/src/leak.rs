@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use postgres_cluster::{Cluster, Row};
+
+use crate::TestHost;
+
 /// Secrets by what they are, and the forms that each may take.
 pub struct LeakScanner {
     /// By their first byte: a database is large.
@@ -58,6 +62,35 @@ impl LeakScanner {
         }
         found
     }
+}
+
+impl TestHost {
+    /// What is found in everything that the host keeps: its files, and its databases on a server.
+    pub fn scan_storage(&self, scanner: &LeakScanner) -> Vec<String> {
+        let mut found = scanner.scan_directory(self.data_dir());
+        let names = self.database().map(|database| database.all_names());
+        for name in names.transpose().expect("the server runs").into_iter().flatten() {
+            found.extend(scan_database(scanner, &name).expect("a readable database"));
+        }
+        found
+    }
+}
+
+/// Every row of every table as text; bytes are in hex there.
+fn scan_database(scanner: &LeakScanner, name: &str) -> anyhow::Result<Vec<String>> {
+    let mut client = Cluster::shared().connect(name)?;
+    let text = |rows: Vec<Row>| rows.into_iter().flatten().flatten().collect::<Vec<String>>();
+    let tables = text(client.query(
+        "select format('%I.%I', schemaname, tablename) from pg_tables
+         where schemaname not in ('pg_catalog', 'information_schema')",
+    )?);
+    let mut found = Vec::new();
+    for table in tables {
+        for row in text(client.query(&format!("select t::text from {table} t"))?) {
+            found.extend(scanner.scan(&format!("{name} {table}"), row.as_bytes()));
+        }
+    }
+    Ok(found)
 }
 
 fn forms(value: &str) -> Vec<(&'static str, Vec<u8>)> {

@@ -7,9 +7,11 @@
 
 mod comparison;
 mod host;
+mod in_process;
 mod leak;
 mod post;
 mod process;
+mod storage;
 mod table;
 mod template;
 mod tree;
@@ -18,5 +20,6 @@ mod vendor;
 pub use host::{Settings, TestHost};
 pub use leak::LeakScanner;
 pub use process::{guest_component, host_binary, plugin_component};
+pub use storage::is_on_postgres;
 pub use tree::{Integration, Tree};
 pub use vendor::{Vendor, VendorAnswer, VendorRequest};

@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
+
+use crate::storage::Storage;
 
 /// What the host logs when it listens.
 const SERVING: &str = "serving address=";
@@ -20,7 +22,7 @@ pub(crate) struct HostProcess {
     pub(crate) base_url: String,
 }
 
-/// Everything that hosts of one data directory wrote to standard output and error.
+/// Everything that a host, over all its starts, wrote to standard output and error.
 pub(crate) type Log = Arc<Mutex<String>>;
 
 /// The host's binary: ROWGATE_TEST_HOST, else the checkout's dev build.
@@ -51,27 +53,16 @@ fn existing(variable: &str, below_target: &str, made_by: &str) -> PathBuf {
     path
 }
 
-/// A command of the host's binary that sees none of this process's ROWGATE_* settings.
-pub(crate) fn command(data_dir: &Path) -> Command {
-    let mut command = Command::new(host_binary());
-    let foreign = std::env::vars_os().map(|(name, _)| name);
-    for name in foreign.filter(|name| name.to_string_lossy().starts_with("ROWGATE_")) {
-        command.env_remove(name);
-    }
-    command.env("ROWGATE_DATA_DIR", data_dir).stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
 impl HostProcess {
     /// Starts `rowgate serve` and waits until it listens. Errors: it ended first.
     pub(crate) async fn start(
-        data_dir: &Path,
+        storage: &Storage,
         plugins: &Path,
         environment: &[(OsString, OsString)],
         log: &Log,
     ) -> Result<Self, String> {
         let (stderr, into) = std::io::pipe().map_err(|error| error.to_string())?;
-        let mut command = command(data_dir);
+        let mut command = storage.command();
         command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(plugins);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let stdout = into.try_clone().map_err(|error| error.to_string())?;
@@ -93,11 +84,21 @@ impl HostProcess {
         Ok(process)
     }
 
-    /// Asks it to end.
-    pub(crate) async fn terminate(&self) {
-        let pid = self.child.id().expect("nobody waited for it before").to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(sent.is_ok_and(|sent| sent.success()), "SIGTERM didn't reach the host");
+    /// Its number in the system.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("nobody waited for it before")
+    }
+
+    /// Sends a signal: `-TERM`, `-STOP`, `-CONT`.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status().await;
+        assert!(sent.is_ok_and(|sent| sent.success()), "{signal} didn't reach the host");
+    }
+
+    /// Asks it to end, by SIGTERM, and waits.
+    pub(crate) async fn stop(self) -> ExitStatus {
+        self.signal("-TERM").await;
+        self.ended().await
     }
 
     /// Waits until it has ended.

@@ -1,12 +1,15 @@
-//! A data directory in which the components are installed and compiled, made once a test binary:
-//! compiling takes longer than most tests.
+//! A data directory, and a database, in which the components are installed and compiled, made once a
+//! test binary: compiling takes longer than most tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use postgres_cluster::Database;
 use tokio::sync::OnceCell;
 
 use crate::process::{HostProcess, Log, guest_component, plugin_directory};
+use crate::storage::{Engine, Storage};
 
 /// What a host serves; the same in all tests of a binary.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,33 +26,64 @@ type Files = Vec<(PathBuf, Vec<u8>)>;
 struct Template {
     served: Served,
     files: Files,
+    /// None: it is among the files.
+    database: Option<Arc<Database<'static>>>,
 }
 
-static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
+static ON_SQLITE: OnceCell<Template> = OnceCell::const_new();
+static ON_POSTGRES: OnceCell<Template> = OnceCell::const_new();
 
 /// Where a guest lies, in the data directory.
 const GUEST: &str = "guest";
 
-/// Fills an empty directory. Returns the directory of components.
-pub(crate) async fn fill(data_dir: &Path, served: Served) -> PathBuf {
-    let template = TEMPLATE.get_or_init(|| make(served)).await;
+/// New places with everything installed, and the directory of components.
+pub(crate) async fn storage(engine: Engine, served: Served) -> (Storage, PathBuf) {
+    let template = template(engine, served).await;
+    let storage = Storage::new(engine, template.database.as_deref());
+    let plugins = template.fill(storage.path());
+    (storage, plugins)
+}
+
+/// The same for another host on a database that is there already.
+pub(crate) async fn beside(
+    database: &Arc<Database<'static>>,
+    served: Served,
+) -> (Storage, PathBuf) {
+    let template = template(Engine::Postgres, served).await;
+    let storage = Storage::beside(Some(Arc::clone(database)));
+    let plugins = template.fill(storage.path());
+    (storage, plugins)
+}
+
+async fn template(engine: Engine, served: Served) -> &'static Template {
+    let cell = match engine {
+        Engine::Sqlite => &ON_SQLITE,
+        Engine::Postgres => &ON_POSTGRES,
+    };
+    let template = cell.get_or_init(|| make(engine, served)).await;
     assert_eq!(template.served, served, "all hosts of a test binary serve the same");
-    for (path, bytes) in &template.files {
-        let path = data_dir.join(path);
-        let parent = path.parent().expect("a file in the data directory");
-        fs::create_dir_all(parent).expect("a fresh directory is writable");
-        fs::write(&path, bytes).expect("a fresh directory is writable");
+    template
+}
+
+impl Template {
+    fn fill(&self, data_dir: &Path) -> PathBuf {
+        for (path, bytes) in &self.files {
+            let path = data_dir.join(path);
+            let parent = path.parent().expect("a file in the data directory");
+            fs::create_dir_all(parent).expect("a fresh directory is writable");
+            fs::write(&path, bytes).expect("a fresh directory is writable");
+        }
+        components(data_dir, self.served)
     }
-    components(data_dir, served)
 }
 
 fn components(data_dir: &Path, served: Served) -> PathBuf {
     if served == Served::Plugins { plugin_directory() } else { data_dir.join(GUEST) }
 }
 
-async fn make(served: Served) -> Template {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let plugins = components(directory.path(), served);
+async fn make(engine: Engine, served: Served) -> Template {
+    let storage = Storage::new(engine, None);
+    let plugins = components(storage.path(), served);
     let beside = match served {
         Served::Plugins => Vec::new(),
         Served::Guest(guest) => vec![guest_component(guest)],
@@ -66,14 +100,14 @@ async fn make(served: Served) -> Template {
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
     let log = Log::default();
-    let started = HostProcess::start(directory.path(), &plugins, &[], &log).await;
+    let started = HostProcess::start(&storage, &plugins, &[], &log).await;
     let said = || log.lock().map(|log| log.clone()).unwrap_or_default();
     let process = started.unwrap_or_else(|why| panic!("{why}\n{}", said()));
     let status = process.stop().await;
     assert!(status.success(), "{status}\n{}", said());
     let mut files = Files::new();
-    collect(directory.path(), Path::new(""), &mut files);
-    Template { served, files }
+    collect(storage.path(), Path::new(""), &mut files);
+    Template { served, files, database: storage.database }
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Files) {

@@ -7,9 +7,6 @@ use std::path::Path;
 
 use crate::code::is_word;
 
-/// Keys that come with the Postgres store.
-const ANNOUNCED: [&str; 1] = ["ROWGATE_DATABASE_URL"];
-
 /// The variables that `host/config.default.toml` makes: see there.
 fn known(defaults: &str) -> BTreeSet<String> {
     let mut section = String::new();
@@ -37,8 +34,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 fn unknown<'t>(text: &'t str, known: &BTreeSet<String>) -> Vec<&'t str> {
-    let known = |name: &&str| known.contains(*name) || ANNOUNCED.contains(name);
-    named(text).into_iter().filter(|name| !known(name)).collect()
+    named(text).into_iter().filter(|name| !known.contains(*name)).collect()
 }
 
 #[test]

@@ -51,9 +51,10 @@ const KEPT_APART: [(&str, &[&str]); 3] = [
 ];
 
 /// Dependencies that a package must not have: start of its path, words.
-const PACKAGES: [(&str, &[&str]); 4] = [
+const PACKAGES: [(&str, &[&str]); 5] = [
     // It must be there a minute after a clone.
     ("tests/xtask/", &["rowgate", "simulator", "wasmtime", "tokio", "reqwest"]),
+    ("tests/postgres/", &["rowgate", "simulator", "sqlx", "tokio"]),
     ("tests/simulator/", &["rowgate", "rowgate-manifest", "rowgate-plugin", "wasmtime"]),
     ("tests/guests/", &["rowgate", "rowgate-manifest", "simulator", "tokio"]),
     ("plugins/", &["rowgate", "simulator", "wasmtime", "tokio", "reqwest", "sqlx"]),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::output::{self, Format};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Push};
 use crate::egress::Reached;
 use crate::run::tree::grant;
 use crate::store::integrations::Tree;
@@ -91,6 +91,10 @@ impl Report {
             }
             Err(error) => self.add("broken", "schema", error.to_string()),
         }
+        match app.config.push_to(&app.public_url()) {
+            Push::On(base_url) => self.add("ok", "push", format!("vendors post to {base_url}")),
+            Push::Off(reason) => self.add("warning", "push", reason),
+        }
         if let Err(error) = self.plugins(app).await {
             self.add("broken", "plugins", super::one_line(&error));
         }
@@ -130,6 +134,9 @@ impl Report {
                 match tree.misconfigured.clone() {
                     Some(reason) => self.add("broken", &check, reason),
                     None => self.add("ok", &check, integration.service),
+                }
+                if let Some(reason) = app.store.push_refused(&tree.root.id).await? {
+                    self.add("warning", &check, format!("no push, polling serves: {reason}"));
                 }
                 if !offline {
                     self.reach(app, &check, tree).await?;

@@ -112,14 +112,18 @@ fn ask(draft: &mut Draft, question: &Question) -> anyhow::Result<()> {
 fn print(app: &App, format: Format, created: &Created) -> anyhow::Result<()> {
     let integration = &created.integration;
     let secret = created.webhook_secret.as_ref();
-    let (data_dir, org) = (app.config.data_dir.display(), &app.config.org);
+    let data_dir = app.config.data_dir.to_string_lossy();
     let query = format!(
-        "rowgate db sql --data-dir {data_dir} --org {org} 'select * from {}'",
+        "rowgate db sql --data-dir {} --org {} 'select * from {}'",
+        output::shell_word(&data_dir),
+        output::shell_word(&app.config.org),
         integration.table_name
     );
     let curl = secret.map(|(header, secret)| {
         let body = created.example_body.as_ref().map(Value::to_string).unwrap_or_default();
-        format!("curl -X POST {} -H '{header}: {}' -d '{body}'", created.endpoint, **secret)
+        let header = output::shell_word(&format!("{header}: {}", **secret));
+        let (endpoint, body) = (&created.endpoint, output::shell_word(&body));
+        format!("curl -X POST {endpoint} -H {header} -d {body}")
     });
     let mut fields: Vec<(&str, Value)> = vec![
         ("opaque_id", integration.id.clone().into()),

@@ -136,6 +136,15 @@ fn plain(value: &Value) -> String {
     escaped(&text(value))
 }
 
+/// A word as a shell takes it, whatever is in it.
+pub(super) fn shell_word(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@".contains(letter);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// On one line, and with nothing that steers a terminal or turns the direction of text.
 pub(super) fn escaped(text: &str) -> String {
     let steers = |letter: char| {
@@ -153,6 +162,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, typed) in [
+            ("./rowgate-data", "./rowgate-data"),
+            ("my data", "'my data'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(word), typed);
+        }
+    }
 
     #[test]
     fn the_three_formats() {

@@ -34,7 +34,7 @@ impl Owners {
     }
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "external_owner_id",
     "integration",
     "state",
@@ -46,6 +46,7 @@ const COLUMNS: [&str; 12] = [
     "last_full_read",
     "next_due",
     "linked_at",
+    "channels",
     "last_error",
 ];
 
@@ -108,8 +109,21 @@ async fn row(
         output::time(owner.last_full_at),
         output::time(waits),
         output::time(owner.linked_at),
+        channels(app, organization, owner).await?.into(),
         owner.last_error.clone().into(),
     ])
+}
+
+/// Push channels by state, those that are gone left out.
+async fn channels(
+    app: &App,
+    organization: OrganizationId,
+    owner: &OwnerStatus,
+) -> anyhow::Result<Option<String>> {
+    let counts = app.store.channel_counts(organization, &owner.external_owner_id).await?;
+    let of_tree = counts.iter().filter(|count| count.root_id == owner.root_id);
+    let each: Vec<String> = of_tree.map(|c| format!("{} {}", c.count, c.state)).collect();
+    Ok(Some(each.join(", ")).filter(|text| !text.is_empty()))
 }
 
 /// `current` once every stream came to an end and no post waits.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::output::{self, Format};
 use crate::app::App;
 use crate::model::OrganizationId;
+use crate::store::channels::TopicStatus;
 use crate::store::status::StreamStatus;
 
 #[derive(Debug, Subcommand)]
@@ -28,7 +29,7 @@ impl Streams {
     }
 }
 
-pub(super) const COLUMNS: [&str; 13] = [
+pub(super) const COLUMNS: [&str; 14] = [
     "id",
     "external_owner_id",
     "integration",
@@ -41,6 +42,7 @@ pub(super) const COLUMNS: [&str; 13] = [
     "last_success",
     "last_full_read",
     "next_due",
+    "push",
     "last_error",
 ];
 
@@ -50,6 +52,9 @@ pub(super) async fn rows(
     streams: &[&StreamStatus],
 ) -> anyhow::Result<Vec<Vec<Value>>> {
     let mut rows = Vec::new();
+    let owner = streams.first().map(|stream| stream.external_owner_id.as_str());
+    let one = owner.filter(|one| streams.iter().all(|stream| stream.external_owner_id == *one));
+    let topics = app.store.topic_statuses(organization, one).await?;
     for stream in streams {
         let count = count_rows(app, organization, stream).await?;
         let waits = stream.due_at.map(|due_at| due_at.max(stream.not_before));
@@ -67,10 +72,38 @@ pub(super) async fn rows(
             output::time(stream.last_success_at),
             output::time(stream.last_full_at),
             output::time(waits),
+            push(app, stream, &topics).await?.into(),
             stream.last_error.clone().into(),
         ]);
     }
     Ok(rows)
+}
+
+/// How its changes reach us; nothing for a stream that asks for no push, or where push is off.
+async fn push(
+    app: &App,
+    stream: &StreamStatus,
+    topics: &[TopicStatus],
+) -> anyhow::Result<Option<String>> {
+    let tree = app.store.tree(&stream.root_id).await?;
+    let Some(plugin) = app.store.active_plugin(&tree.root.plugin).await? else { return Ok(None) };
+    let mut kinds = plugin.manifest.streams(&stream.service);
+    let kind = kinds.find(|(name, _)| *name == stream.kind);
+    let Some(push) = kind.and_then(|(_, kind)| kind.push.as_deref()) else { return Ok(None) };
+    let topic = topics.iter().find(|topic| {
+        (topic.root_id.as_str(), topic.external_owner_id.as_str())
+            == (stream.root_id.as_str(), stream.external_owner_id.as_str())
+            && (topic.push.as_str(), topic.key.as_str()) == (push, stream.key.as_str())
+    });
+    Ok(topic.map(|topic| match (topic.expires_at, topic.unsupported, &topic.last_error) {
+        (Some(expires_at), ..) => {
+            let until = output::time(Some(expires_at));
+            format!("until {}", until.as_str().unwrap_or_default())
+        }
+        (None, true, _) => "unsupported".to_owned(),
+        (None, false, Some(error)) => format!("none: {error}"),
+        (None, false, None) => "none yet".to_owned(),
+    }))
 }
 
 fn state(stream: &StreamStatus) -> &'static str {

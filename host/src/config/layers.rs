@@ -56,6 +56,10 @@ impl Layers {
                 Ok(number) => Value::Integer(number),
                 Err(_) => bail!("{name} must be a number, not {text:?}"),
             },
+            Value::Boolean(_) => match text.trim().parse() {
+                Ok(flag) => Value::Boolean(flag),
+                Err(_) => bail!("{name} must be true or false, not {text:?}"),
+            },
             _ => Value::String(text.to_owned()),
         };
         self.set(&key, value, name)
@@ -69,6 +73,7 @@ impl Layers {
             ("data_dir", path(&flags.data_dir), "--data-dir"),
             ("org", flags.org.clone(), "--org"),
             ("plugins", path(&flags.plugins), "--plugins"),
+            ("database_url", flags.database_url.clone(), "--database-url"),
             ("server.listen", flags.listen.clone(), "--listen"),
             ("server.public_url", flags.public_url.clone(), "--public-url"),
         ];
@@ -94,6 +99,7 @@ impl Layers {
         let described = leaves(&self.values).into_iter().map(|(key, value)| {
             let text = match (key.as_str(), &value) {
                 ("key", Value::String(text)) if !text.is_empty() => "(hidden)".into(),
+                ("database_url" | "replication_url", Value::String(text)) => without_password(text),
                 (_, Value::String(text)) => text.clone(),
                 (_, other) => other.to_string(),
             };
@@ -121,6 +127,18 @@ impl Layers {
 impl std::fmt::Debug for Layers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.describe().fmt(f)
+    }
+}
+
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) if url.password().is_some() => {
+            let _cannot_be_a_base = url.set_password(Some("hidden"));
+            url.into()
+        }
+        Ok(url) => url.into(),
+        Err(_) if url.is_empty() => String::new(),
+        Err(_) => "(hidden)".to_owned(),
     }
 }
 

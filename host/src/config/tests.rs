@@ -17,6 +17,7 @@ fn layers_override_each_other_in_order() {
         ("ROWGATE_LISTEN", "127.0.0.1:2"),
         ("ROWGATE_LOG_LEVEL", "debug"),
         ("ROWGATE_RUN_WORKERS", "3"),
+        ("ROWGATE_PUSH_ALLOW_HTTP", "true"),
         ("ROWGATE_PORT", "tcp://10.0.0.1:80"),
         ("ROWGATE_DATA_DIR", dir.path().to_str().unwrap()),
     ]);
@@ -27,6 +28,7 @@ fn layers_override_each_other_in_order() {
     assert_eq!(config.public_url(), "https://f");
     assert_eq!(config.log.level, "debug");
     assert_eq!(config.run.workers, 3);
+    assert!(config.push.allow_http);
     assert_eq!(config.server.connections_max, 1024);
     let listen = config.describe().into_iter().find(|(key, ..)| key == "server.listen").unwrap();
     assert_eq!(listen.2, "--listen");
@@ -45,6 +47,7 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(check("org = 3", &[]).contains("`org` must be a string, not integer"));
     assert!(check("org = ", &[]).contains("c.toml"));
     assert!(check("", &[("ROWGATE_RUN_WORKERS", "many")]).contains("ROWGATE_RUN_WORKERS"));
+    assert!(check("", &[("ROWGATE_PUSH_ALLOW_HTTP", "yes")]).contains("must be true or false"));
     assert!(check("", &[("ROWGATE_LISTEN", "here")]).contains("listen"));
     assert!(check("run = { workers = 0 }", &[]).contains("run.workers must be at least 1"));
     assert!(check("", &[("ROWGATE_DRAIN_MS", "10000")]).contains("less than"));

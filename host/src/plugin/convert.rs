@@ -6,8 +6,8 @@ use super::bindings::rowgate::plugin::{db, http, log, types};
 use super::environment::{DbError, LogLevel};
 use crate::egress::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 use crate::model::{
-    Batch, CallContext, Column, Condition, Existing, Failure, Op, Progress, RetryScope, Scalar,
-    Step, StreamId, Unseen, Utf8, Values, Webhook,
+    Batch, CallContext, Channel, Column, Condition, Existing, Failure, Op, Progress, RetryScope,
+    Scalar, Step, StreamId, Subscription, Topic, Unseen, Utf8, Values, Webhook,
 };
 
 /// A reason or a log line of a guest is cut to so many bytes.
@@ -61,6 +61,35 @@ pub(super) fn to_stream(stream: &StreamId) -> types::StreamId {
 
 pub(super) fn from_stream(stream: types::StreamId) -> StreamId {
     StreamId { service: stream.service, kind: stream.kind, key: stream.key }
+}
+
+pub(super) fn to_topic(topic: &Topic) -> types::Topic {
+    types::Topic { push: topic.push.clone(), key: topic.key.clone() }
+}
+
+pub(super) fn to_channel(channel: &Channel) -> guest::Channel {
+    guest::Channel {
+        id: channel.id.clone(),
+        address: channel.address.clone(),
+        token: channel.token.clone(),
+        ttl_ms: channel.ttl_ms,
+    }
+}
+
+pub(super) fn to_subscription(subscription: &Subscription) -> guest::Subscription {
+    guest::Subscription {
+        channel_id: subscription.channel_id.clone(),
+        vendor_id: subscription.vendor_id.clone(),
+        expires_at: subscription.expires_at,
+    }
+}
+
+pub(super) fn from_subscription(subscription: guest::Subscription) -> Subscription {
+    Subscription {
+        channel_id: clip(subscription.channel_id),
+        vendor_id: subscription.vendor_id.map(clip),
+        expires_at: subscription.expires_at,
+    }
 }
 
 pub(super) fn from_step(step: guest::Step) -> Step {

@@ -34,6 +34,16 @@ fn run(bytes: &[u8], from: usize) -> usize {
     bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count()
 }
 
+/// A decimal in its one spelling per value; what is none stays as it is.
+pub fn canonical_decimal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    match scan(text.as_bytes()) {
+        Some(length) if length == text.len() => push_canonical(text, &mut out),
+        _ => out.push_str(text),
+    }
+    out
+}
+
 /// Appends a number that [`scan`] accepted, so that equal values have equal text and no digit is
 /// lost: `1.50` and `15e-1` are `1.5`, `1e400` stays. Exponents beyond 18 digits stay as written.
 pub(super) fn push_canonical(text: &str, out: &mut String) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rowgate_manifest::Manifest;
+use rowgate_manifest::{Manifest, SecretScope};
 use tokio::sync::OwnedMutexGuard;
 use zeroize::Zeroizing;
 
@@ -41,6 +41,8 @@ pub(super) struct CallSecrets {
     pub(super) owner_id: OwnerId,
     /// None: the owner has no grant, so it has no secrets.
     pub(super) grant_id: Option<i64>,
+    /// Of the push channel that the call asks for.
+    pub(super) channel_token: Option<Zeroizing<String>>,
     pub(super) elections: Arc<Elections>,
     /// Elections that this call has won. They end with the call, however it ends.
     pub(super) won: Mutex<HashMap<String, OwnedMutexGuard<()>>>,
@@ -51,6 +53,10 @@ impl CallSecrets {
         let Some(declared) = self.manifest.secrets.get(name) else { return Ok(None) };
         if let Some(config) = &declared.config {
             let value = self.config.get(config).cloned();
+            return Ok(value.map(|text| SecretValue { text, version: 0 }));
+        }
+        if declared.per == Some(SecretScope::Channel) {
+            let value = self.channel_token.clone();
             return Ok(value.map(|text| SecretValue { text, version: 0 }));
         }
         let Some(grant_id) = self.grant_id else { return Ok(None) };

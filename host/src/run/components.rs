@@ -36,10 +36,7 @@ impl Components {
         if let Some(component) = loaded.get(&digest) {
             return Ok(Arc::clone(component));
         }
-        let path = self.dir.join(format!("{digest}.wasm"));
-        let wasm = tokio::fs::read(&path)
-            .await
-            .map_err(|error| Error::Unavailable(format!("component {digest}: {error}")))?;
+        let wasm = self.store.component(&digest).await?;
         let component = self.engine.load(wasm, &self.dir).await;
         let component = component.map_err(|error| Error::Refused(error.to_string()))?;
         if component.digest != digest {

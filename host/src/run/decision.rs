@@ -35,6 +35,8 @@ pub(super) enum Decision {
         scope: RetryScope,
         /// Without jitter.
         wait_ms: u64,
+        /// No shorter, whatever the jitter: the vendor said so.
+        least_ms: u64,
         /// Timeouts in a row from now on.
         slow_count: u32,
     },
@@ -63,7 +65,8 @@ pub(super) fn decide(failure: &Failure, at: Standing, back_off: BackOff) -> Deci
     match failure {
         Failure::Retry { after_ms, scope, .. } => Decision::Wait {
             scope: *scope,
-            wait_ms: wait(back_off.base_ms, back_off.max_ms).max(after_ms.unwrap_or(0)),
+            wait_ms: wait(back_off.base_ms, back_off.max_ms),
+            least_ms: after_ms.unwrap_or(0),
             slow_count: 0,
         },
         Failure::CursorExpired(_) if at.cursor_may_expire => {
@@ -83,11 +86,13 @@ pub(super) fn decide(failure: &Failure, at: Standing, back_off: BackOff) -> Deci
         Failure::TooSlow(_) => Decision::Wait {
             scope: RetryScope::ThisStream,
             wait_ms: wait(back_off.base_ms, back_off.max_ms),
+            least_ms: 0,
             slow_count: at.slow_count + 1,
         },
         Failure::TooLarge(_) | Failure::Bug(_) => Decision::Wait {
             scope: RetryScope::ThisStream,
             wait_ms: wait(back_off.base_ms * BUG_BASE_FACTOR, back_off.max_ms * BUG_MAX_FACTOR),
+            least_ms: 0,
             slow_count: 0,
         },
     }
@@ -113,6 +118,12 @@ pub(super) fn failure_of(error: CallError) -> Failure {
 pub(super) fn jittered(wait_ms: u64, chance: u64) -> u64 {
     let span = wait_ms / 2;
     wait_ms - wait_ms / 4 + chance.checked_rem(span + 1).unwrap_or(0)
+}
+
+/// The wait of [`Decision::Wait`] with jitter; what has a least wait is spread behind that.
+pub(super) fn spread(wait_ms: u64, least_ms: u64, chance: u64) -> u64 {
+    let behind = chance.checked_rem(least_ms / 8 + 1).unwrap_or(0);
+    jittered(wait_ms, chance).max(least_ms.saturating_add(behind))
 }
 
 fn smaller(at: Standing) -> Decision {
@@ -145,13 +156,14 @@ mod tests {
         use Decision::*;
         use RetryScope::*;
         let text = String::new;
-        let wait = |wait_ms, scope, slow_count| Wait { scope, wait_ms, slow_count };
+        let wait = |wait_ms, scope, slow_count| Wait { scope, wait_ms, least_ms: 0, slow_count };
+        let after = |least_ms| Wait { scope: Integration, wait_ms: 1_000, least_ms, slow_count: 0 };
         let cases = [
             (retry(None, ThisStream), FRESH, wait(1_000, ThisStream, 0)),
             (retry(None, Owner), Standing { attempts: 3, ..FRESH }, wait(8_000, Owner, 0)),
             (retry(None, Owner), Standing { attempts: 99, ..FRESH }, wait(64_000, Owner, 0)),
-            (retry(Some(9_000), Integration), FRESH, wait(9_000, Integration, 0)),
-            (retry(Some(1), Integration), FRESH, wait(1_000, Integration, 0)),
+            (retry(Some(9_000), Integration), FRESH, after(9_000)),
+            (retry(Some(1), Integration), FRESH, after(1)),
             (Failure::CursorExpired(text()), FRESH, FullListing { wait_ms: None }),
             (
                 Failure::CursorExpired(text()),
@@ -188,5 +200,16 @@ mod tests {
             assert!((750..=1_250).contains(&wait), "{wait}");
         }
         assert_eq!(jittered(0, 7), 0);
+    }
+
+    #[test]
+    fn nobody_comes_back_before_the_vendor_said() {
+        for chance in [0, 1, 499, 500, 501, u64::MAX] {
+            assert_eq!(spread(1_000, 0, chance), jittered(1_000, chance));
+            assert_eq!(spread(1_000, 1, chance), jittered(1_000, chance));
+            let wait = spread(1_000, 8_000, chance);
+            assert!((8_000..=9_000).contains(&wait), "{wait}");
+        }
+        assert_ne!(spread(0, 8_000, 1), spread(0, 8_000, 2), "spread out");
     }
 }

@@ -59,7 +59,7 @@ impl CallEnvironment {
             mapping_version: self.tree.manifest.plugin.mapping_version.into(),
             max_rows_per_call: usize::MAX,
         };
-        let reader = self.replication.readers().acquire().await;
+        let reader = self.replication.reader().await;
         let mut reader = reader.map_err(|error| other(error.to_string()))?;
         tables::lookup(&mut reader, &scope, spec, &key, &columns, pending).await.map_err(|error| {
             match error {

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tracing::Instrument as _;
+use zeroize::Zeroizing;
 
 use super::call_secrets::{CallSecrets, Elections};
-use super::decision::{BackOff, jittered};
+use super::decision::{BackOff, spread};
 use super::environment::CallEnvironment;
 use super::in_flight::Listed;
 use super::tree::Tree;
-use super::{Runner, inbox};
+use super::{Runner, Signals, inbox};
 use crate::clock::monotonic;
 use crate::egress::{Counted, Session, SessionOptions};
 use crate::failpoint;
@@ -29,6 +30,7 @@ use crate::store::{Database, Error, items, relay, streams};
 /// See the module.
 pub(super) struct Holder {
     runner: Arc<Runner>,
+    signals: Arc<Signals>,
     lease: Mutex<Lease>,
     generation: AtomicI64,
     /// 0: no grant.
@@ -41,6 +43,8 @@ pub(super) struct Holder {
     listed: Listed,
     /// There is a failure count or a misconfiguration mark that a success must clear.
     clear_on_success: AtomicBool,
+    /// From then on the owner makes room for others.
+    turn_ends_at: Micros,
 }
 
 /// Under what a call is made; see [`Holder::commit`].
@@ -48,6 +52,14 @@ pub(super) struct Holder {
 pub(super) struct Standpoint {
     pub(super) under: Under,
     received: u64,
+}
+
+/// Whose secrets a call may use.
+pub(super) struct Authority {
+    /// None: nobody's.
+    pub(super) grant_id: Option<i64>,
+    /// Of the channel that is being asked for.
+    pub(super) channel_token: Option<Zeroizing<String>>,
 }
 
 /// What a call did, and the owner's commit number when it first looked something up.
@@ -59,6 +71,7 @@ impl Holder {
         runner: Arc<Runner>,
         mut lease: Lease,
         listed: Listed,
+        signals: Arc<Signals>,
     ) -> Result<Self, Error> {
         let tree = runner.trees.get(&lease.root_id).await?;
         let control = runner.store.control();
@@ -72,8 +85,11 @@ impl Holder {
         if lease.unreleased {
             relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
         }
+        let turn = Micros::try_from(runner.options.turn.as_micros()).unwrap_or(Micros::MAX / 2);
+        let turn_ends_at = runner.clock.now().saturating_add(turn);
         let holder = Self {
             runner,
+            signals,
             lease: Mutex::new(lease),
             generation: AtomicI64::new(planted.generation),
             grant_id: AtomicI64::new(planted.grant_id.unwrap_or(0)),
@@ -82,6 +98,7 @@ impl Holder {
             interrupted: AtomicBool::new(false),
             listed,
             clear_on_success: AtomicBool::new(false),
+            turn_ends_at,
         };
         let tables = Arc::clone(&tree.tables);
         let under = holder.under_now();
@@ -101,6 +118,19 @@ impl Holder {
         call: &Call,
         committed: Option<watch::Receiver<bool>>,
     ) -> Result<CalledAt, Error> {
+        let authority = Authority { grant_id: self.grant_id(), channel_token: None };
+        self.call_as(tree, service, call, committed, authority).await
+    }
+
+    /// Calls the component with given secrets.
+    pub(super) async fn call_as(
+        &self,
+        tree: &Arc<Tree>,
+        service: &str,
+        call: &Call,
+        committed: Option<watch::Receiver<bool>>,
+        authority: Authority,
+    ) -> Result<CalledAt, Error> {
         let lease = self.lease();
         let integration = tree.integrations.get(service).cloned().unwrap_or_default();
         let context = CallContext {
@@ -112,7 +142,7 @@ impl Holder {
         };
         let environment = Arc::new(CallEnvironment {
             egress: self.runner.egress.clone(),
-            session: self.session(tree, &lease),
+            session: self.session(tree, &lease, authority),
             tree: Arc::clone(&tree.tables),
             replication: tree.replication.clone(),
             owner_id: lease.owner_id,
@@ -124,7 +154,7 @@ impl Holder {
         let outside = Arc::clone(&environment);
         let span = tracing::debug_span!(
             "plugin",
-            call = told::what(call),
+            call = call.name(),
             component = tree.component.digest.as_str()
         );
         let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
@@ -271,17 +301,17 @@ impl Holder {
         (*received == at.received).then_some(received)
     }
 
-    fn under_now(&self) -> Under {
+    pub(super) fn under_now(&self) -> Under {
         let lease = self.lease();
         Under {
             owner_id: lease.owner_id,
             external_owner_id: lease.external_owner_id,
             fence: lease.fence,
-            generation: self.generation.load(Ordering::Acquire),
+            generation: self.generation(),
         }
     }
 
-    fn session(&self, tree: &Tree, lease: &Lease) -> Session {
+    fn session(&self, tree: &Tree, lease: &Lease, authority: Authority) -> Session {
         let secrets = CallSecrets {
             store: Arc::clone(&self.runner.store),
             keyring: self.runner.keyring.clone(),
@@ -289,7 +319,8 @@ impl Holder {
             manifest: Arc::clone(&tree.tables.manifest),
             config: Arc::clone(&tree.secrets),
             owner_id: lease.owner_id,
-            grant_id: Some(self.grant_id.load(Ordering::Acquire)).filter(|id| *id > 0),
+            grant_id: authority.grant_id,
+            channel_token: authority.channel_token,
             elections: Arc::clone(&self.elections),
             won: Mutex::new(HashMap::new()),
         };
@@ -303,6 +334,31 @@ impl Holder {
             deadline: monotonic() + budget.wall,
             answer_limit_bytes: budget.answer_bytes,
         })
+    }
+
+    /// The owner's present grant.
+    pub(super) fn grant_id(&self) -> Option<i64> {
+        Some(self.grant_id.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+
+    /// The owner's present generation.
+    pub(super) fn generation(&self) -> i64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Where vendors reach this host; none: push is off.
+    pub(super) fn push_base_url(&self) -> Option<&str> {
+        self.runner.push_base_url.as_deref()
+    }
+
+    /// Id and token of a new channel.
+    pub(super) fn channel_names(&self) -> (String, Zeroizing<String>) {
+        let chance = &self.runner.chance;
+        (chance.uuid(), Zeroizing::new(chance.base36(16) + &chance.base36(16)))
+    }
+
+    pub(super) fn seal_channel_token(&self, id: &str, token: &str) -> Vec<u8> {
+        self.runner.store.seal_channel_token(id, token)
     }
 
     pub(super) fn lease(&self) -> Lease {
@@ -331,7 +387,12 @@ impl Holder {
 
     /// In about `wait_ms`.
     pub(super) fn later(&self, wait_ms: u64) -> Micros {
-        let wait = Duration::from_millis(jittered(wait_ms, self.chance()));
+        self.not_before(wait_ms, 0)
+    }
+
+    /// In about `wait_ms`, but no earlier than in `least_ms`.
+    pub(super) fn not_before(&self, wait_ms: u64, least_ms: u64) -> Micros {
+        let wait = Duration::from_millis(spread(wait_ms, least_ms, self.chance()));
         self.now() + Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX / 2)
     }
 
@@ -345,7 +406,15 @@ impl Holder {
 
     /// Streams must stop before their next call.
     pub(super) fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Acquire) || self.runner.is_stopping()
+        self.interrupted.load(Ordering::Acquire) || self.must_stop()
+    }
+
+    /// No further call of this owner may begin here: the host stops, others wait, or the owner has had
+    /// its turn.
+    pub(super) fn must_stop(&self) -> bool {
+        self.runner.is_stopping()
+            || self.signals.give_way.load(Ordering::Acquire)
+            || self.now() >= self.turn_ends_at
     }
 
     /// Takes the mark that the generation has moved under running streams.

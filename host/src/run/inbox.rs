@@ -63,15 +63,15 @@ async fn postpone(holder: &Holder, item: &InboxItem, failure: &Failure) -> Resul
     };
     let decision = decide(failure, standing, holder.back_off());
     holder.tell_failure(failure, &decision);
-    let wait_ms = match decision {
-        Decision::Wait { wait_ms, .. } => wait_ms,
-        _ => holder.back_off().max_ms,
+    let (wait_ms, least_ms) = match decision {
+        Decision::Wait { wait_ms, least_ms, .. } => (wait_ms, least_ms),
+        _ => (holder.back_off().max_ms, 0),
     };
     let parked = attempts + 1 >= TRIES;
     if parked {
         tracing::error!(%failure, "an inbox item is parked; later ones go on");
     }
-    let not_before = holder.later(wait_ms);
+    let not_before = holder.not_before(wait_ms, least_ms);
     let (lease, text) = (holder.lease(), failure.to_string());
     items::postpone_item(holder.control(), &lease, item.id, not_before, text, parked).await?;
     Ok(parked)

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::model::{Call, Effects, Failure, Progress, RetryScope, Step, StreamId};
-use crate::plugin::Returned;
+use crate::plugin::{CallError, Called, Returned};
 use crate::store::commit::{self, CommitOf, StoredCursor};
 use crate::store::streams::{DueStream, Ended};
 use crate::store::{Error, streams};
@@ -102,8 +102,9 @@ impl<'h> StreamRun<'h> {
         loop {
             let done = match next {
                 Next::Again if self.holder.interrupted() => {
-                    let attempts = self.due.attempts;
-                    let ended = Ended { next_at: Some(0), attempts, ..self.ended() };
+                    // Behind those who have waited longer.
+                    let (attempts, next_at) = (self.due.attempts, Some(self.holder.now()));
+                    let ended = Ended { next_at, attempts, ..self.ended() };
                     return self.put_back(ended).await;
                 }
                 Next::Again => self.first_call().await,
@@ -180,7 +181,7 @@ impl<'h> StreamRun<'h> {
         holder.works(&tree).await?;
         match ahead? {
             Some((at, called)) => self.called(at, tree, called).await,
-            None => Ok(self.after(&tree, step)),
+            None => self.after(&tree, step).await,
         }
     }
 
@@ -220,8 +221,11 @@ impl<'h> StreamRun<'h> {
         cursor: Option<Vec<u8>>,
         committed: Option<watch::Receiver<bool>>,
     ) -> Result<CalledAt, Error> {
+        let stood_at = cursor.clone();
         let call = Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
-        self.holder.call(tree, &self.stream.service, &call, committed).await
+        let (called, read_at) =
+            self.holder.call(tree, &self.stream.service, &call, committed).await?;
+        Ok((moving(called, stood_at), read_at))
     }
 
     async fn called(
@@ -232,7 +236,7 @@ impl<'h> StreamRun<'h> {
     ) -> Result<Next, Error> {
         let step = match called.result {
             Ok(Returned::Stepped(step)) => step,
-            Ok(Returned::Received) => unreachable!("a sync call returns a step"),
+            Ok(other) => unreachable!("a sync call returns a step, not {other:?}"),
             Err(error) => return self.fail(&at, &failure_of(error)).await,
         };
         let At { stand, version, had_cursor, .. } = at;
@@ -247,6 +251,18 @@ impl<'h> StreamRun<'h> {
             read_at,
         })))
     }
+}
+
+/// A step that is to go on at once from where it stood would do so for ever.
+fn moving(mut called: Called, stood_at: Option<Vec<u8>>) -> Called {
+    if let Ok(Returned::Stepped(step)) = &called.result
+        && step.progress == Progress::More
+        && step.cursor == stood_at
+    {
+        let text = "the step asks for another call with the same cursor; it should rest instead";
+        called.result = Err(CallError::Refused(text.into()));
+    }
+    called
 }
 
 /// The stored cursor, if the running version reads it and maps rows as the one that wrote it (R14).

@@ -21,6 +21,7 @@ pub(crate) struct Tree {
     pub(super) component: Arc<Component>,
     pub(super) tables: Arc<TreeTables>,
     pub(super) replication: Database,
+    root_service: String,
     /// Service to integration id.
     pub(super) integrations: HashMap<String, String>,
     /// Configuration without secrets, defaults filled in.
@@ -30,6 +31,11 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
+    /// The service at the top.
+    pub(super) fn root_service(&self) -> &str {
+        &self.root_service
+    }
+
     pub(super) fn kind(&self, stream: &StreamId) -> Option<&StreamKind> {
         let mut kinds = self.tables.manifest.streams(&stream.service);
         kinds.find(|(name, _)| *name == stream.kind).map(|(_, kind)| kind)
@@ -80,6 +86,7 @@ impl Trees {
             tables: Arc::new(TreeTables { manifest, tables }),
             component,
             replication,
+            root_service: stored.root.service,
             config: stored.config,
             secrets: Arc::new(secrets),
             integrations: members.map(|member| (member.service, member.id)).collect(),

@@ -2,6 +2,7 @@
 //! applied inbox item and what the control database must hear, in one transaction of the
 //! replication database, under the owner's fence and generation (R2, R3).
 
+mod bookkeeping;
 mod derive;
 mod message;
 
@@ -9,13 +10,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rowgate_manifest::Manifest;
-use sqlx::{FromRow, Row, SqliteConnection};
+use sqlx::FromRow;
 
 use super::tables::{self, ApplyError, ApplyScope};
-use super::{Database, Error};
+use super::{Connection, Database, Error, query, query_as};
 use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
 
+pub use bookkeeping::show;
 use message::store as store_message;
 pub use message::{Message, StreamKey};
 
@@ -105,7 +107,7 @@ pub async fn load_cursor(
     owner_id: OwnerId,
     stream: &StreamId,
 ) -> Result<Option<StoredCursor>, Error> {
-    let cursor = sqlx::query_as(
+    let cursor = query_as(
         "select version, cursor, cursor_version, mapping_version, half_read from rowgate_cursors
          where owner_id = $1 and service = $2 and kind = $3 and key = $4",
     )
@@ -120,7 +122,7 @@ pub async fn load_cursor(
 
 /// The number of the owner's last commit.
 pub async fn commit_no(replication: &Database, owner_id: OwnerId) -> Result<i64, Error> {
-    let row = sqlx::query("select commit_no from rowgate_owners where owner_id = $1")
+    let row = query("select commit_no from rowgate_owners where owner_id = $1")
         .bind(owner_id)
         .fetch_one(replication.readers())
         .await?;
@@ -148,7 +150,7 @@ pub async fn drop_cursor(
         .write(move |connection| {
             Box::pin(async move {
                 advance(connection, &under, None).await?;
-                let moved = sqlx::query(
+                let moved = query(
                     "update rowgate_cursors set version = version + 1, cursor = null
                      where owner_id = $1 and service = $2 and kind = $3 and key = $4
                        and version = $5",
@@ -179,7 +181,7 @@ pub async fn derive_all(
 ) -> Result<bool, Error> {
     let services = services_text(&tree);
     let stored: Option<(String,)> =
-        sqlx::query_as("select services from rowgate_owners where owner_id = $1")
+        query_as("select services from rowgate_owners where owner_id = $1")
             .bind(under.owner_id)
             .fetch_optional(replication.readers())
             .await?;
@@ -195,7 +197,7 @@ pub async fn derive_all(
                     apply_scope(&under, &tree, now, new_commit(connection, &under, now).await?);
                 let parents: Vec<&str> = tree.tables.keys().map(String::as_str).collect();
                 derive::streams(connection, &scope, &tree, &parents, &mut message).await?;
-                sqlx::query("update rowgate_owners set services = $1 where owner_id = $2")
+                query("update rowgate_owners set services = $1 where owner_id = $2")
                     .bind(services)
                     .bind(under.owner_id)
                     .execute(&mut *connection)
@@ -207,7 +209,7 @@ pub async fn derive_all(
 }
 
 struct Transaction<'c> {
-    connection: &'c mut SqliteConnection,
+    connection: &'c mut Connection,
     step: &'c StepCommit,
     commit_no: i64,
     scope: ApplyScope,
@@ -216,10 +218,7 @@ struct Transaction<'c> {
 }
 
 impl<'c> Transaction<'c> {
-    async fn begin(
-        connection: &'c mut SqliteConnection,
-        step: &'c StepCommit,
-    ) -> Result<Self, Error> {
+    async fn begin(connection: &'c mut Connection, step: &'c StepCommit) -> Result<Self, Error> {
         let commit_no = advance(connection, &step.under, step.read_at).await?;
         let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
             true => 0,
@@ -247,11 +246,10 @@ impl<'c> Transaction<'c> {
         }
         self.committed.outbox =
             store_message(self.connection, &self.step.under, self.commit_no, &self.message).await?;
-        let row =
-            sqlx::query("select generation, grant_id from rowgate_owners where owner_id = $1")
-                .bind(self.step.under.owner_id)
-                .fetch_one(&mut *self.connection)
-                .await?;
+        let row = query("select generation, grant_id from rowgate_owners where owner_id = $1")
+            .bind(self.step.under.owner_id)
+            .fetch_one(&mut *self.connection)
+            .await?;
         self.committed.generation = row.get("generation");
         self.committed.grant_id = row.get("grant_id");
         Ok(self.committed)
@@ -274,16 +272,17 @@ impl<'c> Transaction<'c> {
             CommitOf::Item { id, grants: true } => Some(id),
             _ => None,
         };
-        let row = sqlx::query(
+        let row = query(
             "update rowgate_owners
              set generation = generation + 1, grant_id = coalesce($1, grant_id)
-             where owner_id = $2 returning grant_id",
+             where owner_id = $2 returning generation, grant_id",
         )
         .bind(grant)
         .bind(self.step.under.owner_id)
         .fetch_one(&mut *self.connection)
         .await?;
         self.message.linked = true;
+        self.message.generation = row.get("generation");
         self.message.grant_id = row.get("grant_id");
         self.message.all_due = true;
         Ok(())
@@ -292,14 +291,14 @@ impl<'c> Transaction<'c> {
     /// The generation goes up first, so that no run in flight can write behind the deletion.
     async fn unlink(&mut self) -> Result<(), Error> {
         let owner_id = self.step.under.owner_id;
-        sqlx::query(
+        query(
             "update rowgate_owners set generation = generation + 1, grant_id = null
              where owner_id = $1",
         )
         .bind(owner_id)
         .execute(&mut *self.connection)
         .await?;
-        sqlx::query("delete from rowgate_cursors where owner_id = $1")
+        query("delete from rowgate_cursors where owner_id = $1")
             .bind(owner_id)
             .execute(&mut *self.connection)
             .await?;
@@ -325,7 +324,7 @@ impl<'c> Transaction<'c> {
 
     async fn resync(&mut self) -> Result<(), Error> {
         let owner_id = self.step.under.owner_id;
-        sqlx::query(
+        query(
             "update rowgate_cursors set version = version + 1, cursor = null where owner_id = $1",
         )
         .bind(owner_id)
@@ -345,7 +344,7 @@ impl<'c> Transaction<'c> {
         match change {
             StreamChange::Activate { stream, at } => self.message.due.push((key(stream), *at)),
             StreamChange::Reset(stream) => {
-                sqlx::query(
+                query(
                     "update rowgate_cursors set version = version + 1, cursor = null
                      where owner_id = $1 and service = $2 and kind = $3 and key = $4",
                 )
@@ -371,7 +370,7 @@ impl<'c> Transaction<'c> {
         let owner_id = self.step.under.owner_id;
         match &self.step.step {
             CommitOf::Item { id, .. } => {
-                sqlx::query("insert into rowgate_applied (owner_id, inbox_id) values ($1, $2)")
+                query("insert into rowgate_applied (owner_id, inbox_id) values ($1, $2)")
                     .bind(owner_id)
                     .bind(id)
                     .execute(&mut *self.connection)
@@ -380,7 +379,7 @@ impl<'c> Transaction<'c> {
             }
             CommitOf::Page { stream, version, cursor, half_read } => {
                 let manifest = &self.step.tree.manifest.plugin;
-                let moved = sqlx::query(
+                let moved = query(
                     "update rowgate_cursors set version = version + 1, cursor = $1,
                             cursor_version = $2, mapping_version = $3, half_read = $9
                      where owner_id = $4 and service = $5 and kind = $6 and key = $7
@@ -411,11 +410,11 @@ pub const READ_MOVED: &str = "another commit came between a lookup and this comm
 
 /// The first statement of every commit (R2).
 async fn advance(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     under: &Under,
     read_at: Option<i64>,
 ) -> Result<i64, Error> {
-    let row = sqlx::query(
+    let row = query(
         "update rowgate_owners set commit_no = commit_no + 1
          where owner_id = $1 and fence = $2 and generation = $3 returning commit_no",
     )
@@ -432,23 +431,18 @@ async fn advance(
     }
 }
 
-async fn new_commit(
-    connection: &mut SqliteConnection,
-    under: &Under,
-    now: Micros,
-) -> Result<i64, Error> {
-    let row = sqlx::query(
-        "insert into rowgate_commits (owner_id, committed_at) values ($1, $2) returning id",
-    )
-    .bind(under.owner_id)
-    .bind(now)
-    .fetch_one(connection)
-    .await?;
+async fn new_commit(connection: &mut Connection, under: &Under, now: Micros) -> Result<i64, Error> {
+    let row =
+        query("insert into rowgate_commits (owner_id, committed_at) values ($1, $2) returning id")
+            .bind(under.owner_id)
+            .bind(now)
+            .fetch_one(connection)
+            .await?;
     Ok(row.get("id"))
 }
 
 async fn apply(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: &ApplyScope,
     tree: &TreeTables,
     writes: &[Write],

@@ -1,30 +1,30 @@
-//! One SQLite file: a single writer that puts many small transactions under one sync to disk, and
-//! a few readers beside it.
+//! One database, SQLite or PostgreSQL: writes in transactions, reads beside them.
 
-use std::fs;
+mod postgres;
+mod query;
+mod sqlite;
+
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
+
+pub use postgres::{PostgresDatabase, SessionLimits};
+pub use query::{
+    Answer, Argument, Cell, Done, Query, Record, Row, Target, query, query_as, query_scalar,
 };
-use sqlx::{Connection, Executor};
-use tokio::sync::{mpsc, oneshot};
+pub use sqlite::SqliteDatabase;
 
-use crate::failpoint::SyncedLog;
 use crate::metrics::Connections;
-
-/// Writes that one transaction takes in at most; more wait for the next one.
-const BATCH_MAX: usize = 256;
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Disk full, file gone, locked for too long: try again later.
+    /// Disk full, file gone, server down, locked for too long: try again later.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// The statement can't have worked; nothing was written.
@@ -44,197 +44,159 @@ pub enum Error {
     Refused(String),
 }
 
-/// One database file.
+/// What a database speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// One database. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Database {
-    writes: mpsc::Sender<Box<dyn Write>>,
-    readers: SqlitePool,
+pub enum Database {
+    /// A file.
+    Sqlite(SqliteDatabase),
+    /// A database of a server, or a schema in one.
+    Postgres(PostgresDatabase),
 }
 
 impl Database {
-    /// Opens or creates the file and brings its schema up to date. A file with a newer schema than
-    /// this program knows is refused.
+    /// Opens or creates a SQLite file and brings its schema up to date. A file with a newer schema
+    /// than this program knows is refused.
     pub async fn open(path: &Path, migrations: &Migrator) -> Result<Self, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(512)
-            // Each time this is full, the thread that runs SQLite waits for us.
-            .row_buffer_size(2048)
-            .pragma("cache_size", "-65536")
-            .pragma("temp_store", "memory");
-        let mut writer = SqliteConnection::connect_with(&options).await.map_err(unavailable)?;
-        {
-            // Two processes that migrate at once would both create the bookkeeping table.
-            let lock = fs::File::create(path.with_extension("migrate-lock")).map_err(io)?;
-            lock.lock().map_err(io)?;
-            migrations.run_direct(&mut writer).await.map_err(|error| match error {
-                sqlx::migrate::MigrateError::VersionMissing(version) => Error::Refused(format!(
-                    "{} has schema version {version}, which this program doesn't know: \
-                     start the newer rowgate that wrote it",
-                    path.display()
-                )),
-                other => Error::Inconsistent(format!("{}: {other}", path.display())),
-            })?;
-        }
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(BUSY_TIMEOUT)
-            // A file doesn't hang up; asking whether it has would double the time of a short read.
-            .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(unavailable)?;
-        let (sender, receiver) = mpsc::channel(1024);
-        tokio::spawn(write_batches(writer, SyncedLog::of(path), receiver));
-        Ok(Self { writes: sender, readers })
+        SqliteDatabase::open(path, migrations).await.map(Self::Sqlite)
     }
 
-    /// Connections that only read; each statement sees what was committed before it began.
-    pub fn readers(&self) -> &SqlitePool {
-        &self.readers
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Where statements that only read run; each sees what was committed before it began.
+    pub fn readers(&self) -> &Self {
+        self
+    }
+
+    /// A connection for several reads.
+    pub async fn reader(&self) -> sqlx::Result<Connection> {
+        match self {
+            Self::Sqlite(database) => database.reader().await.map(Connection::SqliteReader),
+            Self::Postgres(database) => database.connection().await.map(Connection::Postgres),
+        }
+    }
+
+    /// Runs one statement as a transaction of its own.
+    pub async fn execute(&self, statement: Query<'static, Row>) -> Result<Done, Error> {
+        match self {
+            Self::Sqlite(database) => {
+                let write = database.write(|connection| {
+                    Box::pin(async move { Ok(statement.execute(connection).await?) })
+                });
+                write.await
+            }
+            Self::Postgres(_) => Ok(statement.execute(self).await?),
+        }
+    }
+
+    /// Runs one statement that writes and answers at most one row, as a transaction of its own.
+    pub async fn fetch<A>(&self, statement: Query<'static, A>) -> Result<Option<A::Item>, Error>
+    where
+        A: Answer + 'static,
+        A::Item: 'static,
+    {
+        match self {
+            Self::Sqlite(database) => {
+                let write = database.write(|connection| {
+                    Box::pin(async move { Ok(statement.fetch_optional(connection).await?) })
+                });
+                write.await
+            }
+            Self::Postgres(_) => Ok(statement.fetch_optional(self).await?),
+        }
     }
 
     /// How much of what it has is in use.
     pub fn connections(&self) -> Connections {
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        let (open, idle) = (i64::from(self.readers.size()), count(self.readers.num_idle()));
-        let writes_waiting = count(self.writes.max_capacity() - self.writes.capacity());
-        Connections { open, busy: (open - idle).max(0), writes_waiting }
+        match self {
+            Self::Sqlite(database) => database.connections(),
+            Self::Postgres(database) => database.connections(),
+        }
     }
 
     /// Runs `operation` inside a transaction and answers when it is on disk. If it fails, nothing
-    /// of it is kept. Operations run one after the other; what is waiting shares one sync.
+    /// of it is kept. Who stops waiting doesn't stop it.
     pub async fn write<T, F>(&self, operation: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>>
-            + Send
-            + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let pending = Pending { operation: Some(operation), result: None, answer: Some(answer) };
-        let gone = || Error::Unavailable("the writer has stopped".into());
-        self.writes.send(Box::new(pending)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
-}
-
-/// A write on its way; type-erased so that one queue holds them all.
-trait Write: Send {
-    /// Runs it; false: it failed and its savepoint must be rolled back.
-    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool>;
-    fn answer(&mut self, committed: Result<(), Error>);
-}
-
-struct Pending<T, F> {
-    operation: Option<F>,
-    result: Option<Result<T, Error>>,
-    answer: Option<oneshot::Sender<Result<T, Error>>>,
-}
-
-impl<T, F> Write for Pending<T, F>
-where
-    T: Send,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, Error>> + Send,
-{
-    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool> {
-        Box::pin(async move {
-            let Some(operation) = self.operation.take() else { return false };
-            let result = operation(connection).await;
-            let worked = result.is_ok();
-            self.result = Some(result);
-            worked
-        })
-    }
-
-    fn answer(&mut self, committed: Result<(), Error>) {
-        let Some(answer) = self.answer.take() else { return };
-        let result = match (self.result.take(), committed) {
-            (Some(Err(error)), _) => Err(error),
-            (_, Err(error)) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(Error::Unavailable("the write was not run".into())),
-        };
-        // The caller may have given up waiting; the write stands all the same.
-        let _ = answer.send(result);
-    }
-}
-
-async fn write_batches(
-    mut connection: SqliteConnection,
-    mut log: SyncedLog,
-    mut waiting: mpsc::Receiver<Box<dyn Write>>,
-) {
-    while let Some(first) = waiting.recv().await {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_MAX {
-            let Ok(next) = waiting.try_recv() else { break };
-            batch.push(next);
-        }
-        let committed = write_batch(&mut connection, &mut batch).await;
-        if committed.is_ok() {
-            log.committed(true);
-        }
-        for write in &mut batch {
-            write.answer(match &committed {
-                Ok(()) => Ok(()),
-                Err(error) => Err(Error::Unavailable(error.to_string())),
-            });
+        match self {
+            Self::Sqlite(database) => database.write(operation).await,
+            Self::Postgres(database) => database.write(operation).await,
         }
     }
-    let _ = connection.close().await;
 }
 
-async fn write_batch(
-    connection: &mut SqliteConnection,
-    batch: &mut [Box<dyn Write>],
-) -> Result<(), sqlx::Error> {
-    let done = match batch {
-        [alone] => write_alone(connection, alone).await,
-        several => write_all(connection, several).await,
-    };
-    if done.is_err() {
-        // Fails harmlessly where SQLite has rolled back by itself (disk full).
-        let _ = connection.execute("rollback").await;
+/// A connection, inside a transaction where it was handed to an operation of [`Database::write`].
+#[derive(Debug)]
+pub enum Connection {
+    /// The one writer of a file.
+    SqliteWriter(SqliteConnection),
+    /// A connection that only reads.
+    SqliteReader(PoolConnection<Sqlite>),
+    /// A connection of a server.
+    Postgres(PoolConnection<Postgres>),
+    /// The same in a transaction.
+    Transaction(Transaction<'static, Postgres>),
+}
+
+/// A connection as its driver has it.
+pub(in crate::store) enum Peer<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Connection {
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::SqliteWriter(_) | Self::SqliteReader(_) => Dialect::Sqlite,
+            Self::Postgres(_) | Self::Transaction(_) => Dialect::Postgres,
+        }
     }
-    done
-}
 
-/// Without a savepoint SQLite needs no copy of each page that it changes.
-async fn write_alone(
-    connection: &mut SqliteConnection,
-    write: &mut Box<dyn Write>,
-) -> Result<(), sqlx::Error> {
-    connection.execute("begin immediate").await?;
-    let end = if write.run(connection).await { "commit" } else { "rollback" };
-    connection.execute(end).await.map(drop)
-}
-
-/// Each `execute` is a way to SQLite's thread and back, so what follows one another goes together.
-async fn write_all(
-    connection: &mut SqliteConnection,
-    batch: &mut [Box<dyn Write>],
-) -> Result<(), sqlx::Error> {
-    let mut before = "begin immediate; savepoint item";
-    for write in batch {
-        connection.execute(before).await?;
-        before = match write.run(connection).await {
-            true => "release item; savepoint item",
-            false => "rollback to item; release item; savepoint item",
-        };
+    /// Runs a text of any number of statements that isn't kept prepared.
+    pub(in crate::store) async fn run(&mut self, sql: &str) -> sqlx::Result<()> {
+        match self.peer() {
+            Peer::Sqlite(connection) => connection.execute(sql).await.map(drop),
+            Peer::Postgres(connection) => connection.execute(sql).await.map(drop),
+        }
     }
-    let end = before.replace("savepoint item", "commit");
-    connection.execute(end.as_str()).await.map(drop)
+
+    pub(in crate::store) fn peer(&mut self) -> Peer<'_> {
+        match self {
+            Self::SqliteWriter(connection) => Peer::Sqlite(connection),
+            Self::SqliteReader(connection) => Peer::Sqlite(connection),
+            Self::Postgres(connection) => Peer::Postgres(connection),
+            Self::Transaction(transaction) => Peer::Postgres(transaction),
+        }
+    }
 }
 
-fn unavailable(error: sqlx::Error) -> Error {
-    Error::Unavailable(error.to_string())
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn io(error: std::io::Error) -> Error {
-    Error::Unavailable(error.to_string())
+fn migration_error(of: &str, error: MigrateError) -> Error {
+    match error {
+        MigrateError::VersionMissing(version) => Error::Refused(format!(
+            "{of} has schema version {version}, which this program doesn't know: start the newer \
+             rowgate that wrote it"
+        )),
+        other => Error::Inconsistent(format!("{of}: {other}")),
+    }
 }

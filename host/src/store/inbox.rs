@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use sqlx::SqliteConnection;
 use zeroize::Zeroizing;
 
-use super::{Error, Store};
+use super::{Connection, Error, Store, query_scalar};
+#[cfg(test)]
+use super::{query, query_as};
 use crate::model::{InboxId, OrganizationId, OwnerId};
 use crate::secrets::Keyring;
 
@@ -23,7 +24,7 @@ pub struct NewItem {
     pub external_owner_id: String,
     /// HTTP method.
     pub method: String,
-    /// Path as it was sent.
+    /// What follows the endpoint, with its leading slash; empty at the endpoint itself.
     pub path: String,
     /// Query without `?`.
     pub query: String,
@@ -56,16 +57,13 @@ impl Store {
     }
 }
 
-async fn make_due(
-    connection: &mut SqliteConnection,
-    item: &NewItem,
-    now: i64,
-) -> Result<OwnerId, Error> {
-    let owner = sqlx::query_scalar(
+async fn make_due(connection: &mut Connection, item: &NewItem, now: i64) -> Result<OwnerId, Error> {
+    let owner = query_scalar(
         "insert into owners (organization_id, root_id, external_owner_id, due_at)
          values ($1, $2, $3, $4)
          on conflict (root_id, external_owner_id)
-           do update set due_at = min(coalesce(due_at, excluded.due_at), excluded.due_at)
+           do update set due_at = case when owners.due_at < excluded.due_at
+                                       then owners.due_at else excluded.due_at end
          returning id",
     )
     .bind(item.organization)
@@ -78,7 +76,7 @@ async fn make_due(
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     item: &NewItem,
     owner: OwnerId,
     keyring: &Keyring,
@@ -93,7 +91,7 @@ async fn insert(
         })
         .collect();
     let json = |error| Error::Inconsistent(format!("an inbox item as JSON: {error}"));
-    let id = sqlx::query_scalar(
+    let id = query_scalar(
         "insert into inbox
            (owner_id, integration_id, received_at, method, path, query, headers, body, sealed)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
@@ -132,7 +130,7 @@ impl Store {
     pub(crate) async fn stored_items(&self) -> Vec<StoredItem> {
         let all = "select i.*, o.external_owner_id, o.due_at is not null as due
                    from inbox i join owners o on o.id = i.owner_id order by i.id";
-        sqlx::query_as(all).fetch_all(self.control.readers()).await.unwrap()
+        query_as(all).fetch_all(self.control.readers()).await.unwrap()
     }
 
     /// Lets the control database grow no further, as on a full disk; or again.
@@ -142,7 +140,7 @@ impl Store {
             .write(move |connection| {
                 Box::pin(async move {
                     let sql = format!("pragma max_page_count = {pages}");
-                    sqlx::query(&sql).execute(connection).await?;
+                    query(&sql).execute(connection).await?;
                     Ok(())
                 })
             })
@@ -151,11 +149,11 @@ impl Store {
     }
 
     /// A connection that holds the write lock, as another process might.
-    pub(crate) async fn locked_by_another(&self) -> SqliteConnection {
+    pub(crate) async fn locked_by_another(&self) -> sqlx::SqliteConnection {
         use sqlx::Connection as _;
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.data_dir.control());
-        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+        let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::Executor::execute(&mut other, "begin immediate").await.unwrap();
         other
     }
 }

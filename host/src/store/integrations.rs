@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rowgate_manifest::Manifest;
 use zeroize::Zeroizing;
 
-use super::{Error, Store};
+use super::{Error, Store, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 pub use create::NewIntegration;
@@ -85,39 +85,37 @@ impl Store {
     /// The integration with this opaque id.
     pub async fn integration(&self, id: &str) -> Result<Option<Integration>, Error> {
         let sql = format!("select {COLUMNS} from integrations i where i.id = $1");
-        Ok(sqlx::query_as(&sql).bind(id).fetch_optional(self.control.readers()).await?)
+        Ok(query_as(&sql).bind(id).fetch_optional(self.control.readers()).await?)
     }
 
     /// All integrations of an organization, oldest first.
     pub async fn integrations(&self, of: OrganizationId) -> Result<Vec<Integration>, Error> {
         let sql = format!(
             "select {COLUMNS} from integrations i where i.organization_id = $1
-             order by i.created_at, i.rowid"
+             order by i.number, i.id"
         );
-        Ok(sqlx::query_as(&sql).bind(of).fetch_all(self.control.readers()).await?)
+        Ok(query_as(&sql).bind(of).fetch_all(self.control.readers()).await?)
     }
 
     /// The tree with this root.
     pub async fn tree(&self, root_id: &str) -> Result<Tree, Error> {
         let sql = format!(
             "select {COLUMNS} from integrations i where i.root_id = $1
-             order by i.created_at, i.rowid"
+             order by i.number, i.id"
         );
         let reader = self.control.readers();
-        let members: Vec<Integration> =
-            sqlx::query_as(&sql).bind(root_id).fetch_all(reader).await?;
+        let members: Vec<Integration> = query_as(&sql).bind(root_id).fetch_all(reader).await?;
         let root = members.iter().find(|member| member.id == root_id).cloned();
         let root = root.ok_or_else(|| {
             Error::Inconsistent(format!("{root_id} is not the root of an integration tree"))
         })?;
-        let (config, config_version, misconfigured): (String, i64, Option<String>) =
-            sqlx::query_as(
-                "select config, config_version, misconfigured from integrations where id = $1",
-            )
-            .bind(root_id)
-            .fetch_one(reader)
-            .await?;
-        let grants = sqlx::query_as(
+        let (config, config_version, misconfigured): (String, i64, Option<String>) = query_as(
+            "select config, config_version, misconfigured from integrations where id = $1",
+        )
+        .bind(root_id)
+        .fetch_one(reader)
+        .await?;
+        let grants = query_as(
             "select origin, private_addresses from grants where root_id = $1 order by origin",
         )
         .bind(root_id)
@@ -136,7 +134,7 @@ impl Store {
         root_id: &str,
         name: &str,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        let sealed: Option<Vec<u8>> = sqlx::query_scalar(
+        let sealed: Option<Vec<u8>> = query_scalar(
             "select sealed from integration_secrets where integration_id = $1 and name = $2",
         )
         .bind(root_id)
@@ -151,7 +149,7 @@ impl Store {
     /// Names of the secret configuration values of a tree.
     pub async fn tree_secret_names(&self, root_id: &str) -> Result<Vec<String>, Error> {
         let names = "select name from integration_secrets where integration_id = $1 order by name";
-        Ok(sqlx::query_scalar(names).bind(root_id).fetch_all(self.control.readers()).await?)
+        Ok(query_scalar(names).bind(root_id).fetch_all(self.control.readers()).await?)
     }
 
     async fn config_defaults(&self, root: &Integration) -> Result<BTreeMap<String, String>, Error> {

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::leases::Lease;
 use super::streams::holds;
-use super::{Database, Error};
+use super::{Database, Error, query, query_as};
 use crate::model::{InboxId, Micros, OwnerId};
 
 /// An inbox item that its owner's holder handles next.
@@ -27,7 +27,7 @@ pub struct InboxItem {
 
 /// The first open inbox item of the owner; later ones wait for it (order of acceptance).
 pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<InboxItem>, Error> {
-    let item = sqlx::query_as(
+    let item = query_as(
         "select id, integration_id, received_at, method, path, query, headers, body,
                 sealed <> '{}' or exists (
                   select 1 from owner_secrets as kept
@@ -55,7 +55,7 @@ pub async fn postpone_item(
         .write(move |connection| {
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
-                sqlx::query(
+                query(
                     "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
                             parked = $3
                      where id = $4 and done_at is null",
@@ -79,7 +79,7 @@ pub async fn is_applied(
     item: InboxId,
 ) -> Result<bool, Error> {
     let applied: Option<(i64,)> =
-        sqlx::query_as("select 1 from rowgate_applied where owner_id = $1 and inbox_id = $2")
+        query_as("select 1 from rowgate_applied where owner_id = $1 and inbox_id = $2")
             .bind(owner_id)
             .bind(item)
             .fetch_optional(replication.readers())
@@ -100,7 +100,7 @@ pub async fn mark_done(
         .write(move |connection| {
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
-                sqlx::query("update inbox set done_at = $1, sealed = '{}' where id = $2")
+                query("update inbox set done_at = $1, sealed = '{}' where id = $2")
                     .bind(now)
                     .bind(item)
                     .execute(connection)

@@ -1,8 +1,8 @@
 //! Leases (R1, R2): who may run an owner, and the fence that refuses whoever no longer may.
 
-use sqlx::{FromRow, Row};
+use sqlx::FromRow;
 
-use super::{Database, Error};
+use super::{Database, Dialect, Error, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// A claimed owner. Every control write of the holder says `where fence = ..`.
@@ -38,60 +38,83 @@ pub struct Planted {
     pub commit_no: i64,
 }
 
-/// Claims the owner that has been due the longest, if any is due.
+/// Who claims, and for how long.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// Name of the host.
+    pub host: String,
+    /// Life of the lease, unless it is renewed.
+    pub ttl: Micros,
+    /// Leases that an organization may have at once, on all hosts. Those that live are counted, so
+    /// none can leak.
+    pub organization_leases_max: i64,
+}
+
+/// Claims the organization's owner that has been due the longest, if any is due.
 pub async fn claim(
     control: &Database,
-    host: &str,
+    by: &Claimant,
+    organization_id: OrganizationId,
     now: Micros,
-    ttl: Micros,
 ) -> Result<Option<Lease>, Error> {
-    let host = host.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                let lease = sqlx::query_as::<_, Lease>(CLAIM)
-                    .bind(now)
-                    .bind(now + ttl)
-                    .bind(host)
-                    .fetch_optional(connection)
-                    .await?;
-                Ok(lease)
-            })
-        })
-        .await
+    let sql = match control.dialect() {
+        Dialect::Sqlite => CLAIM.replace("{skip}", ""),
+        Dialect::Postgres => CLAIM.replace("{skip}", "for no key update skip locked"),
+    };
+    let claim = query_as(sql)
+        .bind(now)
+        .bind(now + by.ttl)
+        .bind(by.host.clone())
+        .bind(organization_id)
+        .bind(by.organization_leases_max);
+    control.fetch(claim).await
 }
 
 const CLAIM: &str = "
 update owners set fence = fence + 1, lease_until = $2, lease_host = $3,
                   unreleased = unreleased or lease_host is not null
 where id = (
-  select id from owners where due_at <= $1 and lease_until <= $1 order by due_at limit 1
+  select id from owners
+  where organization_id = $4 and due_at <= $1 and lease_until <= $1
+    and (select count(*) from owners as leased where leased.organization_id = $4
+           and leased.lease_host is not null and leased.lease_until > $1) < $5
+  order by due_at limit 1 {skip}
 )
 returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased,
           (select epoch from configuration) as config_epoch";
 
+/// Organizations with an owner that is due and that nobody holds.
+pub async fn ready_organizations(
+    control: &Database,
+    now: Micros,
+) -> Result<Vec<OrganizationId>, Error> {
+    let ready = query_scalar(
+        "select g.id from organizations g
+         where exists (select 1 from owners o where o.organization_id = g.id and o.due_at <= $1
+                         and o.lease_until <= $1)
+         order by g.id",
+    );
+    Ok(ready.bind(now).fetch_all(control.readers()).await?)
+}
+
 /// When the next owner that nobody holds falls due.
 pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
-    let row = sqlx::query(
-        "select due_at from owners where due_at is not null and lease_host is null
-         order by due_at limit 1",
-    )
-    .fetch_optional(control.readers())
-    .await?;
-    Ok(row.map(|row| row.get("due_at")))
+    let next = query_scalar(
+        "select min(next.due_at) from (
+           select (select o.due_at from owners o where o.organization_id = g.id
+                     and o.due_at is not null and o.lease_host is null
+                   order by o.due_at limit 1) as due_at
+           from organizations g
+         ) as next",
+    );
+    Ok(next.fetch_one(control.readers()).await?)
 }
 
 /// Extends every lease of this host.
 pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), Error> {
     let host = host.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(RENEW).bind(until).bind(host).execute(connection).await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement = query(RENEW).bind(until).bind(host);
+    control.execute(statement).await.map(drop)
 }
 
 pub(super) const RENEW: &str = "update owners set lease_until = $1 where lease_host = $2";
@@ -99,22 +122,12 @@ pub(super) const RENEW: &str = "update owners set lease_until = $1 where lease_h
 /// Gives back every lease of a host that works on none of them any more. They stay marked
 /// unreleased, as what their holders left undone isn't known. Answers how many there were.
 pub async fn give_back(control: &Database, host: &str) -> Result<u64, Error> {
-    let host = host.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                let done = sqlx::query(
-                    "update owners set lease_host = null, lease_until = 0, unreleased = true,
-                            due_at = coalesce(due_at, 0)
-                     where lease_host = $1",
-                )
-                .bind(host)
-                .execute(connection)
-                .await?;
-                Ok(done.rows_affected())
-            })
-        })
-        .await
+    let statement = query(
+        "update owners set lease_host = null, lease_until = 0, unreleased = true,
+                due_at = coalesce(due_at, 0)
+         where lease_host = $1",
+    );
+    Ok(control.execute(statement.bind(host.to_owned())).await?.rows_affected())
 }
 
 /// Ends all leases at once. Only for a host that holds the data directory's lock: nobody else can
@@ -123,7 +136,7 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
     control
         .write(|connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "update owners set lease_until = 0, due_at = coalesce(due_at, 0)
                      where lease_host is not null",
                 )
@@ -136,39 +149,55 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 }
 
 /// Gives a lease back and works out when the owner must be looked at again: the earliest of its
-/// open inbox items and of its streams, each no earlier than its pauses allow. If the configuration
-/// has moved since the claim, at once: an integration that was created meanwhile made the owner due,
+/// open inbox items, of its streams, and of what its push channels ask for, each no earlier than its
+/// pauses allow. If the configuration has moved since the claim, at once: an integration that was created meanwhile made the owner due,
 /// but this holder derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(RELEASE)
-                    .bind(owner_id)
-                    .bind(fence)
-                    .bind(config_epoch)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement = query(RELEASE).bind(owner_id).bind(fence).bind(config_epoch);
+    control.execute(statement).await.map(drop)
 }
 
 const RELEASE: &str = "
 update owners set lease_host = null, lease_until = 0, unreleased = false, due_at = case
   when (select epoch from configuration) <> $3 then 0 else (
-    select min(at) from (
+    select min(work.at) from (
       select not_before as at from inbox
       where owner_id = $1 and done_at is null and not parked
       union all
-      select max(coalesce(s.due_at, 0), s.not_before, owners.not_before,
-                 (select not_before from integrations where id = owners.root_id)) as at
+      select (select max(column1) from (values
+                (coalesce(s.due_at, 0)), (s.not_before), (owners.not_before),
+                ((select not_before from integrations where id = owners.root_id))) as latest) as at
       from streams s
       where s.owner_id = $1 and owners.state = 'linked'
         and (s.due_at is not null or s.taken is not null)
-    )
+      union all
+      select (select max(at) from (
+        select t.due_at as at
+        union all select owners.not_before
+        union all select i.not_before from integrations i where i.id = owners.root_id
+        union all select p.not_before from push_pauses p where p.root_id = owners.root_id
+      ) as latest) as at
+      from topics t where t.owner_id = $1 and owners.state = 'linked' and t.due_at is not null
+      union all
+      select 0 as at from topics t where t.owner_id = $1 and t.unshown
+      union all
+      select (select max(at) from (
+        select w.due_at as at
+        union all select owners.not_before
+        union all select i.not_before from integrations i where i.id = owners.root_id
+      ) as latest) as at
+      from (
+        select due_at from channels where owner_id = $1 and due_at is not null
+        union all select due_at from orphans
+        where owner_id = $1 and due_at is not null and owners.state = 'linked'
+      ) as w
+      union all
+      select expires_at as at from channels where owner_id = $1
+      union all
+      select retired_until as at from channels
+      where owner_id = $1 and retired_until is not null and state <> 'gone'
+    ) as work
   ) end
 where id = $1 and fence = $2";
 
@@ -176,23 +205,15 @@ where id = $1 and fence = $2";
 /// `at` on, relays first.
 pub async fn abandon(control: &Database, lease: &Lease, at: Micros) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update owners set lease_host = null, lease_until = 0, unreleased = true,
+    let statement = query(
+        "update owners set lease_host = null, lease_until = 0, unreleased = true,
                             due_at = $1
                      where id = $2 and fence = $3",
-                )
-                .bind(at)
-                .bind(owner_id)
-                .bind(fence)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(at)
+    .bind(owner_id)
+    .bind(fence);
+    control.execute(statement).await.map(drop)
 }
 
 /// Plants the control fence in the replication database. If that one is already as high though the
@@ -219,7 +240,7 @@ async fn plant_once(
     replication
         .write(move |connection| {
             Box::pin(async move {
-                let planted = sqlx::query(
+                let planted = query(
                     "insert into rowgate_owners (owner_id, fence) values ($1, $2)
                      on conflict (owner_id) do update set fence = $2 where rowgate_owners.fence < $2
                      returning generation, grant_id, commit_no",
@@ -236,7 +257,7 @@ async fn plant_once(
                     }));
                 }
                 let (fence,): (i64,) =
-                    sqlx::query_as("select fence from rowgate_owners where owner_id = $1")
+                    query_as("select fence from rowgate_owners where owner_id = $1")
                         .bind(owner_id)
                         .fetch_one(connection)
                         .await?;
@@ -251,7 +272,7 @@ async fn lift(control: &Database, lease: &mut Lease, fence: i64) -> Result<(), E
     let lifted = control
         .write(move |connection| {
             Box::pin(async move {
-                let done = sqlx::query("update owners set fence = $1 where id = $2 and fence = $3")
+                let done = query("update owners set fence = $1 where id = $2 and fence = $3")
                     .bind(fence)
                     .bind(owner_id)
                     .bind(held)

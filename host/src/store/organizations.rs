@@ -1,6 +1,6 @@
 //! Organizations: whom integrations, owners and tables belong to.
 
-use super::{Error, Store};
+use super::{Error, Store, query_as};
 use crate::model::OrganizationId;
 
 /// An organization.
@@ -24,7 +24,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let made = sqlx::query_as(
+                    let made = query_as(
                         "insert into organizations (key, name, created_at) values ($1, $2, $3)
                          on conflict (key) do nothing returning id, key, name, created_at",
                     )
@@ -44,7 +44,7 @@ impl Store {
     /// All organizations, oldest first.
     pub async fn organizations(&self) -> Result<Vec<Organization>, Error> {
         let all = "select id, key, name, created_at from organizations order by id";
-        Ok(sqlx::query_as(all).fetch_all(self.control.readers()).await?)
+        Ok(query_as(all).fetch_all(self.control.readers()).await?)
     }
 
     /// The organization with this key or id. `default` is made at first use.
@@ -73,9 +73,9 @@ impl Store {
 
     async fn find_organization(&self, key_or_id: &str) -> Result<Option<Organization>, Error> {
         let by_key = "select id, key, name, created_at from organizations
-                      where key = $1 or cast(id as text) = $1 order by key = $1 desc limit 1";
+                      where key = $1 or cast(id as text) = $1 order by case when key = $1 then 0 else 1 end limit 1";
         let reader = self.control.readers();
-        Ok(sqlx::query_as(by_key).bind(key_or_id).fetch_optional(reader).await?)
+        Ok(query_as(by_key).bind(key_or_id).fetch_optional(reader).await?)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Secrets of owners, sealed, keyed by the grant that brought them (R9): a new grant starts with
 //! nothing of the old one's, so a cached access token can't outlive the refresh token it came from.
 
-use sqlx::{FromRow, Row, SqliteConnection};
+use sqlx::FromRow;
 
-use super::{Database, Error};
+use super::{Connection, Database, Error, query, query_as};
 use crate::model::{Micros, OwnerId};
 
 /// A stored secret.
@@ -22,7 +22,7 @@ pub async fn find(
     name: &str,
     now: Micros,
 ) -> Result<Option<OwnerSecret>, Error> {
-    let secret = sqlx::query_as(
+    let secret = query_as(
         "select version, sealed from owner_secrets
          where owner_id = $1 and grant_id = $2 and name = $3 and sealed is not null
            and (expires_at is null or expires_at > $4)",
@@ -57,11 +57,11 @@ pub async fn capture(
                         return Ok(false);
                     }
                 }
-                sqlx::query(
+                query(
                     "insert into owner_secrets (owner_id, grant_id, name, version, sealed, expires_at)
                      values ($1, $2, $3, 1, $4, $5)
                      on conflict (owner_id, grant_id, name) do update
-                     set version = version + 1, sealed = excluded.sealed, expires_at = excluded.expires_at",
+                     set version = owner_secrets.version + 1, sealed = excluded.sealed, expires_at = excluded.expires_at",
                 )
                 .bind(owner_id)
                 .bind(grant_id)
@@ -84,32 +84,24 @@ pub async fn forget(
     version: Option<i64>,
 ) -> Result<(), Error> {
     let name = name.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update owner_secrets set sealed = null
+    let statement = query(
+        "update owner_secrets set sealed = null
                      where owner_id = $1 and grant_id = $2 and name = $3
                        and version = coalesce($4, version)",
-                )
-                .bind(owner_id)
-                .bind(grant_id)
-                .bind(name)
-                .bind(version)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(owner_id)
+    .bind(grant_id)
+    .bind(name)
+    .bind(version);
+    control.execute(statement).await.map(drop)
 }
 
 async fn version(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     (owner_id, grant_id): (OwnerId, i64),
     name: &str,
 ) -> Result<Option<i64>, Error> {
-    let row = sqlx::query(
+    let row = query(
         "select version from owner_secrets where owner_id = $1 and grant_id = $2 and name = $3",
     )
     .bind(owner_id)

@@ -6,9 +6,8 @@ use std::io::Write as _;
 use std::sync::{Arc, PoisonError};
 
 use rowgate_manifest::Manifest;
-use sqlx::SqliteConnection;
 
-use super::{Error, Store};
+use super::{Connection, Error, Store, query, query_as, query_scalar};
 use crate::model::Micros;
 
 /// A component that was installed once.
@@ -45,12 +44,7 @@ impl Store {
         digest: &str,
         manifest: &Manifest,
     ) -> Result<bool, Error> {
-        let path = self.data_dir.wasm(digest);
         let bytes = wasm.to_vec();
-        tokio::task::spawn_blocking(move || write_durably(&path, &bytes))
-            .await
-            .map_err(|error| Error::Unavailable(error.to_string()))?
-            .map_err(|error| Error::Unavailable(format!("storing a component: {error}")))?;
         let json = serde_json::to_string(manifest)
             .map_err(|error| Error::Inconsistent(format!("a manifest as JSON: {error}")))?;
         let (name, version) = (manifest.plugin.name.clone(), manifest.plugin.version.clone());
@@ -58,15 +52,18 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let inserted = sqlx::query(
-                        "insert into plugin_versions (digest, name, version, manifest, installed_at)
-                         values ($1, $2, $3, $4, $5) on conflict (digest) do nothing",
+                    let inserted = query(
+                        "insert into plugin_versions
+                           (digest, name, version, manifest, installed_at, wasm, number)
+                         values ($1, $2, $3, $4, $5, $6,
+                                 (select coalesce(max(number), 0) + 1 from plugin_versions)) on conflict (digest) do nothing",
                     )
                     .bind(digest)
                     .bind(name)
                     .bind(version)
                     .bind(json)
                     .bind(now)
+                    .bind(bytes)
                     .execute(connection)
                     .await?;
                     Ok(inserted.rows_affected() == 1)
@@ -75,14 +72,36 @@ impl Store {
             .await
     }
 
+    /// An installed component, kept in the data directory after its first use.
+    pub async fn component(&self, digest: &str) -> Result<Vec<u8>, Error> {
+        let path = self.data_dir.wasm(digest);
+        if let Ok(wasm) = tokio::fs::read(&path).await {
+            return Ok(wasm);
+        }
+        let wasm: Option<Vec<u8>> =
+            query_scalar("select wasm from plugin_versions where digest = $1")
+                .bind(digest)
+                .fetch_optional(self.control.readers())
+                .await?;
+        let wasm = wasm.ok_or_else(|| {
+            Error::Inconsistent(format!("the component {digest} is not installed"))
+        })?;
+        let bytes = wasm.clone();
+        tokio::task::spawn_blocking(move || write_durably(&path, &bytes))
+            .await
+            .map_err(|error| Error::Unavailable(error.to_string()))?
+            .map_err(|error| Error::Unavailable(format!("storing a component: {error}")))?;
+        Ok(wasm)
+    }
+
     /// All installed versions by name, newest first.
     pub async fn plugin_versions(&self) -> Result<Vec<PluginVersion>, Error> {
         let all = "select v.name, v.version, v.digest, v.installed_at,
                      coalesce(p.active_digest = v.digest, false) as active,
                      coalesce(p.previous_digest = v.digest, false) as previous
                    from plugin_versions v left join plugins p on p.name = v.name
-                   order by v.name, v.installed_at desc, v.rowid desc";
-        Ok(sqlx::query_as(all).fetch_all(self.control.readers()).await?)
+                   order by v.name, v.number desc";
+        Ok(query_as(all).fetch_all(self.control.readers()).await?)
     }
 
     /// Makes an installed version the one that runs from the next call on: `name_or_digest` is a
@@ -109,7 +128,7 @@ impl Store {
             .write(move |connection| {
                 Box::pin(async move {
                     let previous: Option<Option<String>> =
-                        sqlx::query_scalar("select previous_digest from plugins where name = $1")
+                        query_scalar("select previous_digest from plugins where name = $1")
                             .bind(&wanted)
                             .fetch_optional(&mut *connection)
                             .await?;
@@ -128,12 +147,11 @@ impl Store {
 
     /// The version of a plugin that runs.
     pub async fn active_plugin(&self, name: &str) -> Result<Option<ActivePlugin>, Error> {
-        let found: Option<(String, Option<String>, i64)> = sqlx::query_as(
-            "select active_digest, previous_digest, epoch from plugins where name = $1",
-        )
-        .bind(name)
-        .fetch_optional(self.control.readers())
-        .await?;
+        let found: Option<(String, Option<String>, i64)> =
+            query_as("select active_digest, previous_digest, epoch from plugins where name = $1")
+                .bind(name)
+                .fetch_optional(self.control.readers())
+                .await?;
         let Some((digest, previous_digest, epoch)) = found else { return Ok(None) };
         let manifest = self.manifest(&digest).await?;
         Ok(Some(ActivePlugin { name: name.into(), digest, previous_digest, epoch, manifest }))
@@ -141,7 +159,7 @@ impl Store {
 
     /// All plugins that run, by name.
     pub async fn active_plugins(&self) -> Result<BTreeMap<String, ActivePlugin>, Error> {
-        let names: Vec<String> = sqlx::query_scalar("select name from plugins order by name")
+        let names: Vec<String> = query_scalar("select name from plugins order by name")
             .fetch_all(self.control.readers())
             .await?;
         let mut active = BTreeMap::new();
@@ -158,7 +176,7 @@ impl Store {
             return Ok(manifest.clone());
         }
         let json: Option<String> =
-            sqlx::query_scalar("select manifest from plugin_versions where digest = $1")
+            query_scalar("select manifest from plugin_versions where digest = $1")
                 .bind(digest)
                 .fetch_optional(self.control.readers())
                 .await?;
@@ -179,19 +197,16 @@ impl Store {
     }
 }
 
-async fn installed(
-    connection: &mut SqliteConnection,
-    wanted: &str,
-) -> Result<(String, String), Error> {
-    let mut found: Vec<(String, String)> = sqlx::query_as(
+async fn installed(connection: &mut Connection, wanted: &str) -> Result<(String, String), Error> {
+    let mut found: Vec<(String, String)> = query_as(
         "select name, digest from plugin_versions where name = $1
-         order by installed_at desc, rowid desc limit 1",
+         order by number desc limit 1",
     )
     .bind(wanted)
     .fetch_all(&mut *connection)
     .await?;
     if found.is_empty() && wanted.len() >= 6 {
-        found = sqlx::query_as(
+        found = query_as(
             "select name, digest from plugin_versions where substr(digest, 1, length($1)) = $1",
         )
         .bind(wanted)
@@ -210,17 +225,17 @@ async fn installed(
 
 /// Activating what is active changes nothing, so that it can't lose the way back.
 async fn activate(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &str,
     digest: &str,
     now: Micros,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "insert into plugins (name, active_digest, epoch, activated_at) values ($1, $2, 1, $3)
-         on conflict (name) do update set previous_digest = active_digest,
-           active_digest = excluded.active_digest, epoch = epoch + 1,
+         on conflict (name) do update set previous_digest = plugins.active_digest,
+           active_digest = excluded.active_digest, epoch = plugins.epoch + 1,
            activated_at = excluded.activated_at
-         where active_digest <> excluded.active_digest",
+         where plugins.active_digest <> excluded.active_digest",
     )
     .bind(name)
     .bind(digest)

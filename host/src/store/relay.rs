@@ -2,12 +2,11 @@
 //! the order of the commits, each once. A host may die between the two: whoever holds the owner
 //! next tells the rest first.
 
-use sqlx::{Row, SqliteConnection};
-
+use super::channels;
 use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
-use super::{Database, Error};
+use super::{Connection, Database, Error, query, query_as};
 use crate::failpoint;
 use crate::model::{InboxId, Micros, OwnerId};
 
@@ -18,7 +17,7 @@ pub async fn relay(
     lease: &mut Lease,
     now: Micros,
 ) -> Result<(), Error> {
-    let waiting = sqlx::query(
+    let waiting = query(
         "select commit_no, message from rowgate_outbox
          where owner_id = $1 and commit_no > $2 order by commit_no",
     )
@@ -30,10 +29,10 @@ pub async fn relay(
     let last: i64 = last.get("commit_no");
     let mut messages = Vec::with_capacity(waiting.len());
     for row in &waiting {
-        let text: &str = row.get("message");
-        let message: Message = serde_json::from_str(text)
+        let text: String = row.get("message");
+        let message: Message = serde_json::from_str(&text)
             .map_err(|error| Error::Inconsistent(format!("outbox message: {error}")))?;
-        messages.push((row.get::<i64, _>("commit_no"), message));
+        messages.push((row.get::<i64>("commit_no"), message));
     }
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
@@ -41,7 +40,7 @@ pub async fn relay(
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
                 // Another process may have told some of it since they were read.
-                let relayed: i64 = sqlx::query("select relayed_no from owners where id = $1")
+                let relayed: i64 = query("select relayed_no from owners where id = $1")
                     .bind(owner_id)
                     .fetch_one(&mut *connection)
                     .await?
@@ -49,7 +48,7 @@ pub async fn relay(
                 for (_, message) in messages.iter().filter(|(no, _)| *no > relayed) {
                     tell(connection, owner_id, message, now).await?;
                 }
-                sqlx::query("update owners set relayed_no = max(relayed_no, $1) where id = $2")
+                query("update owners set relayed_no = $1 where id = $2 and relayed_no < $1")
                     .bind(last)
                     .bind(owner_id)
                     .execute(connection)
@@ -72,34 +71,31 @@ pub async fn drive_again(
     commit_no: i64,
     now: Micros,
 ) -> Result<(), Error> {
-    let applied: Vec<(i64,)> =
-        sqlx::query_as("select inbox_id from rowgate_applied where owner_id = $1")
-            .bind(lease.owner_id)
-            .fetch_all(replication.readers())
-            .await?;
-    let applied: Vec<i64> = applied.into_iter().map(|(id,)| id).collect();
-    let applied = serde_json::to_string(&applied).expect("numbers are JSON");
+    let applied: Vec<(i64,)> = query_as("select inbox_id from rowgate_applied where owner_id = $1")
+        .bind(lease.owner_id)
+        .fetch_all(replication.readers())
+        .await?;
+    let applied: Vec<String> = applied.into_iter().map(|(id,)| id.to_string()).collect();
+    let applied = if applied.is_empty() { "0".to_owned() } else { applied.join(", ") };
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
         .write(move |connection| {
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
-                sqlx::query(
+                let undone = format!(
                     "update inbox set done_at = null where owner_id = $1 and done_at is not null
-                       and id not in (select value from json_each($2))",
-                )
-                .bind(owner_id)
-                .bind(applied)
-                .execute(&mut *connection)
-                .await?;
-                sqlx::query(
-                    "update streams set due_at = min(coalesce(due_at, $1), $1) where owner_id = $2",
+                       and id not in ({applied})"
+                );
+                query(undone).bind(owner_id).persistent(false).execute(&mut *connection).await?;
+                query(
+                    "update streams set due_at = case when due_at < $1 then due_at else $1 end
+                     where owner_id = $2",
                 )
                 .bind(now)
                 .bind(owner_id)
                 .execute(&mut *connection)
                 .await?;
-                sqlx::query("update owners set relayed_no = $1 where id = $2")
+                query("update owners set relayed_no = $1 where id = $2")
                     .bind(commit_no)
                     .bind(owner_id)
                     .execute(connection)
@@ -116,7 +112,7 @@ async fn forget(replication: &Database, owner_id: OwnerId, upto: i64) -> Result<
     replication
         .write(move |connection| {
             Box::pin(async move {
-                sqlx::query("delete from rowgate_outbox where owner_id = $1 and commit_no <= $2")
+                query("delete from rowgate_outbox where owner_id = $1 and commit_no <= $2")
                     .bind(owner_id)
                     .bind(upto)
                     .execute(connection)
@@ -128,16 +124,16 @@ async fn forget(replication: &Database, owner_id: OwnerId, upto: i64) -> Result<
 }
 
 async fn tell(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     message: &Message,
     now: Micros,
 ) -> Result<(), Error> {
     if let Some(item) = message.unlinked {
-        unlinked(connection, owner_id, item).await?;
+        unlinked(connection, owner_id, item, now).await?;
     }
     for (stream, page_limit) in &message.added {
-        sqlx::query(
+        query(
             "insert into streams (owner_id, service, kind, key, due_at, page_limit)
              values ($1, $2, $3, $4, $5, $6)
              on conflict (owner_id, service, kind, key) do update
@@ -148,7 +144,7 @@ async fn tell(
         .bind(&stream.1)
         .bind(&stream.2)
         .bind(now)
-        .bind(page_limit)
+        .bind(*page_limit)
         .execute(&mut *connection)
         .await?;
     }
@@ -157,10 +153,13 @@ async fn tell(
     }
     if message.linked {
         linked(connection, owner_id, message.grant_id, now).await?;
+        let (generation, grant_id) = (message.generation, message.grant_id);
+        channels::carry_over(connection, owner_id, generation, grant_id, now).await?;
     }
     if message.all_due {
-        sqlx::query(
-            "update streams set due_at = min(coalesce(due_at, $1), $1), unreadable = null,
+        query(
+            "update streams set due_at = case when due_at < $1 then due_at else $1 end,
+                    unreadable = null,
                     not_before = 0, attempts = 0
              where owner_id = $2",
         )
@@ -170,32 +169,31 @@ async fn tell(
         .await?;
     }
     for (stream, at) in &message.due {
-        let at = at.unwrap_or(now).max(0);
+        // What was due long ago must not come before everybody else.
+        let at = at.unwrap_or(now).max(now);
         let sql = format!(
-            "update streams set due_at = min(coalesce(due_at, {at}), {at}), unreadable = null"
+            "update streams set due_at = case when due_at < {at} then due_at else {at} end, unreadable = null"
         );
         on_stream(connection, &sql, owner_id, stream).await?;
     }
     if let Some(item) = message.item {
-        sqlx::query(
-            "update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2",
-        )
-        .bind(now)
-        .bind(item)
-        .execute(connection)
-        .await?;
+        query("update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2")
+            .bind(now)
+            .bind(item)
+            .execute(connection)
+            .await?;
     }
     Ok(())
 }
 
 /// The grant's sealed values move from the inbox item to the owner's secrets; an older grant's go.
 async fn linked(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     grant_id: Option<i64>,
     now: Micros,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "update owners set state = 'linked', reason = null, not_before = 0, attempts = 0,
                 linked_at = coalesce(linked_at, $1)
          where id = $2",
@@ -205,18 +203,14 @@ async fn linked(
     .execute(&mut *connection)
     .await?;
     let Some(grant_id) = grant_id else { return Ok(()) };
-    sqlx::query("delete from owner_secrets where owner_id = $1 and grant_id < $2")
-        .bind(owner_id)
-        .bind(grant_id)
-        .execute(&mut *connection)
-        .await?;
-    let sealed: Option<(String,)> = sqlx::query_as("select sealed from inbox where id = $1")
+    delete_older_secrets(connection, owner_id, grant_id).await?;
+    let sealed: Option<(String,)> = query_as("select sealed from inbox where id = $1")
         .bind(grant_id)
         .fetch_optional(&mut *connection)
         .await?;
     let sealed = sealed.map_or("{}".to_owned(), |(sealed,)| sealed);
     for (name, value) in sealed_values(&sealed)? {
-        sqlx::query(
+        query(
             "insert into owner_secrets (owner_id, grant_id, name, version, sealed)
              values ($1, $2, $3, 1, $4) on conflict (owner_id, grant_id, name) do nothing",
         )
@@ -232,33 +226,50 @@ async fn linked(
 
 /// A later grant is left alone: an item that is driven again may be older than it.
 async fn unlinked(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     item: InboxId,
+    now: Micros,
 ) -> Result<(), Error> {
-    sqlx::query("delete from owner_secrets where owner_id = $1 and grant_id < $2")
-        .bind(owner_id)
-        .bind(item)
-        .execute(&mut *connection)
-        .await?;
+    channels::retire(connection, owner_id, item, now).await?;
+    delete_older_secrets(connection, owner_id, item).await?;
     for sql in [
         "delete from streams where owner_id = $1",
         "update owners set state = 'unlinked', reason = null, linked_at = null, not_before = 0,
                 attempts = 0 where id = $1",
     ] {
-        sqlx::query(sql).bind(owner_id).execute(&mut *connection).await?;
+        query(sql).bind(owner_id).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
+/// Secrets of older grants go, but for those that stop the channels of an unlinked one.
+async fn delete_older_secrets(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    grant_id: i64,
+) -> Result<(), Error> {
+    query(
+        "delete from owner_secrets where owner_id = $1 and grant_id < $2 and not exists (
+           select 1 from channels c where c.owner_id = owner_secrets.owner_id
+             and c.grant_id = owner_secrets.grant_id and c.state = 'stopping'
+             and c.retired_until is not null)",
+    )
+    .bind(owner_id)
+    .bind(grant_id)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn on_stream(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     sql: &str,
     owner_id: OwnerId,
     stream: &StreamKey,
 ) -> Result<(), Error> {
     let sql = format!("{sql} where owner_id = $1 and service = $2 and kind = $3 and key = $4");
-    sqlx::query(&sql)
+    query(&sql)
         .bind(owner_id)
         .bind(&stream.0)
         .bind(&stream.1)

@@ -1,18 +1,16 @@
 //! Queries of a person or a program on an organization's tables: read-only, one statement, limited
 //! in rows, bytes and time.
 
+mod postgres;
+mod sqlite;
 mod statement;
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(test)]
+pub(super) use postgres::timestamp;
+
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{Column as _, Connection as _, Executor as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::{Error, Store};
 use crate::model::OrganizationId;
@@ -35,135 +33,70 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
 }
 
-/// How many steps of SQLite's machine pass between two looks at the deadline.
-const STEPS_BETWEEN_LOOKS: i32 = 10_000;
-
 impl Store {
-    /// Runs one reading statement on the organization's replication database.
+    /// Runs one reading statement on the organization's tables.
     pub async fn query(
         &self,
         organization: OrganizationId,
         text: &str,
         limits: QueryLimits,
     ) -> Result<Rows, Error> {
-        statement::check(text).map_err(Error::Refused)?;
         // Made here if this is the first use.
         drop(self.replication(organization).await?);
-        let path = self.replication_path(organization).await?;
-        let mut connection = connect(&path).await?;
-        let out_of_time = Arc::new(AtomicBool::new(false));
-        let stop = out_of_time.clone();
-        let handler = move || !stop.load(Ordering::Relaxed);
-        connection.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, handler);
-        let mut reading = std::pin::pin!(read(&mut connection, text, limits));
-        let result = tokio::select! {
-            result = &mut reading => result,
-            () = self.clock.sleep(limits.time) => {
-                out_of_time.store(true, Ordering::Relaxed);
-                reading.await.and(Err(Error::Refused(String::new())))
+        let key = self.organization_key(organization).await?;
+        match &self.server {
+            None => {
+                let path = self.data_dir.replication(&key);
+                sqlite::query(&path, text, limits, &self.clock).await
             }
-        };
-        match result {
-            Err(_) if out_of_time.load(Ordering::Relaxed) => Err(Error::Refused(format!(
-                "the query took longer than {} s; narrow it",
-                limits.time.as_secs_f32()
-            ))),
-            result => result,
+            Some(server) => {
+                let password = self.reader_password(organization).await?;
+                postgres::query(server.reader(&key, &password), text, limits, &self.clock).await
+            }
         }
     }
 }
 
-async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(Duration::from_secs(5))
-        .pragma("query_only", "on")
-        .pragma("trusted_schema", "off");
-    Ok(SqliteConnection::connect_with(&options).await?)
+/// Takes rows in until there are too many.
+struct Answer {
+    rows: Rows,
+    limits: QueryLimits,
+    bytes: usize,
 }
 
-async fn read(
-    connection: &mut SqliteConnection,
-    text: &str,
-    limits: QueryLimits,
-) -> Result<Rows, Error> {
-    let json = json_columns(connection).await?;
-    let described = (&mut *connection).prepare(text).await.map_err(refused)?;
-    let columns = sqlx::Statement::columns(&described);
-    let columns = columns.iter().map(|column| column.name().to_owned()).collect();
-    let mut answer = Rows { columns, rows: Vec::new() };
-    let mut bytes = 0;
-    let mut rows = sqlx::query(text).fetch(connection);
-    while let Some(row) = rows.try_next().await.map_err(refused)? {
-        let values: Result<Vec<Value>, sqlx::Error> =
-            (0..row.len()).map(|at| value(&row, at, &json, &mut bytes)).collect();
-        answer.rows.push(values?);
-        if answer.rows.len() > limits.rows {
+impl Answer {
+    fn new(columns: Vec<String>, limits: QueryLimits) -> Self {
+        Self { rows: Rows { columns, rows: Vec::new() }, limits, bytes: 0 }
+    }
+
+    fn push(&mut self, values: Vec<Value>) -> Result<(), Error> {
+        self.rows.rows.push(values);
+        if self.rows.rows.len() > self.limits.rows {
             return Err(Error::Refused(format!(
                 "the answer has more than {} rows: add a LIMIT",
-                limits.rows
+                self.limits.rows
             )));
         }
-        if bytes > limits.bytes {
+        if self.bytes > self.limits.bytes {
             return Err(Error::Refused(format!(
                 "the answer is larger than {} bytes: add a LIMIT",
-                limits.bytes
+                self.limits.bytes
             )));
         }
+        Ok(())
     }
-    Ok(answer)
 }
 
-/// Names of columns that are declared `json` in any table: sqlx doesn't tell that type.
-async fn json_columns(connection: &mut SqliteConnection) -> Result<BTreeSet<String>, Error> {
-    let names: Vec<String> = sqlx::query_scalar(
-        "select distinct c.name from sqlite_master t, pragma_table_info(t.name) c
-         where t.type = 'table' and lower(c.type) in ('json', 'json text')",
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(names.into_iter().collect())
-}
-
-fn value(
-    row: &SqliteRow,
-    at: usize,
-    json: &BTreeSet<String>,
-    bytes: &mut usize,
-) -> Result<Value, sqlx::Error> {
-    use base64::Engine as _;
-    let raw = row.try_get_raw(at)?;
-    if raw.is_null() {
-        return Ok(Value::Null);
-    }
-    let column = row.column(at);
-    *bytes += 8;
-    Ok(match raw.type_info().name() {
-        "INTEGER" if column.type_info().name() == "BOOLEAN" => {
-            Value::from(row.try_get_unchecked::<i64, _>(at)? != 0)
-        }
-        "INTEGER" => Value::from(row.try_get_unchecked::<i64, _>(at)?),
-        "REAL" => Value::from(row.try_get_unchecked::<f64, _>(at)?),
-        "BLOB" => {
-            let blob: Vec<u8> = row.try_get_unchecked(at)?;
-            *bytes += blob.len();
-            Value::from(base64::prelude::BASE64_STANDARD.encode(blob))
-        }
-        _ => {
-            let text: String = row.try_get_unchecked(at)?;
-            *bytes += text.len();
-            // By the column's name: text that happens to look like JSON stays text.
-            if json.contains(column.name()) { nested(text) } else { Value::from(text) }
-        }
-    })
+fn too_long(limits: QueryLimits) -> Error {
+    let seconds = limits.time.as_secs_f32();
+    Error::Refused(format!("the query took longer than {seconds} s; narrow it"))
 }
 
 fn nested(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-/// SQLite's own words, without sqlx's frame.
+/// The database's own words, without sqlx's frame.
 fn refused(error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(error) => Error::Refused(error.message().to_owned()),

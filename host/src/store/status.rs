@@ -1,8 +1,6 @@
 //! How owners and streams are: what `owners` and `streams` show.
 
-use sqlx::SqliteConnection;
-
-use super::{Error, Store};
+use super::{Connection, Dialect, Error, Store, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// An owner and the least and largest of its streams' times.
@@ -58,7 +56,8 @@ pub struct StreamStatus {
 
 const OWNERS: &str = "
   select o.id, o.root_id, o.external_owner_id, o.state, o.reason, o.linked_at, o.due_at,
-    max(o.not_before, r.not_before) as not_before,
+    case when o.not_before > r.not_before then o.not_before else r.not_before end
+      as not_before,
     (select count(*) from inbox i where i.owner_id = o.id and i.done_at is null and not i.parked)
       as waiting,
     (select count(*) from inbox i where i.owner_id = o.id and i.done_at is null and i.parked)
@@ -74,16 +73,17 @@ const OWNERS: &str = "
       (select s.last_error from streams s where s.owner_id = o.id and s.last_error is not null
          order by s.last_error_at desc limit 1)) as last_error
   from owners o join integrations r on r.id = o.root_id
-  where o.organization_id = $1 and ($2 is null or o.external_owner_id = $2)
+  where o.organization_id = $1 and (o.external_owner_id = $2 or $2 is null)
   order by o.root_id, o.external_owner_id";
 
 const STREAMS: &str = "
   select s.id, o.root_id, o.external_owner_id, o.state as owner_state, o.reason as owner_reason,
-    s.service, s.kind, s.key, s.due_at, s.taken, max(s.not_before, o.not_before) as not_before,
+    s.service, s.kind, s.key, s.due_at, s.taken,
+    case when s.not_before > o.not_before then s.not_before else o.not_before end as not_before,
     s.page_limit, s.attempts, s.unreadable, s.last_error, s.last_error_at, s.last_success_at,
     s.last_full_at
   from streams s join owners o on o.id = s.owner_id
-  where o.organization_id = $1 and ($2 is null or o.external_owner_id = $2)
+  where o.organization_id = $1 and (o.external_owner_id = $2 or $2 is null)
   order by o.root_id, o.external_owner_id, s.service, s.kind, s.key";
 
 impl Store {
@@ -93,7 +93,7 @@ impl Store {
         organization: OrganizationId,
         external_owner_id: Option<&str>,
     ) -> Result<Vec<OwnerStatus>, Error> {
-        let query = sqlx::query_as(OWNERS).bind(organization).bind(external_owner_id);
+        let query = query_as(OWNERS).bind(organization).bind(external_owner_id);
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
@@ -103,23 +103,26 @@ impl Store {
         organization: OrganizationId,
         external_owner_id: Option<&str>,
     ) -> Result<Vec<StreamStatus>, Error> {
-        let query = sqlx::query_as(STREAMS).bind(organization).bind(external_owner_id);
+        let query = query_as(STREAMS).bind(organization).bind(external_owner_id);
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
     /// What the databases are.
     pub fn kind(&self) -> &'static str {
-        "sqlite"
+        match self.control.dialect() {
+            Dialect::Sqlite => "sqlite",
+            Dialect::Postgres => "postgres",
+        }
     }
 
     /// Schema version of each database that was made.
     pub async fn schema_versions(&self) -> Result<Vec<(String, i64)>, Error> {
         const VERSION: &str = "select coalesce(max(version), 0) from _sqlx_migrations";
-        let control = sqlx::query_scalar(VERSION).fetch_one(self.control.readers()).await?;
+        let control = query_scalar(VERSION).fetch_one(self.control.readers()).await?;
         let mut versions = vec![("control".to_owned(), control)];
         for organization in self.organizations().await? {
             let database = self.replication(organization.id).await?;
-            let version = sqlx::query_scalar(VERSION).fetch_one(database.readers()).await?;
+            let version = query_scalar(VERSION).fetch_one(database.readers()).await?;
             versions.push((organization.key, version));
         }
         Ok(versions)
@@ -133,7 +136,7 @@ impl Store {
         columns: &[(String, String)],
     ) -> Result<Option<i64>, Error> {
         let database = self.replication(organization).await?;
-        let mut reader = database.readers().acquire().await?;
+        let mut reader = database.reader().await?;
         if !has_table(&mut reader, table_name).await? {
             return Ok(None);
         }
@@ -141,15 +144,20 @@ impl Store {
             .map(|(at, (column, _))| format!(" and {} = ${}", quoted(column), at + 1))
             .collect();
         let sql = format!("select count(*) from {} where true{conditions}", quoted(table_name));
-        let query = sqlx::query_scalar(&sql);
+        let query = query_scalar(sql);
         let query = columns.iter().fold(query, |query, (_, value)| query.bind(value));
-        Ok(Some(query.fetch_one(&mut *reader).await?))
+        Ok(Some(query.fetch_one(&mut reader).await?))
     }
 }
 
-async fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, Error> {
-    let count = "select count(*) from sqlite_master where type = 'table' and name = $1";
-    let count: i64 = sqlx::query_scalar(count).bind(name).fetch_one(connection).await?;
+async fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Error> {
+    let count = match connection.dialect() {
+        Dialect::Sqlite => "select count(*) from sqlite_master where type = 'table' and name = $1",
+        Dialect::Postgres => {
+            "select count(*) from pg_class where oid = to_regclass(quote_ident($1))"
+        }
+    };
+    let count: i64 = query_scalar(count).bind(name).fetch_one(connection).await?;
     Ok(count > 0)
 }
 

@@ -1,10 +1,10 @@
 //! The schedule of streams (R6) in the control database. Every write of a holder says under which
 //! fence; a write whose fence has passed on changes nothing and is reported as superseded.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use super::leases::Lease;
-use super::{Database, Error};
+use super::{Connection, Database, Dialect, Error, query, query_as, query_scalar};
 use crate::model::{Micros, OwnerId, StreamId};
 
 /// A stream that may run now.
@@ -40,7 +40,7 @@ pub struct Pauses {
 
 /// Reads what may hold the owner's streams back.
 pub async fn pauses(control: &Database, owner_id: OwnerId) -> Result<Pauses, Error> {
-    let pauses = sqlx::query_as(
+    let pauses = query_as(
         "select o.state, o.attempts, o.not_before as owner_not_before,
                 i.not_before as tree_not_before, i.misconfigured
          from owners o join integrations i on i.id = o.root_id where o.id = $1",
@@ -59,7 +59,7 @@ pub async fn due(
     now: Micros,
     limit: u32,
 ) -> Result<Vec<DueStream>, Error> {
-    let streams = sqlx::query_as(
+    let streams = query_as(
         "select id, service, kind, key, page_limit, slow_count, attempts from streams
          where owner_id = $1 and not_before <= $2
            and ((taken is null and due_at <= $2) or taken <> $3)
@@ -83,7 +83,7 @@ pub async fn take(control: &Database, lease: &Lease, streams: Vec<i64>) -> Resul
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
                 for id in streams {
-                    sqlx::query("update streams set taken = $1, due_at = null where id = $2")
+                    query("update streams set taken = $1, due_at = null where id = $2")
                         .bind(fence)
                         .bind(id)
                         .execute(&mut *connection)
@@ -132,7 +132,7 @@ pub async fn put_back(
         .write(move |connection| {
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
-                sqlx::query(PUT_BACK)
+                query(PUT_BACK)
                     .bind(stream)
                     .bind(ended.next_at)
                     .bind(ended.not_before)
@@ -155,7 +155,7 @@ pub async fn put_back(
 
 const PUT_BACK: &str = "
 update streams set taken = null,
-  due_at = case when due_at is null then $2 when $2 is null then due_at else min(due_at, $2) end,
+  due_at = case when due_at < $2 or $2 is null then due_at else $2 end,
   not_before = $3, attempts = $4, page_limit = $5, slow_count = $6, unreadable = $7,
   last_error = $8, last_error_at = case when $8 is null then last_error_at else $9 end,
   last_success_at = case when $10 then $9 else last_success_at end,
@@ -170,65 +170,42 @@ pub async fn pause_owner(
     reason: String,
 ) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update owners set not_before = max(not_before, $1), attempts = attempts + 1,
+    let statement = query(
+        "update owners set not_before = case when not_before > $1 then not_before else $1 end,
+                            attempts = attempts + 1,
                             reason = $2
                      where id = $3 and fence = $4",
-                )
-                .bind(not_before)
-                .bind(reason)
-                .bind(owner_id)
-                .bind(fence)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(not_before)
+    .bind(reason)
+    .bind(owner_id)
+    .bind(fence);
+    control.execute(statement).await.map(drop)
 }
 
 /// Clears the owner's failure count after a success.
 pub async fn owner_works(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update owners set attempts = 0, reason = null
+    let statement = query(
+        "update owners set attempts = 0, reason = null
                      where id = $1 and fence = $2 and state = 'linked'",
-                )
-                .bind(owner_id)
-                .bind(fence)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(owner_id)
+    .bind(fence);
+    control.execute(statement).await.map(drop)
 }
 
 /// Stops the owner until it links again; its rows stay.
 pub async fn grant_is_dead(control: &Database, lease: &Lease, reason: String) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update owners set state = 'grant_dead', reason = $1
+    let statement = query(
+        "update owners set state = 'grant_dead', reason = $1
                      where id = $2 and fence = $3 and state = 'linked'",
-                )
-                .bind(reason)
-                .bind(owner_id)
-                .bind(fence)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(reason)
+    .bind(owner_id)
+    .bind(fence);
+    control.execute(statement).await.map(drop)
 }
 
 /// Pauses a whole tree. `misconfigured` marks it as broken until a probe succeeds.
@@ -239,23 +216,16 @@ pub async fn pause_tree(
     misconfigured: Option<String>,
 ) -> Result<(), Error> {
     let root_id = root_id.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update integrations set not_before = max(not_before, $1),
+    let statement = query(
+        "update integrations
+                     set not_before = case when not_before > $1 then not_before else $1 end,
                             misconfigured = coalesce($2, misconfigured)
                      where id = $3",
-                )
-                .bind(not_before)
-                .bind(misconfigured)
-                .bind(root_id)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(not_before)
+    .bind(misconfigured)
+    .bind(root_id);
+    control.execute(statement).await.map(drop)
 }
 
 /// While a tree is misconfigured one owner at a time may probe it; the winner moves the pause on.
@@ -269,7 +239,7 @@ pub async fn probe_tree(
     control
         .write(move |connection| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = query(
                     "update integrations set not_before = $1 where id = $2 and not_before <= $3",
                 )
                 .bind(next)
@@ -286,54 +256,42 @@ pub async fn probe_tree(
 /// A call of the tree has succeeded: it is not misconfigured (any more).
 pub async fn tree_works(control: &Database, root_id: &str) -> Result<(), Error> {
     let root_id = root_id.to_owned();
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update integrations set misconfigured = null, not_before = 0
+    let statement = query(
+        "update integrations set misconfigured = null, not_before = 0
                      where id = $1 and misconfigured is not null",
-                )
-                .bind(root_id)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(root_id);
+    control.execute(statement).await.map(drop)
 }
 
 /// Fails unless the fence is still the owner's.
 pub(super) async fn holds(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     fence: i64,
 ) -> Result<(), Error> {
-    let held: Option<(i64,)> = sqlx::query_as("select 1 from owners where id = $1 and fence = $2")
-        .bind(owner_id)
-        .bind(fence)
-        .fetch_optional(connection)
-        .await?;
+    // SQLite has one writer. Elsewhere a claim waits until this transaction has ended.
+    let sql = match connection.dialect() {
+        Dialect::Sqlite => "select fence from owners where id = $1 and fence = $2",
+        Dialect::Postgres => {
+            "select fence from owners where id = $1 and fence = $2 for no key update"
+        }
+    };
+    let held: Option<i64> =
+        query_scalar(sql).bind(owner_id).bind(fence).fetch_optional(connection).await?;
     held.map(drop).ok_or(Error::Superseded("the lease has passed on"))
 }
 
 /// Gives back whatever is still taken under this lease; it is due at once.
 pub async fn put_back_all(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "update streams set taken = null, due_at = coalesce(due_at, 0)
+    let statement = query(
+        "update streams set taken = null, due_at = coalesce(due_at, 0)
                      where owner_id = $1 and taken = $2",
-                )
-                .bind(owner_id)
-                .bind(fence)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(owner_id)
+    .bind(fence);
+    control.execute(statement).await.map(drop)
 }
 
 /// Takes a stream off the schedule.
@@ -344,7 +302,7 @@ pub async fn forget(control: &Database, lease: &Lease, stream: i64) -> Result<()
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
                 // One that came back meanwhile isn't taken.
-                sqlx::query("delete from streams where id = $1 and taken = $2")
+                query("delete from streams where id = $1 and taken = $2")
                     .bind(stream)
                     .bind(fence)
                     .execute(connection)

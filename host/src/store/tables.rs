@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
 use crate::model::{Micros, OwnerId, Unseen, Write};
 use crate::rows::{Rejected, Rows, TableSpec, Test, Value, assignments, tests};
+use crate::store::Connection;
 
 mod brackets;
 mod ddl;
@@ -85,7 +84,7 @@ pub enum ApplyError {
 /// Applies the writes of one call, in order. A write to a service that isn't in `tables` is dropped:
 /// nobody configured an integration for it.
 pub async fn apply(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     tables: &HashMap<String, Arc<TableSpec>>,
     writes: &[Write],
@@ -160,7 +159,7 @@ pub fn prepare<'a>(
 
 /// Applies what [`prepare`] made with the same scope.
 pub async fn apply_prepared(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     writes: &[Prepared<'_>],
 ) -> Result<Applied, ApplyError> {

@@ -61,12 +61,16 @@ pub(crate) fn sync(
 fn write(page: &Page<'_>) -> Result<()> {
     let mut live = Batch::<Calendar>::new(GOOGLE_CALENDAR_V1);
     let mut gone = Batch::<Calendar>::new(GOOGLE_CALENDAR_V1);
+    let mut doubtful = Batch::<Calendar>::new(GOOGLE_CALENDAR_V1);
     let entries = last_of_each::<Entry<'_>>(&page.items);
     for entry in &entries {
         let (raw, entry) = (entry.raw, &entry.parsed);
         let row = CalendarRow::default().google_id(entry.id.as_ref().map(Text::as_str));
         match (entry.deleted, entry.primary) {
-            (true, true) => log::warn("the primary calendar as deleted is no true answer", &[]),
+            (true, true) => {
+                log::warn("the primary calendar as deleted is no true answer", &[]);
+                doubtful.push(&row);
+            }
             (true, false) => gone.push(&row.deleted(true)),
             (false, _) => live.push(
                 &row.time_zone(entry.time_zone.as_ref().map(Text::as_str)).deleted(false).data(raw),
@@ -74,6 +78,8 @@ fn write(page: &Page<'_>) -> Result<()> {
         }
     }
     live.upsert()?;
+    // Nothing changes, but a full listing must not sweep it as unseen either.
+    doubtful.patch()?;
     // A stub, for rows that exist: what they know stays.
     gone.patch()
 }

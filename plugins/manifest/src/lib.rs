@@ -178,6 +178,22 @@ impl Manifest {
         })
     }
 
+    /// Service and stream kind of what a push channel wakes.
+    pub fn woken_by<'a>(&'a self, push: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.services.keys().flat_map(move |service| {
+            let kinds = self.streams(service);
+            let woken = kinds.filter(move |(_, kind)| kind.push.as_deref() == Some(push));
+            woken.map(|(name, _)| (service.as_str(), name))
+        })
+    }
+
+    /// Name of the secret that stands for a push channel's token.
+    pub fn channel_token(&self) -> Option<&str> {
+        let mut secrets = self.secrets.iter();
+        let found = secrets.find(|(_, secret)| secret.per == Some(SecretScope::Channel));
+        found.map(|(name, _)| name.as_str())
+    }
+
     /// The table of a service.
     pub fn table(&self, service: &str) -> Option<&Table> {
         self.tables.get(&self.services.get(service)?.table)

@@ -40,9 +40,15 @@ impl Checkout {
         command
     }
 
-    /// The cargo that runs us.
+    /// The cargo that runs us. What it told us of our package isn't for the packages that it builds:
+    /// build scripts read such variables, and would run again after each call by hand.
     pub(crate) fn cargo(&self) -> Command {
-        self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut cargo = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| is_of_a_package(&name.to_string_lossy())) {
+            cargo.env_remove(name);
+        }
+        cargo
     }
 
     /// The workspace's packages, as `cargo metadata` prints them.
@@ -56,6 +62,11 @@ impl Checkout {
             _ => bail!("`cargo metadata` printed no packages"),
         }
     }
+}
+
+/// Variables that cargo sets for what it runs, about its package.
+fn is_of_a_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Run a command to its end; its output goes where ours goes.
@@ -141,6 +152,15 @@ mod tests {
         for line in ["", "warning: text", r#"{"reason":"build-finished","success":true}"#] {
             assert_eq!(artifacts(line), [], "{line}");
         }
+    }
+
+    #[test]
+    fn what_cargo_says_of_our_package_goes_no_further() {
+        let checkout = Checkout::find().unwrap();
+        let cargo = checkout.cargo();
+        let removed = |name: &str| cargo.get_envs().any(|env| env == (OsStr::new(name), None));
+        assert!(removed("CARGO_MANIFEST_DIR") && removed("CARGO_PKG_NAME"));
+        assert!(!removed("CARGO_HOME") && !removed("PATH"));
     }
 
     #[test]

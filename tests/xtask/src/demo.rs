@@ -2,6 +2,7 @@
 //!
 //! Each step checks what it shows, so that the demo is a test as well.
 
+mod database;
 mod google;
 mod host;
 mod http;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use postgres_cluster::Cluster;
 use serde_json::{Value, json};
 
 use crate::checkout::Checkout;
@@ -34,11 +36,14 @@ pub(crate) struct Options {
     /// Events of the second user.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     events: u32,
+    /// Keep everything in a throw-away PostgreSQL instead of SQLite files.
+    #[arg(long)]
+    postgres: bool,
 }
 
 impl Options {
     /// As CI runs it.
-    pub(crate) const CI: Self = Self { keep: false, events: 10_000 };
+    pub(crate) const CI: Self = Self { keep: false, events: 10_000, postgres: false };
 }
 
 /// Everything that runs and stands.
@@ -46,6 +51,8 @@ struct Demo<'a> {
     // In the order in which they are stopped.
     host: Host<'a>,
     google: Google,
+    /// None: SQLite files.
+    _cluster: Option<Cluster>,
     list: Integration,
     calendars: Integration,
     events: Integration,
@@ -60,7 +67,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let stopwatch = Stopwatch::start();
     let built = build(checkout)?;
     let built_in = stopwatch.elapsed();
-    let demo = Demo::start(checkout, &built)?;
+    let demo = Demo::start(checkout, &built, options.postgres)?;
     if let Err(error) = demo.show(options) {
         bail!("the demo failed: {error:#}{}", demo.host.log_end());
     }
@@ -103,20 +110,23 @@ fn build(checkout: &Checkout) -> Result<Built> {
 }
 
 impl<'a> Demo<'a> {
-    fn start(checkout: &'a Checkout, built: &Built) -> Result<Self> {
+    fn start(checkout: &'a Checkout, built: &Built, on_postgres: bool) -> Result<Self> {
         let directory = checkout.target("demo");
         empty(&directory)?;
         screen::heading("Start");
         let google = Google::start(checkout, &built.simulator, &directory.join("simulator.log"))?;
-        let host = Host::start(checkout, &built.host, &directory, &built.plugins)?;
+        let cluster = on_postgres.then(|| database::start(checkout)).transpose()?;
+        let database = cluster.as_ref().map(|cluster| cluster.url(database::CONTROL));
+        let host = Host::start(checkout, &built.host, &directory, &built.plugins, database)?;
         screen::say(&format!(
-            "A Google simulator listens at {}, the host at {}. Both log to {}. With the next two \
+            "A Google simulator listens at {}, the host at {}. Both log to {}. With the next \
              lines in a shell at the checkout's top, the commands below work as they are printed.",
             google.url(),
             host.url(),
             directory.display()
         ));
         println!("\n{}", host.shell_setup());
+        cluster.iter().for_each(database::introduce);
         screen::say(
             "Three integrations. For the real Google, leave api_url and token_url out and give \
              the client id and secret of the Google Cloud console.",
@@ -133,7 +143,8 @@ impl<'a> Demo<'a> {
         let calendars = host.create("google_calendar_v1", &[])?;
         let events = host.create("google_calendar_event_v1", &[])?;
         let plugins = built.plugins.clone();
-        Ok(Self { host, google, list, calendars, events, plugins, directory })
+        let _cluster = cluster;
+        Ok(Self { host, google, _cluster, list, calendars, events, plugins, directory })
     }
 
     fn show(&self, options: &Options) -> Result<()> {

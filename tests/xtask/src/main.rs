@@ -3,10 +3,12 @@
 //! It needs neither host nor wasmtime, so it is there a minute after a clone. What it prints for
 //! people goes to standard error; results go to standard output.
 
+mod bench;
 mod checkout;
 mod components;
 mod conformance;
 mod demo;
+mod postgres;
 mod suites;
 mod wasm_route;
 
@@ -31,6 +33,8 @@ enum Task {
     Guests,
     /// Show the real host at work with a Google simulator: every verb, by curl and SQL.
     Demo(demo::Options),
+    /// Measure the host, built in release mode; loopback only.
+    Bench(bench::Options),
     /// Run everything that CI runs, suite by suite.
     Test(suites::Options),
 }
@@ -52,6 +56,7 @@ fn run(task: Task) -> Result<()> {
         Task::Plugins => components::build_plugins(&checkout),
         Task::Guests => components::build_guests(&checkout),
         Task::Demo(options) => demo::run(&checkout, &options),
+        Task::Bench(options) => bench::run(&checkout, &options),
         Task::Test(options) => suites::run(&checkout, &options),
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::checkout::{self, Checkout};
-use crate::{components, conformance, demo, wasm_route};
+use crate::{components, conformance, demo, postgres, wasm_route};
 
 /// What to run, and how.
 #[derive(Args)]
@@ -41,6 +41,8 @@ enum Suite {
     /// The real host with real components over real sockets.
     #[value(alias = "e2e")]
     EndToEnd,
+    /// Several hosts on one PostgreSQL server, and end-to-end tests on it.
+    Postgres,
     /// The demo, checked step by step.
     Demo,
     /// Google's own Python client against the simulator.
@@ -51,6 +53,9 @@ enum Suite {
 const TESTS: &str = "tests";
 const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
+const HOSTS: &str = "hosts";
+/// What runs on PostgreSQL after it ran on files.
+const ON_POSTGRES: [&str; 5] = [HOSTS, "contract", "convergence", "google_calendar", "swap"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
@@ -81,7 +86,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
 /// The suites that were asked for, and those that they need.
 fn selected(asked: &[Suite]) -> Vec<Suite> {
     let all = Suite::value_variants().iter().copied();
-    let needs_components = asked.contains(&Suite::EndToEnd);
+    let needs_components = asked.contains(&Suite::EndToEnd) || asked.contains(&Suite::Postgres);
     all.filter(|suite| {
         asked.is_empty() || asked.contains(suite) || (*suite == Suite::Plugins && needs_components)
     })
@@ -110,6 +115,7 @@ impl Suite {
         match self {
             Suite::Setup => {
                 wasm_route::prepare(checkout)?;
+                postgres::prepare(checkout)?;
                 conformance::prepare(checkout)?;
                 Ok(Passed(0))
             }
@@ -129,17 +135,16 @@ impl Suite {
             Suite::Protocol => at_least_one(&mut test(&["--test", PROTOCOL], &[])),
             Suite::EndToEnd => {
                 let mut targets = test_targets(&checkout.packages()?, |package| package == TESTS);
-                targets.retain(|name| ![TIDY, PROTOCOL].contains(&name.as_str()));
+                targets.retain(|name| ![TIDY, PROTOCOL, HOSTS].contains(&name.as_str()));
                 if targets.is_empty() {
                     bail!("package {TESTS} has no test");
                 }
-                let host = built_binary(checkout, "rowgate")?;
+                with_host(checkout, &mut test(&[], &targets))
+            }
+            Suite::Postgres => {
+                let targets = ON_POSTGRES.map(str::to_owned);
                 let mut cargo = test(&[], &targets);
-                cargo
-                    .env("ROWGATE_TEST_HOST", host)
-                    .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS))
-                    .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
-                at_least_one(&mut cargo)
+                with_host(checkout, cargo.env("ROWGATE_TEST_DATABASE", "postgres"))
             }
             Suite::Demo => {
                 demo::run(checkout, &demo::Options::CI)?;
@@ -154,6 +159,16 @@ impl Suite {
     }
 }
 
+/// Run tests that start hosts.
+fn with_host(checkout: &Checkout, cargo: &mut Command) -> Result<Passed> {
+    let host = built_binary(checkout, "rowgate")?;
+    cargo
+        .env("ROWGATE_TEST_HOST", host)
+        .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS))
+        .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
+    at_least_one(cargo)
+}
+
 /// Names of the integration tests of some packages.
 fn test_targets(packages: &[Value], wanted: impl Fn(&Value) -> bool) -> Vec<String> {
     let is_test = |target: &&Value| target["kind"][0] == "test";
@@ -165,8 +180,13 @@ fn test_targets(packages: &[Value], wanted: impl Fn(&Value) -> bool) -> Vec<Stri
 
 /// Build one of the workspace's binaries and return where it is.
 pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
+    built(checkout, name, &[])
+}
+
+/// The same with further arguments for cargo.
+pub(crate) fn built(checkout: &Checkout, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--workspace", "--bin", name]);
+    cargo.args(["build", "--workspace", "--bin", name]).args(arguments);
     let artifacts = checkout::build(&mut cargo)?;
     let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
     binary.map(|made| made.path).with_context(|| format!("cargo built no binary {name}"))
@@ -259,8 +279,8 @@ mod tests {
 
     #[test]
     fn suites_run_in_their_own_order_with_what_they_need() {
-        use Suite::{Conformance, Demo, EndToEnd, Plugins, Protocol, Setup, Tidy, Unit};
-        let all = vec![Setup, Plugins, Tidy, Unit, Protocol, EndToEnd, Demo, Conformance];
+        use Suite::{Conformance, Demo, EndToEnd, Plugins, Postgres, Protocol, Setup, Tidy, Unit};
+        let all = vec![Setup, Plugins, Tidy, Unit, Protocol, EndToEnd, Postgres, Demo, Conformance];
         assert_eq!(selected(&[]), all);
         assert_eq!(selected(&[Unit, Tidy]), [Tidy, Unit]);
         assert_eq!(selected(&[EndToEnd]), [Plugins, EndToEnd]);

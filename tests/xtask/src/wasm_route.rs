@@ -200,7 +200,8 @@ fn remap(path: &Path, to: &str) -> String {
     format!("--remap-path-prefix={}={to}", path.trim_end_matches('/'))
 }
 
-fn answers(command: &mut Command) -> bool {
+/// Can the command be run, and ends it well?
+pub(crate) fn answers(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 

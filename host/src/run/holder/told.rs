@@ -30,7 +30,7 @@ impl Holder {
             http_requests: meters.http_requests,
         };
         let outcome = if called.result.is_ok() { "ok" } else { "failed" };
-        self.metrics().call(&tree.tables.manifest.plugin.name, what(call), outcome, used);
+        self.metrics().call(&tree.tables.manifest.plugin.name, call.name(), outcome, used);
     }
 
     /// Commits, and measures how long it takes.
@@ -63,13 +63,5 @@ impl Holder {
     /// Shows a stream among the runs in flight.
     pub(in crate::run) fn list(&self, due: &DueStream) -> StreamListed<'_> {
         self.listed.list(due, self.now())
-    }
-}
-
-/// The call in logs, traces and metrics.
-pub(super) fn what(call: &Call) -> &'static str {
-    match call {
-        Call::Receive(_) => "receive",
-        Call::Sync { .. } => "sync",
     }
 }

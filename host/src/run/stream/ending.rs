@@ -6,23 +6,30 @@ use super::{At, Next, Run, StreamRun};
 use crate::failpoint;
 use crate::model::{Failure, Micros, Progress, RetryScope, Step};
 use crate::run::decision::{Decision, Standing, decide, jittered};
+use crate::run::push;
 use crate::run::tree::Tree;
+use crate::store::channels::Coverage;
 use crate::store::streams::Ended;
 use crate::store::{Error, commit, streams};
 
+/// The least that a stream rests. A plugin that asks for none would be called again and again.
+const REST_MS_MIN: u64 = 1_000;
+
 impl StreamRun<'_> {
-    pub(super) fn after(&self, tree: &Tree, step: Step) -> Next {
+    pub(super) async fn after(&self, tree: &Tree, step: Step) -> Result<Next, Error> {
         let now = self.holder.now();
         let done = Ended { succeeded: true, full: self.full, ..self.ended() };
-        match step.progress {
+        Ok(match step.progress {
             Progress::More => Next::Again,
             Progress::Done(_) if self.resumed == Some(true) => {
                 Next::End(Ended { next_at: Some(now), ..done })
             }
             Progress::Done(rest_ms) => {
-                let poll_ms = tree.kind(&self.stream).map_or(0, |kind| kind.poll_s.unpushed * 1000);
-                let chance = self.holder.chance();
-                let rest_ms = rest_ms.unwrap_or_else(|| jittered(poll_ms, chance));
+                let rest_ms = match rest_ms {
+                    Some(rest_ms) => rest_ms,
+                    None => jittered(self.poll_ms(tree).await?, self.holder.chance()),
+                };
+                let rest_ms = rest_ms.max(REST_MS_MIN);
                 Next::End(Ended { next_at: Some(now + micros(rest_ms)), ..done })
             }
             Progress::Unreadable(reason) => {
@@ -31,7 +38,18 @@ impl StreamRun<'_> {
                 let unreadable = Some(reason);
                 Next::End(Ended { next_at, unreadable, succeeded: false, full: false, ..done })
             }
-        }
+        })
+    }
+
+    /// The manifest's interval for how the stream's changes reach us now.
+    async fn poll_ms(&self, tree: &Tree) -> Result<u64, Error> {
+        let Some(kind) = tree.kind(&self.stream) else { return Ok(0) };
+        let poll_s = match push::coverage(self.holder, kind, &self.stream).await? {
+            Coverage::Pushed => kind.poll_s.pushed,
+            Coverage::Unpushed => kind.poll_s.unpushed,
+            Coverage::Unsupported => kind.poll_s.unsupported,
+        };
+        Ok(poll_s.saturating_mul(1000))
     }
 
     pub(super) async fn fail(&mut self, at: &At, failure: &Failure) -> Result<Next, Error> {
@@ -69,8 +87,8 @@ impl StreamRun<'_> {
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
                 Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
             }
-            Decision::Wait { scope, wait_ms, slow_count } => {
-                let not_before = holder.later(wait_ms);
+            Decision::Wait { scope, wait_ms, least_ms, slow_count } => {
+                let not_before = holder.not_before(wait_ms, least_ms);
                 let failed = Ended { slow_count: i64::from(slow_count), ..failed };
                 self.pause(scope, not_before, failure, failed).await
             }

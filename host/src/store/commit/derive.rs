@@ -4,17 +4,16 @@
 
 use rowgate_manifest::StreamKind;
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
 
 use super::{Message, TreeTables, apply, apply_error, key};
 use crate::model::{Condition, Op, OwnerId, Scalar, StreamId, Write};
 use crate::rows::TableSpec;
-use crate::store::Error;
 use crate::store::tables::{self, ApplyScope};
+use crate::store::{Connection, Error, query};
 
 /// Brings the streams under `parents` (services whose rows changed) in line with the rows.
 pub(super) async fn streams(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: &ApplyScope,
     tree: &TreeTables,
     parents: &[&str],
@@ -50,12 +49,12 @@ pub(super) async fn streams(
 
 /// Ends a stream: cursor and bracket go, so that a run in flight can't commit any more.
 pub(super) async fn end(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     tree: &TreeTables,
     stream: &StreamId,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "delete from rowgate_cursors
          where owner_id = $1 and service = $2 and kind = $3 and key = $4",
     )
@@ -70,7 +69,7 @@ pub(super) async fn end(
 
 /// Drops the full listing that a stream has open.
 pub(super) async fn drop_brackets(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     tree: &TreeTables,
     stream: &StreamId,
@@ -84,11 +83,11 @@ pub(super) async fn drop_brackets(
 }
 
 async fn begin(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     stream: &StreamId,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "insert into rowgate_cursors (owner_id, service, kind, key, version)
          values ($1, $2, $3, $4, 1)",
     )
@@ -103,7 +102,7 @@ async fn begin(
 
 /// What the manifest says becomes of the rows of a stream whose parent row left.
 async fn settle_rows(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: &ApplyScope,
     tree: &TreeTables,
     kind: &StreamKind,
@@ -128,7 +127,7 @@ fn rows_of(kind: &StreamKind, stream: &StreamId) -> Vec<Condition> {
 
 /// Keys that the parent's rows ask streams for.
 async fn wanted(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     scope: &ApplyScope,
     parent: &TableSpec,
     kind: &StreamKind,
@@ -138,38 +137,40 @@ async fn wanted(
         Some(owner) => format!("{} = $1", quoted(&parent.columns[owner].name)),
         None => "$1 is not null".to_owned(),
     };
-    let mut sql = format!("select {key} as key from {} where {owner}", quoted(&parent.table_name));
+    let mut sql = format!(
+        "select cast({key} as text) as key from {} where {owner}",
+        quoted(&parent.table_name)
+    );
     for (at, column) in kind.per_row.unless.keys().enumerate() {
-        sql.push_str(&format!(" and {} is not ${}", quoted(column), at + 2));
+        sql.push_str(&format!(" and {} is distinct from ${}", quoted(column), at + 2));
     }
-    let mut query = sqlx::query(&sql).bind(&scope.external_owner_id);
+    let mut select = query(sql).bind(&scope.external_owner_id);
     for value in kind.per_row.unless.values() {
-        query = match value {
-            Value::Bool(flag) => query.bind(*flag),
-            Value::Number(number) => query.bind(number.as_i64()),
-            Value::String(text) => query.bind(text),
-            _ => query.bind(None::<String>),
+        select = match value {
+            Value::Bool(flag) => select.bind(*flag),
+            Value::Number(number) => select.bind(number.as_i64()),
+            Value::String(text) => select.bind(text),
+            _ => select.bind(None::<String>),
         };
     }
-    let rows = query.fetch_all(connection).await?;
-    Ok(rows.iter().filter_map(|row| row.get::<Option<String>, _>("key")).collect())
+    let rows = select.fetch_all(connection).await?;
+    Ok(rows.iter().filter_map(|row| row.get::<Option<String>>("key")).collect())
 }
 
 /// Keys of the streams that there are.
 async fn have(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     owner_id: OwnerId,
     service: &str,
     kind: &str,
 ) -> Result<Vec<String>, Error> {
-    let rows = sqlx::query(
-        "select key from rowgate_cursors where owner_id = $1 and service = $2 and kind = $3",
-    )
-    .bind(owner_id)
-    .bind(service)
-    .bind(kind)
-    .fetch_all(connection)
-    .await?;
+    let rows =
+        query("select key from rowgate_cursors where owner_id = $1 and service = $2 and kind = $3")
+            .bind(owner_id)
+            .bind(service)
+            .bind(kind)
+            .fetch_all(connection)
+            .await?;
     Ok(rows.iter().map(|row| row.get("key")).collect())
 }
 

@@ -1,11 +1,10 @@
 //! What a commit says to the control database; it waits in the outbox until it is relayed.
 
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
 use super::Under;
 use crate::model::{InboxId, Micros};
-use crate::store::Error;
+use crate::store::{Connection, Error, query};
 
 /// What the control database must hear of a commit (R4).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +14,8 @@ pub struct Message {
     pub item: Option<InboxId>,
     /// It linked the owner.
     pub linked: bool,
+    /// The owner's generation since then.
+    pub generation: i64,
     /// The grant that the owner was linked with; a plugin whose owners bring no secrets has none.
     pub grant_id: Option<i64>,
     /// This item unlinked the owner: grants that are older are over.
@@ -34,7 +35,7 @@ pub type StreamKey = (String, String, String);
 
 /// Stores the message in the commit's transaction; false: there is nothing to say.
 pub(super) async fn store(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     under: &Under,
     commit_no: i64,
     message: &Message,
@@ -43,7 +44,7 @@ pub(super) async fn store(
         return Ok(false);
     }
     let text = serde_json::to_string(message).expect("a message is plain data");
-    sqlx::query("insert into rowgate_outbox (owner_id, commit_no, message) values ($1, $2, $3)")
+    query("insert into rowgate_outbox (owner_id, commit_no, message) values ($1, $2, $3)")
         .bind(under.owner_id)
         .bind(commit_no)
         .bind(text)

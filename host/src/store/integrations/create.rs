@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::SqliteConnection;
 use zeroize::Zeroizing;
 
 use super::{COLUMNS, Grant, Integration, place};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId};
 use crate::secrets::Keyring;
-use crate::store::{Error, Store};
+use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
 
 /// An integration that is to be made; values are checked already.
 pub struct NewIntegration {
@@ -54,7 +53,7 @@ impl Store {
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &NewIntegration,
     chance: &Chance,
     now: Micros,
@@ -67,11 +66,12 @@ async fn insert(
     let table_name = free_table_name(connection, new, chance).await?;
     let config = serde_json::to_string(&new.config)
         .map_err(|error| Error::Inconsistent(format!("a configuration as JSON: {error}")))?;
-    sqlx::query(
+    query(
         "insert into integrations
            (id, organization_id, plugin, service, table_name, depends_on, root_id, config,
-            created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            created_at, number)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                 (select coalesce(max(number), 0) + 1 from integrations))",
     )
     .bind(&id)
     .bind(new.organization)
@@ -85,16 +85,16 @@ async fn insert(
     .execute(&mut *connection)
     .await?;
     let sql = format!("select {COLUMNS} from integrations i where i.id = $1");
-    Ok(sqlx::query_as(&sql).bind(id).fetch_one(connection).await?)
+    Ok(query_as(&sql).bind(id).fetch_one(connection).await?)
 }
 
 /// The root of the tree under `parent`, where the service must not stand yet.
 async fn root_under(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &NewIntegration,
     parent: &str,
 ) -> Result<String, Error> {
-    let root_id: Option<String> = sqlx::query_scalar(
+    let root_id: Option<String> = query_scalar(
         "select root_id from integrations where id = $1 and organization_id = $2 and plugin = $3",
     )
     .bind(parent)
@@ -106,7 +106,7 @@ async fn root_under(
         return Err(Error::Refused(format!("there is no integration {parent} to depend on")));
     };
     let sibling: Option<String> =
-        sqlx::query_scalar("select id from integrations where root_id = $1 and service = $2")
+        query_scalar("select id from integrations where root_id = $1 and service = $2")
             .bind(&root_id)
             .bind(&new.service)
             .fetch_optional(connection)
@@ -121,13 +121,13 @@ async fn root_under(
 }
 
 async fn free_table_name(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &NewIntegration,
     chance: &Chance,
 ) -> Result<String, Error> {
     for _ in 0..TABLE_NAMES_TRIED {
         let name = format!("{}_{:04x}", new.service, chance.below(0x1_0000));
-        let taken: i64 = sqlx::query_scalar(
+        let taken: i64 = query_scalar(
             "select count(*) from integrations where organization_id = $1 and table_name = $2",
         )
         .bind(new.organization)
@@ -142,20 +142,18 @@ async fn free_table_name(
 }
 
 async fn insert_secrets(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &str,
     new: &NewIntegration,
     keyring: &Keyring,
 ) -> Result<(), Error> {
     for (name, secret) in &new.secrets {
-        sqlx::query(
-            "insert into integration_secrets (integration_id, name, sealed) values ($1, $2, $3)",
-        )
-        .bind(id)
-        .bind(name)
-        .bind(keyring.seal(&place(id, name), secret.as_bytes()))
-        .execute(&mut *connection)
-        .await?;
+        query("insert into integration_secrets (integration_id, name, sealed) values ($1, $2, $3)")
+            .bind(id)
+            .bind(name)
+            .bind(keyring.seal(&place(id, name), secret.as_bytes()))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
@@ -173,15 +171,15 @@ impl Store {
 }
 
 async fn insert_grants(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     root_id: &str,
     grants: &[Grant],
 ) -> Result<(), Error> {
     for grant in grants {
-        sqlx::query(
+        query(
             "insert into grants (root_id, origin, private_addresses) values ($1, $2, $3)
              on conflict (root_id, origin) do update
-               set private_addresses = private_addresses or excluded.private_addresses",
+               set private_addresses = grants.private_addresses or excluded.private_addresses",
         )
         .bind(root_id)
         .bind(&grant.origin)
@@ -193,12 +191,12 @@ async fn insert_grants(
 }
 
 async fn make_linked_due(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     root_id: &str,
     now: Micros,
 ) -> Result<(), Error> {
-    sqlx::query(
-        "update owners set due_at = min(coalesce(due_at, $2), $2)
+    query(
+        "update owners set due_at = case when due_at < $2 then due_at else $2 end
          where root_id = $1 and state = 'linked'",
     )
     .bind(root_id)

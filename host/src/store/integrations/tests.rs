@@ -6,6 +6,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::DataDir;
 use crate::secrets::Keyring;
+use crate::store::Heard;
 
 async fn store(path: &std::path::Path) -> Store {
     let data_dir = DataDir::new(path);
@@ -88,7 +89,8 @@ async fn versions_are_activated_and_rolled_back() {
     let store = store(dir.path()).await;
     assert!(store.install_plugin(b"a", "aaaaaaaa", &manifest("1")).await.unwrap());
     assert!(!store.install_plugin(b"a", "aaaaaaaa", &manifest("1")).await.unwrap());
-    assert_eq!(std::fs::read(store.data_dir().wasm("aaaaaaaa")).unwrap(), b"a");
+    assert_eq!(store.component("aaaaaaaa").await.unwrap(), b"a");
+    assert_eq!(std::fs::read(store.data_dir().wasm("aaaaaaaa")).unwrap(), b"a", "kept");
     assert!(store.active_plugin("google_calendar").await.unwrap().is_none());
     store.install_plugin(b"b", "bbbbbbbb", &manifest("2")).await.unwrap();
     assert!(store.rollback_plugin("google_calendar").await.is_err());
@@ -113,13 +115,13 @@ async fn versions_are_activated_and_rolled_back() {
 async fn commits_of_others_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (host, command) = (store(dir.path()).await, store(dir.path()).await);
-    let changed = host.watch().await.unwrap();
+    let mut changed = host.watch().await.unwrap();
     command.create_organization("other").await.unwrap();
     let noticed = async {
         loop {
             tokio::select! {
                 biased;
-                () = changed.notified() => return,
+                heard = changed.recv() => return assert_eq!(heard, Some(Heard::Something)),
                 () = tokio::task::yield_now() => {
                     host.clock().advance(std::time::Duration::from_millis(200));
                 }

@@ -14,9 +14,10 @@ const PRAGMAS: [&str; 7] = [
     "compile_options",
 ];
 
-/// Says what is wrong with a text that isn't one reading statement.
-pub(super) fn check(text: &str) -> Result<(), String> {
-    let mut rest = skip_blank(text)?;
+/// Says what is wrong with a text that doesn't begin with a verb of reading. What else PostgreSQL's
+/// role may not do is not for us to know.
+pub(super) fn check_verb(text: &str) -> Result<(), String> {
+    let rest = skip_blank(text)?;
     if rest.is_empty() {
         return Err("there is no statement".into());
     }
@@ -27,6 +28,14 @@ pub(super) fn check(text: &str) -> Result<(), String> {
             READING.join(", ")
         ));
     }
+    Ok(())
+}
+
+/// Says what is wrong with a text that isn't one reading statement of SQLite.
+pub(super) fn check(text: &str) -> Result<(), String> {
+    check_verb(text)?;
+    let mut rest = skip_blank(text)?;
+    let verb = word(rest);
     if verb == "pragma" {
         let name = word(skip_blank(&rest[verb.len()..])?);
         if !PRAGMAS.contains(&name.as_str()) {

@@ -3,44 +3,54 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::DataDir;
-use crate::secrets::Keyring;
+use crate::config::Isolation;
+use crate::store::Dialect;
+use crate::store::fixture::{Opened, open, open_with};
 
 const LIMITS: QueryLimits = QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10) };
 
-async fn filled() -> (tempfile::TempDir, Store, OrganizationId) {
-    let dir = tempfile::tempdir().unwrap();
-    let data_dir = DataDir::new(dir.path());
-    data_dir.create().unwrap();
-    let chance = Chance::seeded(1);
-    let keyring = Keyring::new([1; 32], chance.clone());
-    let store = Store::open(data_dir, Clock::System, keyring, chance).await.unwrap();
+const SQLITE: &str =
+    "create table t (n bigint, deleted boolean, data json text, plain text, b blob);
+    insert into t values (1, true, '{\"a\":[1]}', '{}', x'00ff'),
+      (2, false, 'null', 'x', null), (3, null, null, null, null)";
+const POSTGRES: &str =
+    "create table t (n bigint, deleted boolean, data jsonb, plain text, b bytea);
+    insert into t values (1, true, '{\"a\":[1]}', '{}', '\\x00ff'),
+      (2, false, 'null', 'x', null), (3, null, null, null, null)";
+
+async fn filled(dialect: Dialect) -> (Opened, OrganizationId) {
+    let store = open(dialect, Clock::System).await;
     let organization = store.organization("default").await.unwrap().id;
+    fill(&store, organization).await;
+    (store, organization)
+}
+
+async fn fill(store: &Store, organization: OrganizationId) {
     let database = store.replication(organization).await.unwrap();
-    database
-        .write(|connection| {
-            Box::pin(async move {
-                connection
-                    .execute(
-                        "create table t (n bigint, deleted boolean, data json text, plain text, b blob);
-                         insert into t values (1, 1, '{\"a\":[1]}', '{}', x'00ff'),
-                           (2, 0, 'null', 'x', null), (3, null, null, null, null)",
-                    )
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
-        .unwrap();
-    (dir, store, organization)
+    let sql = match database.dialect() {
+        Dialect::Sqlite => SQLITE,
+        Dialect::Postgres => POSTGRES,
+    };
+    let fill =
+        database.write(move |connection| Box::pin(async move { Ok(connection.run(sql).await?) }));
+    fill.await.unwrap();
 }
 
 #[tokio::test]
-async fn values_keep_their_types() {
-    let (_dir, store, organization) = filled().await;
-    let sql = "select n, deleted, data, plain, b, 1.5 as f from t order by n";
+async fn values_keep_their_types_on_sqlite() {
+    values_keep_their_types(Dialect::Sqlite).await;
+}
+
+#[tokio::test]
+async fn values_keep_their_types_on_postgres() {
+    values_keep_their_types(Dialect::Postgres).await;
+}
+
+async fn values_keep_their_types(dialect: Dialect) {
+    let (store, organization) = filled(dialect).await;
+    let sql =
+        "select n, deleted, data, plain, b, cast(1.5 as double precision) as f from t order by n";
     let answer = store.query(organization, sql, LIMITS).await.unwrap();
     assert_eq!(answer.columns, ["n", "deleted", "data", "plain", "b", "f"]);
     assert_eq!(
@@ -57,7 +67,7 @@ async fn values_keep_their_types() {
 
 #[tokio::test]
 async fn limits_hold_and_nothing_is_written() {
-    let (_dir, store, organization) = filled().await;
+    let (store, organization) = filled(Dialect::Sqlite).await;
     let endless = "with recursive c(x) as (select 1 union all select x + 1 from c) ";
     for (sql, limits, reason) in [
         ("select * from nowhere".to_owned(), LIMITS, "no such table: nowhere"),
@@ -76,4 +86,70 @@ async fn limits_hold_and_nothing_is_written() {
     }
     let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
     assert_eq!(count.rows, [[json!(3)]]);
+}
+
+#[tokio::test]
+async fn limits_hold_and_nothing_is_written_on_postgres() {
+    let (store, organization) = filled(Dialect::Postgres).await;
+    let endless = "with recursive c(x) as (select 1 union all select x + 1 from c) ";
+    for (sql, limits, reason) in [
+        ("select * from nowhere".to_owned(), LIMITS, "relation \"nowhere\" does not exist"),
+        ("select * from generate_series(1, 99)".into(), LIMITS, "more than 10 rows"),
+        ("select repeat('x', 1100)".into(), LIMITS, "larger than 1000 bytes"),
+        (
+            format!("{endless} select count(*) from c"),
+            QueryLimits { time: Duration::from_millis(50), ..LIMITS },
+            "longer than 0.05 s",
+        ),
+        ("with x as (delete from t returning 1) select 1".into(), LIMITS, "read-only transaction"),
+        ("delete from t".into(), LIMITS, "only reading statements"),
+        ("select 1; delete from t".into(), LIMITS, "cannot insert multiple commands"),
+        ("select 1; commit".into(), LIMITS, "cannot insert multiple commands"),
+    ] {
+        let refusal = store.query(organization, &sql, limits).await.unwrap_err().to_string();
+        assert!(refusal.contains(reason), "{sql}: {refusal}");
+    }
+    let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
+    assert_eq!(count.rows, [[json!(3)]]);
+}
+
+/// What a role of a customer tries.
+#[tokio::test]
+async fn nothing_but_the_organizations_own_is_reached() {
+    for isolation in [Isolation::Schema, Isolation::Database] {
+        let store = open_with(Dialect::Postgres, Clock::System, isolation).await;
+        let mine = store.organization("default").await.unwrap();
+        let other = store.create_organization("other").await.unwrap();
+        fill(&store, mine.id).await;
+        fill(&store, other.id).await;
+        for sql in [
+            "select * from org_other.t",
+            "select * from rowgate_default.rowgate_cursors",
+            "select * from rowgate_other.rowgate_owners",
+            "select * from rowgate.rowgate_owners",
+            "select pg_read_file('/etc/passwd')",
+            "select pg_ls_dir('/')",
+            "select lo_import('/etc/passwd')",
+            "select * from pg_authid",
+            "select set_config('role', 'postgres', false)",
+            "select set_config('session_authorization', 'postgres', false)",
+            "select dblink('dbname=postgres', 'select 1')",
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rowgate'",
+            "select nextval('rowgate_default.rowgate_pk')",
+            "select pg_reload_conf()",
+            "table org_other.t",
+            "copy t to program 'true'",
+            "do $$ begin end $$",
+            "set role postgres",
+            "create table x ()",
+        ] {
+            let answer = store.query(mine.id, sql, LIMITS).await;
+            assert!(answer.is_err(), "{isolation:?}: {sql}: {answer:?}");
+        }
+        let count = store.query(mine.id, "select count(*) from t", LIMITS).await.unwrap();
+        assert_eq!(count.rows, [[json!(3)]], "{isolation:?}");
+        let schema = store.query(mine.id, "select current_schema()", LIMITS).await.unwrap();
+        let tables = if isolation == Isolation::Schema { "org_default" } else { "public" };
+        assert_eq!(schema.rows, [[json!(tables)]]);
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Row as _, SqliteConnection};
-
 use super::query::Query;
 use super::{ApplyError, ApplyScope};
 use crate::model::{Condition, OwnerId};
@@ -11,6 +9,7 @@ use crate::rows::json::push_string;
 use crate::rows::{
     Bracketed, Rejected, Rows, TableSpec, Test, Value, parse_scope, scope_key, tests,
 };
+use crate::store::{Connection, Dialect, query, query_as, query_scalar};
 
 /// Brackets that one call may begin; their ids are numbered within the commit's.
 const BEGUN_MAX: i64 = 256;
@@ -33,7 +32,7 @@ struct Open {
 impl OpenBrackets {
     /// Loads those of the tables that the call writes. One of another mapping version is dropped.
     pub(super) async fn load<'s>(
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
         scope: &ApplyScope,
         specs: impl Iterator<Item = &'s TableSpec>,
     ) -> Result<Self, ApplyError> {
@@ -82,7 +81,7 @@ impl OpenBrackets {
     /// Begins a bracket; one that is open with this scope is forgotten.
     pub(super) async fn begin(
         &mut self,
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
         scope: &ApplyScope,
         spec: &TableSpec,
         tests: &[Test<'_>],
@@ -97,16 +96,17 @@ impl OpenBrackets {
         }
         let id = scope.commit_id * BEGUN_MAX + self.begun;
         self.begun += 1;
-        let mut query = Query::new(
-            "insert into rowgate_brackets (owner_id, table_name, scope, id, mapping_version) \
-             values (?, ?, ?, ?, ?)",
-        );
-        query.bind_integer(scope.owner_id)?;
-        query.bind_text(spec.table_name.as_str())?;
-        query.bind_text(scope_key.as_str())?;
-        query.bind_integer(id)?;
-        query.bind_integer(scope.mapping_version)?;
-        query.execute(conn).await?;
+        query(
+            "insert into rowgate_brackets (owner_id, table_name, scope, id, mapping_version)
+             values ($1, $2, $3, $4, $5)",
+        )
+        .bind(scope.owner_id)
+        .bind(&spec.table_name)
+        .bind(&scope_key)
+        .bind(id)
+        .bind(scope.mapping_version)
+        .execute(conn)
+        .await?;
         let scope =
             tests.iter().map(|test| Test { value: test.value.clone().into_owned(), ..*test });
         let scope = scope.collect();
@@ -118,7 +118,7 @@ impl OpenBrackets {
     /// Takes the open bracket with this scope, all its keys stored.
     pub(super) async fn end(
         &mut self,
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
         scope: &ApplyScope,
         spec: &TableSpec,
         tests: &[Test<'_>],
@@ -132,11 +132,7 @@ impl OpenBrackets {
     }
 
     /// Stores what the call presented.
-    pub(super) async fn store(
-        self,
-        conn: &mut SqliteConnection,
-        scope: &ApplyScope,
-    ) -> sqlx::Result<()> {
+    pub(super) async fn store(self, conn: &mut Connection, scope: &ApplyScope) -> sqlx::Result<()> {
         for open in self.open {
             open.store(conn, scope).await?;
         }
@@ -150,23 +146,23 @@ impl OpenBrackets {
 }
 
 impl Open {
-    async fn store(&self, conn: &mut SqliteConnection, scope: &ApplyScope) -> sqlx::Result<()> {
+    async fn store(&self, conn: &mut Connection, scope: &ApplyScope) -> sqlx::Result<()> {
         if self.keys.is_empty() {
             return Ok(());
         }
-        let mut query = Query::new(
-            "insert into rowgate_bracket_keys (bracket_id, commit_no, keys) values (?, ?, ?)",
-        );
-        query.bind_integer(self.id)?;
-        query.bind_integer(scope.commit_id)?;
-        query.bind_text(format!("[{}]", self.keys))?;
-        query.execute(conn).await.map(drop)
+        query("insert into rowgate_bracket_keys (bracket_id, commit_no, keys) values ($1, $2, $3)")
+            .bind(self.id)
+            .bind(scope.commit_id)
+            .bind(format!("[{}]", self.keys))
+            .execute(conn)
+            .await
+            .map(drop)
     }
 }
 
 /// Abandons the owner's full listings of a table: all, or the one with this scope.
 pub async fn drop_brackets(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     owner_id: OwnerId,
     spec: &TableSpec,
     scope: Option<&[Condition]>,
@@ -183,7 +179,7 @@ pub async fn drop_brackets(
 
 /// The open brackets as far as one key is concerned.
 pub(super) async fn seen(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     key: &Value<'_>,
@@ -194,15 +190,18 @@ pub(super) async fn seen(
         if mapping_version != scope.mapping_version {
             continue;
         }
-        let mut query = Query::new(
-            "select 1 from rowgate_bracket_keys as page, json_each(page.keys) as seen \
-             where page.bracket_id = ",
-        );
-        query.push_integer(id)?;
-        query.push(" and seen.value = ");
-        query.push_value(key)?;
-        query.push(" limit 1");
-        let seen = !query.fetch(conn).await?.is_empty();
+        let mut page = Query::new(conn.dialect(), "select page.bracket_id from ");
+        page.push("rowgate_bracket_keys as page, ");
+        page.push(conn.dialect().bracket_keys());
+        page.push(" where page.bracket_id = ");
+        page.push_integer(id);
+        page.push(" and seen.value = ");
+        match (conn.dialect(), key) {
+            (Dialect::Postgres, Value::Integer(key)) => page.push_text(key.to_string()),
+            _ => page.push_value(key, spec.unique_column().kind),
+        }
+        page.push(" limit 1");
+        let seen = !page.fetch(conn, query_scalar::<i64>).await?.is_empty();
         brackets.insert(text, Bracketed { scope: tests, seen });
     }
     Ok(brackets)
@@ -210,27 +209,24 @@ pub(super) async fn seen(
 
 /// Id, scope and mapping version of the owner's open brackets of a table.
 async fn stored(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     owner_id: OwnerId,
     table_name: &str,
 ) -> sqlx::Result<Vec<(i64, String, i64)>> {
-    let mut query = Query::new(
-        "select id, scope, mapping_version from rowgate_brackets \
-         where owner_id = ? and table_name = ? order by scope",
-    );
-    query.bind_integer(owner_id)?;
-    query.bind_text(table_name)?;
-    let rows = query.fetch(conn).await?;
-    let brackets = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
-    brackets.collect()
+    query_as(
+        "select id, scope, mapping_version from rowgate_brackets
+         where owner_id = $1 and table_name = $2 order by scope",
+    )
+    .bind(owner_id)
+    .bind(table_name)
+    .fetch_all(conn)
+    .await
 }
 
 /// Forgets a bracket and its keys.
-pub(super) async fn delete(conn: &mut SqliteConnection, id: i64) -> sqlx::Result<()> {
+pub(super) async fn delete(conn: &mut Connection, id: i64) -> sqlx::Result<()> {
     for table in ["rowgate_bracket_keys where bracket_id", "rowgate_brackets where id"] {
-        let mut query = Query::new(format!("delete from {table} = "));
-        query.push_integer(id)?;
-        query.execute(conn).await?;
+        query(format!("delete from {table} = $1")).bind(id).execute(&mut *conn).await?;
     }
     Ok(())
 }

@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use rowgate_manifest::PartialCondition;
-use sqlx::{Row as _, SqliteConnection};
-
-use super::dialect::{PK, column_type, literal, quoted};
+use super::dialect::{literal, quoted};
 use crate::rows::{ColumnSpec, IndexSpec, Role, TableSpec};
-use crate::store::{Database, Error};
+use crate::store::{Connection, Database, Dialect, Error, query, query_as};
+use rowgate_manifest::PartialCondition;
 
 /// Why a table could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +44,11 @@ pub async fn create_all(database: &Database, specs: Vec<Arc<TableSpec>>) -> Resu
 }
 
 /// Makes table and indexes where they are missing, columns too.
-pub async fn create(conn: &mut SqliteConnection, spec: &TableSpec) -> Result<(), SchemaError> {
-    sqlx::query(&create_table(spec)).execute(&mut *conn).await?;
+pub async fn create(conn: &mut Connection, spec: &TableSpec) -> Result<(), SchemaError> {
+    query(create_table(conn.dialect(), spec)).execute(&mut *conn).await?;
     add_missing_columns(conn, spec).await?;
     for index in &spec.indexes {
-        sqlx::query(&create_index(spec, index)).execute(&mut *conn).await?;
+        query(create_index(spec, index)).execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -58,15 +56,11 @@ pub async fn create(conn: &mut SqliteConnection, spec: &TableSpec) -> Result<(),
 /// Adds the columns that a table of an earlier manifest doesn't have; returns their names. Columns
 /// that left the manifest stay.
 pub async fn add_missing_columns(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     spec: &TableSpec,
 ) -> Result<Vec<String>, SchemaError> {
-    let sql = "select name, lower(type) from pragma_table_info(?)";
-    let rows = sqlx::query(sql).bind(&spec.table_name).fetch_all(&mut *conn).await?;
-    let mut there = Vec::new();
-    for row in &rows {
-        there.push((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?));
-    }
+    let dialect = conn.dialect();
+    let there = columns(conn, spec).await?;
     let mut added = Vec::new();
     for column in &spec.columns {
         let incompatible = |reason: String| SchemaError::Incompatible {
@@ -75,9 +69,10 @@ pub async fn add_missing_columns(
             reason,
         };
         match there.iter().find(|(name, _)| *name == column.name) {
-            Some((_, kind)) if column.role == Role::Pk || kind == column_type(column.kind) => {}
+            Some((_, kind))
+                if column.role == Role::Pk || kind == dialect.column_type(column.kind) => {}
             Some((_, kind)) => {
-                let wanted = column_type(column.kind);
+                let wanted = dialect.column_type(column.kind);
                 return Err(incompatible(format!("has type {kind}, not {wanted}")));
             }
             None if !column.nullable() || spec.unique_column().name == column.name => {
@@ -85,8 +80,9 @@ pub async fn add_missing_columns(
             }
             None => {
                 let table = quoted(&spec.table_name);
-                let sql = format!("alter table {table} add column {}", definition(spec, column));
-                sqlx::query(&sql).execute(&mut *conn).await?;
+                let definition = definition(dialect, spec, column);
+                let sql = format!("alter table {table} add column {definition}");
+                query(sql).execute(&mut *conn).await?;
                 added.push(column.name.clone());
             }
         }
@@ -94,19 +90,33 @@ pub async fn add_missing_columns(
     Ok(added)
 }
 
-pub(super) fn create_table(spec: &TableSpec) -> String {
-    let columns = spec.columns.iter().map(|column| format!("  {}", definition(spec, column)));
-    let columns: Vec<String> = columns.collect();
+/// Name and type of the columns that the table has.
+async fn columns(conn: &mut Connection, spec: &TableSpec) -> sqlx::Result<Vec<(String, String)>> {
+    let sql = match conn.dialect() {
+        Dialect::Sqlite => "select name, lower(type) from pragma_table_info($1)",
+        Dialect::Postgres => {
+            "select attname::text, format_type(atttypid, atttypmod) from pg_attribute
+             where attrelid = to_regclass(quote_ident($1)) and attnum > 0 and not attisdropped"
+        }
+    };
+    query_as(sql).bind(&spec.table_name).fetch_all(conn).await
+}
+
+pub(super) fn create_table(dialect: Dialect, spec: &TableSpec) -> String {
+    let columns = spec.columns.iter();
+    let columns: Vec<String> =
+        columns.map(|column| format!("  {}", definition(dialect, spec, column))).collect();
     let table = quoted(&spec.table_name);
     format!("create table if not exists {table} (\n{}\n)", columns.join(",\n"))
 }
 
-fn definition(spec: &TableSpec, column: &ColumnSpec) -> String {
+fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec) -> String {
     let name = quoted(&column.name);
     if column.role == Role::Pk {
-        return format!("{name} {PK}");
+        return format!("{name} {}", dialect.pk());
     }
-    let mut text = format!("{name} {}", column_type(column.kind));
+    let (kind, collation) = (dialect.column_type(column.kind), dialect.collation(column.kind));
+    let mut text = format!("{name} {kind}{collation}");
     let unique = spec.unique_column().name == column.name;
     if unique || !column.nullable() {
         text.push_str(" not null");

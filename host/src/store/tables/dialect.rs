@@ -1,34 +1,101 @@
-//! What SQLite writes differently: types, placeholders, keys as text. Postgres gets a sibling.
+//! What SQLite and PostgreSQL write differently: types, placeholders, keys as text.
 
 use rowgate_manifest::ColumnType;
 
 use crate::rows::{ColumnSpec, TableSpec};
+use crate::store::Dialect;
 
 /// Parameters of one statement. (`SQLITE_MAX_VARIABLE_NUMBER`)
 pub(super) const PARAMETERS_MAX: usize = 32_766;
 
-/// Declared type: the logical type stays readable (`db sql` nests JSON by it), and `text` in it
-/// keeps SQLite from turning a document or decimal that looks like a number into one.
-pub(super) fn column_type(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Bool => "boolean",
-        ColumnType::Int => "bigint",
-        ColumnType::Double => "double precision",
-        ColumnType::Decimal => "decimal text",
-        ColumnType::Text => "text",
-        ColumnType::Json => "json text",
-        ColumnType::Date => "date text",
-        ColumnType::Timestamptz => "timestamptz text",
-        ColumnType::Bytes => "blob",
+impl Dialect {
+    /// Declared type, as the database's catalog tells it again.
+    ///
+    /// On SQLite the logical type stays readable (`db sql` nests JSON by it), and `text` in it keeps
+    /// SQLite from turning a document or decimal that looks like a number into one.
+    pub(super) fn column_type(self, kind: ColumnType) -> &'static str {
+        match (self, kind) {
+            (_, ColumnType::Bool) => "boolean",
+            (_, ColumnType::Int) => "bigint",
+            (_, ColumnType::Double) => "double precision",
+            (_, ColumnType::Text) => "text",
+            (Self::Sqlite, ColumnType::Decimal) => "decimal text",
+            (Self::Sqlite, ColumnType::Json) => "json text",
+            (Self::Sqlite, ColumnType::Date) => "date text",
+            (Self::Sqlite, ColumnType::Timestamptz) => "timestamptz text",
+            (Self::Sqlite, ColumnType::Bytes) => "blob",
+            (Self::Postgres, ColumnType::Decimal) => "numeric",
+            (Self::Postgres, ColumnType::Json) => "jsonb",
+            (Self::Postgres, ColumnType::Date) => "date",
+            (Self::Postgres, ColumnType::Timestamptz) => "timestamp with time zone",
+            (Self::Postgres, ColumnType::Bytes) => "bytea",
+        }
+    }
+
+    /// What follows the type: texts compare by their bytes, so that a prefix is a range of an index.
+    pub(super) fn collation(self, kind: ColumnType) -> &'static str {
+        match (self, kind) {
+            (Self::Postgres, ColumnType::Text) => " collate \"C\"",
+            _ => "",
+        }
+    }
+
+    /// A row's number, never used twice, also not after a delete: the feed names rows by it.
+    pub(super) fn pk(self) -> &'static str {
+        match self {
+            Self::Sqlite => "integer primary key autoincrement",
+            Self::Postgres => "bigint primary key default nextval('rowgate_pk')",
+        }
+    }
+
+    /// What turns a parameter into a column's type: values travel as text where JSON has no type.
+    pub(super) fn cast(self, kind: ColumnType) -> &'static str {
+        match (self, kind) {
+            (Self::Postgres, ColumnType::Decimal) => "::numeric",
+            (Self::Postgres, ColumnType::Json) => "::jsonb",
+            (Self::Postgres, ColumnType::Date) => "::date",
+            (Self::Postgres, ColumnType::Timestamptz) => "::timestamptz",
+            _ => "",
+        }
+    }
+
+    /// A column in the form of [`crate::rows::Value`].
+    pub(super) fn as_value(self, column: &str, kind: ColumnType) -> String {
+        match (self, kind) {
+            (Self::Postgres, ColumnType::Decimal | ColumnType::Json) => format!("{column}::text"),
+            (Self::Postgres, ColumnType::Date) => format!("to_char({column}, 'YYYY-MM-DD')"),
+            (Self::Postgres, ColumnType::Timestamptz) => {
+                format!("to_char({column}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+            }
+            _ => column.to_owned(),
+        }
+    }
+
+    /// A condition on a column that the planner must not look for in an index. SQLite knows nothing
+    /// of how selective one is before an `analyze`.
+    pub(super) fn unindexed(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!("+{column}"),
+            Self::Postgres => column.to_owned(),
+        }
+    }
+
+    /// The keys of a bracket, one a row, as `seen.value` in the form of [`key_of_bracket`].
+    pub(super) fn bracket_keys(self) -> &'static str {
+        match self {
+            Self::Sqlite => "json_each(page.keys) as seen",
+            Self::Postgres => "jsonb_array_elements_text(page.keys::jsonb) as seen (value)",
+        }
+    }
+
+    /// A column with a key, to be compared with [`Self::bracket_keys`].
+    pub(super) fn key_of_bracket(self, column: &ColumnSpec, name: &str) -> String {
+        match (self, column.kind) {
+            (Self::Postgres, ColumnType::Int) => format!("{name}::text"),
+            _ => name.to_owned(),
+        }
     }
 }
-
-/// Never used twice, also not after a delete: the feed names rows by it.
-pub(super) const PK: &str = "integer primary key autoincrement";
-
-/// The next parameter. SQLite looks numbered ones up one by one, which is quadratic in a statement
-/// of thousands; these go by their place in the text.
-pub(super) const PARAMETER: &str = "?";
 
 /// A quoted name. Names are checked when a table is resolved.
 pub(super) fn quoted(name: &str) -> String {
@@ -40,16 +107,11 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The unique key as the feed stores it.
+/// The unique key as the feed stores it. `table`: a name and its dot, or nothing.
 pub(super) fn key_text(spec: &TableSpec, table: &str) -> String {
     let ColumnSpec { name, kind, .. } = spec.unique_column();
     match kind {
-        ColumnType::Text => format!("{table}.{}", quoted(name)),
-        _ => format!("cast({table}.{} as text)", quoted(name)),
+        ColumnType::Text => format!("{table}{}", quoted(name)),
+        _ => format!("cast({table}{} as text)", quoted(name)),
     }
-}
-
-/// A condition on a column that the planner must not look for in an index.
-pub(super) fn unindexed(column: &str) -> String {
-    format!("+{column}")
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rowgate_manifest::ColumnType;
 
-use super::dialect::{quoted, unindexed};
+use super::dialect::quoted;
 use super::query::Query;
 use crate::model::Op;
 use crate::rows::{Role, TableSpec, Test, Value, key_prefix, upper_bound};
@@ -17,27 +17,27 @@ pub(super) fn push_where<'q>(
     spec: &'q TableSpec,
     owner: Option<&'q str>,
     tests: &'q [Test<'q>],
-) -> sqlx::Result<()> {
+) {
     let indexed = tests.iter().position(|test| is_selective(spec, test));
     let range = if indexed.is_none() { key_prefix(spec, owner, tests) } else { None };
     let chosen = indexed.is_some() || range.is_some();
     query.push("\nwhere true");
     if let Some(prefix) = range {
         let key = quoted(&spec.unique_column().name);
-        push_prefix(query, &key, Cow::Owned(prefix))?;
+        push_prefix(query, &key, Cow::Owned(prefix));
     }
     if let (Some(owner), Some(column)) = (owner, spec.owner) {
         let name = quoted(&spec.columns[column].name);
-        let name = if chosen { unindexed(&name) } else { name };
+        let name = if chosen { query.dialect.unindexed(&name) } else { name };
         query.push_fmt(format_args!(" and {name} = "));
-        query.push_text(owner)?;
+        query.push_text(owner);
     }
     for (at, test) in tests.iter().enumerate() {
         let name = quoted(&spec.columns[test.column].name);
-        let name = if chosen && Some(at) != indexed { unindexed(&name) } else { name };
-        push_test(query, &name, test)?;
+        let name =
+            if chosen && Some(at) != indexed { query.dialect.unindexed(&name) } else { name };
+        push_test(query, &name, test, spec.columns[test.column].kind);
     }
-    Ok(())
 }
 
 /// Equality with a value, on a column that leads an index and isn't owner or key.
@@ -50,15 +50,15 @@ fn is_selective(spec: &TableSpec, test: &Test<'_>) -> bool {
         && spec.indexes.iter().any(|i| i.partial.is_empty() && i.columns[0] == test.column)
 }
 
-fn push_test<'q>(query: &mut Query<'q>, name: &str, test: &'q Test<'q>) -> sqlx::Result<()> {
+fn push_test<'q>(query: &mut Query<'q>, name: &str, test: &'q Test<'q>, kind: ColumnType) {
     let op = match (test.op, &test.value) {
         (Op::Equal, Value::Null) => {
             query.push_fmt(format_args!(" and {name} is null"));
-            return Ok(());
+            return;
         }
         (Op::NotEqual, Value::Null) => {
             query.push_fmt(format_args!(" and {name} is not null"));
-            return Ok(());
+            return;
         }
         (Op::StartsWith, Value::Text(prefix)) => {
             return push_prefix(query, name, Cow::Borrowed(prefix));
@@ -71,16 +71,15 @@ fn push_test<'q>(query: &mut Query<'q>, name: &str, test: &'q Test<'q>) -> sqlx:
         (Op::Equal | Op::StartsWith, _) => "=",
     };
     query.push_fmt(format_args!(" and {name} {op} "));
-    query.push_value(&test.value)
+    query.push_value(&test.value, kind);
 }
 
-fn push_prefix<'q>(query: &mut Query<'q>, name: &str, prefix: Cow<'q, str>) -> sqlx::Result<()> {
+fn push_prefix<'q>(query: &mut Query<'q>, name: &str, prefix: Cow<'q, str>) {
     let bound = upper_bound(&prefix);
     query.push_fmt(format_args!(" and {name} >= "));
-    query.push_text(prefix)?;
+    query.push_text(prefix);
     if let Some(bound) = bound {
         query.push_fmt(format_args!(" and {name} < "));
-        query.push_text(bound)?;
+        query.push_text(bound);
     }
-    Ok(())
 }

@@ -1,23 +1,24 @@
-//! A statement with its parameters, and the two ways in which it is run here.
+//! A statement under construction, and the two ways in which it is run here.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, Row as _, SqliteConnection};
+use rowgate_manifest::ColumnType;
 
-use super::dialect::PARAMETER;
 use crate::rows::Value;
+use crate::store::database::{Answer, Query as Statement};
+use crate::store::{Argument, Connection, Dialect, query, query_as};
 
-/// A statement under construction; parameters go by their place in the text.
-#[derive(Default)]
+/// A statement under construction.
 pub(super) struct Query<'q> {
+    pub(super) dialect: Dialect,
     sql: String,
-    arguments: SqliteArguments<'q>,
+    arguments: Vec<Argument<'q>>,
 }
 
 impl<'q> Query<'q> {
-    pub(super) fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), arguments: SqliteArguments::default() }
+    pub(super) fn new(dialect: Dialect, sql: impl Into<String>) -> Self {
+        Self { dialect, sql: sql.into(), arguments: Vec::new() }
     }
 
     pub(super) fn push(&mut self, sql: &str) {
@@ -28,48 +29,36 @@ impl<'q> Query<'q> {
         let _infallible = self.sql.write_fmt(sql);
     }
 
-    /// Writes a placeholder and binds its value.
-    pub(super) fn push_value(&mut self, value: &'q Value<'_>) -> sqlx::Result<()> {
-        self.sql.push_str(PARAMETER);
-        self.bind(value)
+    /// Writes a placeholder and binds a value of a column.
+    pub(super) fn push_value(&mut self, value: &'q Value<'_>, kind: ColumnType) {
+        self.push_argument(argument(value, kind));
+        self.sql.push_str(self.dialect.cast(kind));
     }
 
-    pub(super) fn push_text(
-        &mut self,
-        text: impl Into<std::borrow::Cow<'q, str>>,
-    ) -> sqlx::Result<()> {
-        self.sql.push_str(PARAMETER);
-        self.bind_text(text)
+    pub(super) fn push_text(&mut self, text: impl Into<Cow<'q, str>>) {
+        self.push_argument(Argument::Text(Some(text.into())));
     }
 
-    pub(super) fn push_integer(&mut self, integer: i64) -> sqlx::Result<()> {
-        self.sql.push_str(PARAMETER);
-        self.bind_integer(integer)
+    /// A time as [`crate::rows::timestamp_text`] writes it.
+    pub(super) fn push_timestamp(&mut self, text: impl Into<Cow<'q, str>>) {
+        self.push_text(text);
+        self.sql.push_str(self.dialect.cast(ColumnType::Timestamptz));
     }
 
-    /// Binds the next placeholder of the text.
-    pub(super) fn bind(&mut self, value: &'q Value<'_>) -> sqlx::Result<()> {
-        let arguments = &mut self.arguments;
-        match value {
-            Value::Null => arguments.add(None::<i64>),
-            Value::Boolean(value) => arguments.add(*value),
-            Value::Integer(value) => arguments.add(*value),
-            Value::Double(value) => arguments.add(*value),
-            Value::Text(value) => arguments.add(value.as_ref()),
-            Value::Bytes(value) => arguments.add(value.as_ref()),
+    pub(super) fn push_integer(&mut self, integer: i64) {
+        self.push_argument(Argument::Integer(Some(integer)));
+    }
+
+    /// SQLite looks numbered parameters up one by one, which is quadratic in a statement of
+    /// thousands; there they go by their place in the text.
+    pub(super) fn push_argument(&mut self, argument: Argument<'q>) {
+        self.arguments.push(argument);
+        match self.dialect {
+            Dialect::Sqlite => self.sql.push('?'),
+            Dialect::Postgres => {
+                let _infallible = write!(self.sql, "${}", self.arguments.len());
+            }
         }
-        .map_err(sqlx::Error::Encode)
-    }
-
-    pub(super) fn bind_text(
-        &mut self,
-        text: impl Into<std::borrow::Cow<'q, str>>,
-    ) -> sqlx::Result<()> {
-        self.arguments.add(text.into()).map_err(sqlx::Error::Encode)
-    }
-
-    pub(super) fn bind_integer(&mut self, integer: i64) -> sqlx::Result<()> {
-        self.arguments.add(integer).map_err(sqlx::Error::Encode)
     }
 
     /// Only the text.
@@ -78,23 +67,101 @@ impl<'q> Query<'q> {
         &self.sql
     }
 
-    pub(super) async fn execute(self, conn: &mut SqliteConnection) -> sqlx::Result<u64> {
-        let Self { sql, arguments } = self;
-        Ok(sqlx::query_with(&sql, arguments).execute(conn).await?.rows_affected())
+    pub(super) async fn execute(self, conn: &mut Connection) -> sqlx::Result<u64> {
+        Ok(query(self.sql).bind_all(self.arguments).execute(conn).await?.rows_affected())
     }
 
-    pub(super) async fn fetch(self, conn: &mut SqliteConnection) -> sqlx::Result<Vec<SqliteRow>> {
-        let Self { sql, arguments } = self;
-        sqlx::query_with(&sql, arguments).fetch_all(conn).await
+    /// All rows as `A` says.
+    pub(super) async fn fetch<A: Answer>(
+        self,
+        conn: &mut Connection,
+        statement: impl FnOnce(Cow<'q, str>) -> Statement<'q, A>,
+    ) -> sqlx::Result<Vec<A::Item>> {
+        statement(self.sql.into()).bind_all(self.arguments).fetch_all(conn).await
     }
 
     /// For `returning` with `pk` and the unique key as text.
     pub(super) async fn fetch_keys(
         self,
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
     ) -> sqlx::Result<Vec<(i64, String)>> {
-        let rows = self.fetch(conn).await?;
-        rows.iter().map(|row| Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?))).collect()
+        self.fetch(conn, query_as).await
+    }
+}
+
+/// A value as an argument, typed also where it is null.
+pub(super) fn argument<'q>(value: &'q Value<'_>, kind: ColumnType) -> Argument<'q> {
+    match (value, kind) {
+        (Value::Boolean(value), _) => Argument::Boolean(Some(*value)),
+        (Value::Integer(value), _) => Argument::Integer(Some(*value)),
+        (Value::Double(value), _) => Argument::Double(Some(*value)),
+        (Value::Text(value), _) => Argument::Text(Some(Cow::Borrowed(value))),
+        (Value::Bytes(value), _) => Argument::Bytes(Some(Cow::Borrowed(value))),
+        (Value::Null, ColumnType::Bool) => Argument::Boolean(None),
+        (Value::Null, ColumnType::Int) => Argument::Integer(None),
+        (Value::Null, ColumnType::Double) => Argument::Double(None),
+        (Value::Null, ColumnType::Bytes) => Argument::Bytes(None),
+        (Value::Null, _) => Argument::Text(None),
+    }
+}
+
+/// A column of values as one argument. Only towards PostgreSQL.
+pub(super) fn array<'q>(
+    values: impl Iterator<Item = &'q Value<'q>>,
+    kind: ColumnType,
+) -> Argument<'q> {
+    match kind {
+        ColumnType::Bool => Argument::Booleans(
+            values
+                .map(|value| match value {
+                    Value::Boolean(value) => Some(*value),
+                    _ => None,
+                })
+                .collect(),
+        ),
+        ColumnType::Int => Argument::Integers(
+            values
+                .map(|value| match value {
+                    Value::Integer(value) => Some(*value),
+                    _ => None,
+                })
+                .collect(),
+        ),
+        ColumnType::Double => Argument::Doubles(
+            values
+                .map(|value| match value {
+                    Value::Double(value) => Some(*value),
+                    _ => None,
+                })
+                .collect(),
+        ),
+        ColumnType::Bytes => Argument::Bytestrings(
+            values
+                .map(|value| match value {
+                    Value::Bytes(value) => Some(value.as_ref()),
+                    _ => None,
+                })
+                .collect(),
+        ),
+        _ => Argument::Texts(
+            values
+                .map(|value| match value {
+                    Value::Text(value) => Some(value.as_ref()),
+                    _ => None,
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// The element type of [`array`].
+pub(super) fn array_type(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Bool => "boolean[]",
+        ColumnType::Int => "bigint[]",
+        ColumnType::Double => "double precision[]",
+        ColumnType::Bytes => "bytea[]",
+        _ => "text[]",
     }
 }
 
@@ -102,7 +169,16 @@ impl<'q> Query<'q> {
 const CHUNKS: [usize; 4] = [256, 32, 4, 1];
 
 /// Cuts a list of rows with `parameters` each (and `fixed` in all) into chunks of these sizes.
-pub(super) fn chunks<T>(mut rows: &[T], parameters: usize, fixed: usize) -> Vec<&[T]> {
+/// PostgreSQL takes them whole, as arrays.
+pub(super) fn chunks<T>(
+    dialect: Dialect,
+    mut rows: &[T],
+    parameters: usize,
+    fixed: usize,
+) -> Vec<&[T]> {
+    if dialect == Dialect::Postgres {
+        return if rows.is_empty() { Vec::new() } else { vec![rows] };
+    }
     let room = super::dialect::PARAMETERS_MAX.saturating_sub(fixed);
     let mut chunks = Vec::new();
     for size in CHUNKS {

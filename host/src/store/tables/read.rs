@@ -4,19 +4,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rowgate_manifest::ColumnType;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 
 use super::dialect::quoted;
 use super::query::Query;
 use super::{ApplyError, ApplyScope, brackets, table};
 use crate::model::{Scalar, Write};
-use crate::rows::{Overlay, TableSpec, Value, check_lookup, text_date, text_timestamp};
+use crate::rows::json;
+use crate::rows::{
+    ColumnSpec, Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date,
+    text_timestamp,
+};
+use crate::store::{Connection, Row, query, query_scalar};
 
 /// One row by its natural key (manifest order, without the owner column), with the call's own
 /// buffered writes on top: the values of `columns`, or none if there is no such row.
 pub async fn lookup(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     key: &[Scalar],
@@ -47,17 +50,18 @@ pub async fn lookup(
 
 /// How many rows the owner has; without owners, how many there are.
 pub async fn count_rows(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     spec: &TableSpec,
     owner: Option<&str>,
 ) -> sqlx::Result<u64> {
-    let mut query = Query::new(format!("select count(*) from {}", quoted(&spec.table_name)));
+    let sql = format!("select count(*) from {}", quoted(&spec.table_name));
+    let mut query = Query::new(conn.dialect(), sql);
     if let (Some(owner), Some(column)) = (owner, spec.owner) {
         query.push_fmt(format_args!(" where {} = ", quoted(&spec.columns[column].name)));
-        query.push_text(owner)?;
+        query.push_text(owner);
     }
-    let rows = query.fetch(conn).await?;
-    rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(0)).map(|count| count as u64)
+    let counts = query.fetch(conn, query_scalar::<i64>).await?;
+    Ok(counts.first().map_or(0, |count| count.unsigned_abs()))
 }
 
 /// Appends ` where` for one row of an owner.
@@ -66,52 +70,61 @@ pub(super) fn push_key<'q>(
     spec: &TableSpec,
     owner: Option<&'q str>,
     key: &'q Value<'_>,
-) -> sqlx::Result<()> {
-    query.push_fmt(format_args!(" where {} = ", quoted(&spec.unique_column().name)));
-    query.push_value(key)?;
+) {
+    let unique = spec.unique_column();
+    query.push_fmt(format_args!(" where {} = ", quoted(&unique.name)));
+    query.push_value(key, unique.kind);
     if let (Some(owner), Some(column)) = (owner, spec.owner) {
         query.push_fmt(format_args!(" and {} = ", quoted(&spec.columns[column].name)));
-        query.push_text(owner)?;
+        query.push_text(owner);
     }
-    Ok(())
 }
 
 async fn committed(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     spec: &TableSpec,
     owner: Option<&str>,
     key: &Value<'static>,
 ) -> sqlx::Result<Option<Vec<Value<'static>>>> {
-    let table = quoted(&spec.table_name);
-    let names = spec.columns.iter().map(|column| format!("{table}.{}", quoted(&column.name)));
-    let names: Vec<String> = names.collect();
-    let mut query = Query::new(format!("select {} from {table}", names.join(", ")));
-    push_key(&mut query, spec, owner, key)?;
-    let rows = query.fetch(conn).await?;
+    let dialect = conn.dialect();
+    let values = spec.columns.iter().map(|column| {
+        let name = quoted(&column.name);
+        format!("{} as {name}", dialect.as_value(&name, column.kind))
+    });
+    let values: Vec<String> = values.collect();
+    let sql = format!("select {} from {}", values.join(", "), quoted(&spec.table_name));
+    let mut select = Query::new(dialect, sql);
+    push_key(&mut select, spec, owner, key);
+    let rows = select.fetch(conn, query).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let kinds = spec.columns.iter().map(|column| column.kind).enumerate();
-    kinds.map(|(at, kind)| value(row, at, kind)).collect::<sqlx::Result<_>>().map(Some)
+    Ok(Some(spec.columns.iter().map(|column| value(row, column)).collect()))
 }
 
-fn value(row: &SqliteRow, at: usize, kind: ColumnType) -> sqlx::Result<Value<'static>> {
-    let value = match kind {
-        ColumnType::Bool => row.try_get_unchecked::<Option<bool>, _>(at)?.map(Value::Boolean),
-        ColumnType::Int => row.try_get_unchecked::<Option<i64>, _>(at)?.map(Value::Integer),
-        ColumnType::Double => row.try_get_unchecked::<Option<f64>, _>(at)?.map(Value::Double),
+fn value(row: &Row, column: &ColumnSpec) -> Value<'static> {
+    let name = column.name.as_str();
+    let value = match column.kind {
+        ColumnType::Bool => row.get::<Option<bool>>(name).map(Value::Boolean),
+        ColumnType::Int => row.get::<Option<i64>>(name).map(Value::Integer),
+        ColumnType::Double => row.get::<Option<f64>>(name).map(Value::Double),
         ColumnType::Bytes => {
-            let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(at)?;
-            bytes.map(|bytes| Value::Bytes(Cow::Owned(bytes)))
+            row.get::<Option<Vec<u8>>>(name).map(|bytes| Value::Bytes(Cow::Owned(bytes)))
         }
-        ColumnType::Decimal
-        | ColumnType::Text
-        | ColumnType::Json
-        | ColumnType::Date
-        | ColumnType::Timestamptz => {
-            let text = row.try_get_unchecked::<Option<String>, _>(at)?;
-            text.map(|text| Value::Text(Cow::Owned(text)))
+        kind => {
+            let text = row.get::<Option<String>>(name);
+            text.map(|text| Value::Text(Cow::Owned(spelled(text, kind))))
         }
     };
-    Ok(value.unwrap_or(Value::Null))
+    value.unwrap_or(Value::Null)
+}
+
+/// PostgreSQL spells documents and decimals in its own way.
+fn spelled(text: String, kind: ColumnType) -> String {
+    let normal = match kind {
+        ColumnType::Json => json::canonical(&text).map(Cow::into_owned),
+        ColumnType::Decimal => return canonical_decimal(&text),
+        _ => return text,
+    };
+    normal.unwrap_or(text)
 }
 
 fn scalar(kind: ColumnType, value: &Value<'_>) -> Scalar {

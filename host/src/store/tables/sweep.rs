@@ -1,7 +1,5 @@
 //! Changes of many rows at once: update, delete, what a full listing didn't show, a whole owner.
 
-use sqlx::SqliteConnection;
-
 use super::dialect::{key_text, quoted};
 use super::feed::{self, Change};
 use super::filter::push_where;
@@ -10,108 +8,113 @@ use super::read::push_key;
 use super::{ApplyError, ApplyScope, Moved};
 use crate::model::Scalar;
 use crate::rows::{Overlay, TableSpec, Test, Value, bookkeeping, timestamp_text};
+use crate::store::{Connection, Dialect};
 
 /// Sets columns of the owner's rows that meet all tests, and of a bracket's only those not seen.
 pub(super) async fn update(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     set: &[(usize, Value<'_>)],
     tests: &[Test<'_>],
     bracket: Option<i64>,
 ) -> sqlx::Result<Moved> {
-    let query = update_query(scope, spec, set, tests, bracket)?;
+    let query = update_query(conn.dialect(), scope, spec, set, tests, bracket);
     Ok(Moved { change: Change::Upserted, rows: query.fetch_keys(conn).await? })
 }
 
 pub(super) fn update_query<'q>(
+    dialect: Dialect,
     scope: &'q ApplyScope,
     spec: &'q TableSpec,
     set: &'q [(usize, Value<'q>)],
     tests: &'q [Test<'q>],
     bracket: Option<i64>,
-) -> sqlx::Result<Query<'q>> {
+) -> Query<'q> {
     let table = quoted(&spec.table_name);
     let name = |column: usize| quoted(&spec.columns[column].name);
-    let mut query = Query::new(format!("update {table} set "));
+    let mut query = Query::new(dialect, format!("update {table} set "));
     for (column, value) in set {
         query.push_fmt(format_args!("{} = ", name(*column)));
-        query.push_value(value)?;
+        query.push_value(value, spec.columns[*column].kind);
         query.push(", ");
     }
     query.push("row_updated_at = ");
-    query.push_text(timestamp_text(scope.now).unwrap_or_default())?;
-    push_where(&mut query, spec, scope.external_owner_id.as_deref(), tests)?;
+    query.push_timestamp(timestamp_text(scope.now).unwrap_or_default());
+    push_where(&mut query, spec, scope.external_owner_id.as_deref(), tests);
     query.push("\nand (");
     for (at, (column, value)) in set.iter().enumerate() {
         query.push(if at == 0 { "" } else { " or " });
         query.push_fmt(format_args!("{table}.{} is distinct from ", name(*column)));
-        query.push_value(value)?;
+        query.push_value(value, spec.columns[*column].kind);
     }
     query.push(")");
     if let Some((column, value)) = set.iter().find(|(column, _)| Some(*column) == spec.newer) {
         query.push(" and (");
-        query.push_value(value)?;
+        query.push_value(value, spec.columns[*column].kind);
         query.push_fmt(format_args!(" < {table}.{}) is not true", name(*column)));
     }
-    push_unseen(&mut query, spec, bracket)?;
-    query.push_fmt(format_args!("\nreturning pk, {}", key_text(spec, &table)));
-    Ok(query)
+    push_unseen(&mut query, spec, bracket);
+    query.push_fmt(format_args!("\nreturning pk, {}", key_text(spec, "")));
+    query
 }
 
 /// Deletes the owner's rows that meet all tests, and of a bracket's only those not seen.
 pub(super) async fn delete(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     tests: &[Test<'_>],
     bracket: Option<i64>,
 ) -> sqlx::Result<Moved> {
-    let query = delete_query(scope, spec, tests, bracket)?;
+    let query = delete_query(conn.dialect(), scope, spec, tests, bracket);
     Ok(Moved { change: Change::Deleted, rows: query.fetch_keys(conn).await? })
 }
 
 pub(super) fn delete_query<'q>(
+    dialect: Dialect,
     scope: &'q ApplyScope,
     spec: &'q TableSpec,
     tests: &'q [Test<'q>],
     bracket: Option<i64>,
-) -> sqlx::Result<Query<'q>> {
+) -> Query<'q> {
     let table = quoted(&spec.table_name);
-    let mut query = Query::new(format!("delete from {table}"));
-    push_where(&mut query, spec, scope.external_owner_id.as_deref(), tests)?;
-    push_unseen(&mut query, spec, bracket)?;
-    query.push_fmt(format_args!("\nreturning pk, {}", key_text(spec, &table)));
-    Ok(query)
+    let mut query = Query::new(dialect, format!("delete from {table}"));
+    push_where(&mut query, spec, scope.external_owner_id.as_deref(), tests);
+    push_unseen(&mut query, spec, bracket);
+    query.push_fmt(format_args!("\nreturning pk, {}", key_text(spec, "")));
+    query
 }
 
-fn push_unseen(query: &mut Query<'_>, spec: &TableSpec, bracket: Option<i64>) -> sqlx::Result<()> {
-    let Some(bracket) = bracket else { return Ok(()) };
-    let key = quoted(&spec.unique_column().name);
+fn push_unseen(query: &mut Query<'_>, spec: &TableSpec, bracket: Option<i64>) {
+    let Some(bracket) = bracket else { return };
+    let column = spec.unique_column();
+    let key = format!("{}.{}", quoted(&spec.table_name), quoted(&column.name));
     query.push_fmt(format_args!(
-        "\nand {}.{key} not in (select seen.value from rowgate_bracket_keys as page, \
-         json_each(page.keys) as seen where page.bracket_id = ",
-        quoted(&spec.table_name),
+        "\nand {} not in (select seen.value from rowgate_bracket_keys as page, {} \
+         where page.bracket_id = ",
+        query.dialect.key_of_bracket(column, &key),
+        query.dialect.bracket_keys(),
     ));
-    query.push_integer(bracket)?;
+    query.push_integer(bracket);
     query.push(")");
-    Ok(())
 }
 
 /// Deletes at most `limit` rows of the owner, with tombstones; returns how many. Fewer than `limit`:
 /// none is left.
 pub async fn delete_owner_rows(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     limit: u32,
 ) -> Result<u64, ApplyError> {
     let table = quoted(&spec.table_name);
-    let mut query = Query::new(format!("delete from {table} where pk in (select pk from {table}"));
-    push_where(&mut query, spec, scope.external_owner_id.as_deref(), &[])?;
+    let sql = format!("delete from {table} where pk in (select pk from {table}");
+    let mut query = Query::new(conn.dialect(), sql);
+    push_where(&mut query, spec, scope.external_owner_id.as_deref(), &[]);
     query.push(" limit ");
-    query.push_integer(i64::from(limit))?;
-    query.push_fmt(format_args!(") returning pk, {}", key_text(spec, &table)));
+    query.push_integer(i64::from(limit));
+    query.push_fmt(format_args!(") returning pk, {}", key_text(spec, "")));
     let rows = query.fetch_keys(conn).await?;
     let count = rows.len() as u64;
     let moved = Moved { change: Change::Deleted, rows };
@@ -122,7 +125,7 @@ pub async fn delete_owner_rows(
 /// Sets bookkeeping columns of one row (natural key in manifest order), without moving
 /// `row_updated_at` or the feed. False: there is no such row.
 pub async fn set_bookkeeping(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     spec: &TableSpec,
     owner: Option<&str>,
     key: &[Scalar],
@@ -130,12 +133,13 @@ pub async fn set_bookkeeping(
 ) -> Result<bool, ApplyError> {
     let overlay = Overlay::new(spec, owner, key)?;
     let (values, key) = (bookkeeping(spec, values)?, overlay.unique_key());
-    let mut query = Query::new(format!("update {} set ", quoted(&spec.table_name)));
+    let sql = format!("update {} set ", quoted(&spec.table_name));
+    let mut query = Query::new(conn.dialect(), sql);
     for (at, (column, value)) in values.iter().enumerate() {
         query.push(if at == 0 { "" } else { ", " });
         query.push_fmt(format_args!("{} = ", quoted(&spec.columns[*column].name)));
-        query.push_value(value)?;
+        query.push_value(value, spec.columns[*column].kind);
     }
-    push_key(&mut query, spec, owner, &key)?;
+    push_key(&mut query, spec, owner, &key);
     Ok(query.execute(conn).await? > 0)
 }

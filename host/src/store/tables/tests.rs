@@ -1,15 +1,19 @@
-//! On real SQLite files.
+//! On a real SQLite file and a real PostgreSQL server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use postgres_cluster::Cluster;
+use sqlx::Row as _;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tempfile::TempDir;
 
 use super::*;
 use crate::model::{Batch, Column, Existing, Scalar, Values};
 use crate::rows::fixture::{batch, column, condition, documents, existing, is, spec, texts};
+use crate::store::Dialect;
+use crate::store::database::{Peer, PostgresDatabase, SessionLimits};
 
 mod brackets;
 mod ddl;
@@ -21,39 +25,60 @@ mod property;
 mod sweep;
 mod upsert;
 
-const REPLICATION: &str = include_str!("../../../migrations/sqlite/replication/0001_init.sql");
+const SQLITE: &str = include_str!("../../../migrations/sqlite/replication/0001_init.sql");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres/replication");
 
-/// A database file with all tables of the fixtures, and the owners `a` and `b`.
+/// Makes two tests of each function: one on each database.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::store::Dialect::Sqlite).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::store::Dialect::Postgres).await;
+            })*
+        }
+    };
+}
+use on_both;
+
+/// A database with all tables of the fixtures, and the owners `a` and `b`.
 struct Fixture {
-    conn: SqliteConnection,
+    conn: Connection,
     tables: HashMap<String, Arc<TableSpec>>,
     commit_id: i64,
-    _dir: TempDir,
+    _place: Place,
+}
+
+enum Place {
+    File(#[allow(dead_code, reason = "removed when dropped")] TempDir),
+    Server(
+        #[allow(dead_code, reason = "dropped when dropped")] postgres_cluster::Database<'static>,
+    ),
 }
 
 impl Fixture {
-    async fn new() -> Self {
-        Self::with_services(&["thing_v1", "ticket_v1", "account_v1", "issue_v1"]).await
+    async fn new(dialect: Dialect) -> Self {
+        Self::with_services(dialect, &["thing_v1", "ticket_v1", "account_v1", "issue_v1"]).await
     }
 
-    async fn with_services(services: &[&str]) -> Self {
-        let dir = TempDir::new().unwrap();
-        let options = SqliteConnectOptions::new()
-            .filename(dir.path().join("replication.db"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", "-65536")
-            .row_buffer_size(1_024);
-        let mut conn = options.connect().await.unwrap();
-        sqlx::raw_sql(REPLICATION).execute(&mut conn).await.unwrap();
+    async fn with_services(dialect: Dialect, services: &[&str]) -> Self {
+        let (mut conn, place) = match dialect {
+            Dialect::Sqlite => file().await,
+            Dialect::Postgres => server().await,
+        };
         let mut tables = HashMap::new();
         for service in services {
             let spec = spec(service);
             create(&mut conn, &spec).await.unwrap();
             tables.insert((*service).to_owned(), Arc::new(spec));
         }
-        Self { conn, tables, commit_id: 0, _dir: dir }
+        Self { conn, tables, commit_id: 0, _place: place }
     }
 
     /// The scope of the next commit.
@@ -80,24 +105,80 @@ impl Fixture {
         scope: &ApplyScope,
         writes: &[Write],
     ) -> Result<Applied, ApplyError> {
-        let mut transaction = self.conn.begin().await?;
-        let applied = apply(&mut transaction, scope, &self.tables, writes).await?;
-        transaction.commit().await?;
-        Ok(applied)
+        self.conn.run("begin").await?;
+        let applied = apply(&mut self.conn, scope, &self.tables, writes).await;
+        let end = if applied.is_ok() { "commit" } else { "rollback" };
+        self.conn.run(end).await?;
+        applied
     }
 
     /// Rows of a query as text, columns joined by `|`, null as `-`.
     async fn rows(&mut self, sql: &str) -> Vec<String> {
-        let rows = sqlx::query(sql).fetch_all(&mut self.conn).await.unwrap();
-        let text = |row: &sqlx::sqlite::SqliteRow| {
-            let cells = (0..row.len()).map(|at| {
-                let text = row.try_get_unchecked::<Option<String>, _>(at).unwrap();
-                text.unwrap_or_else(|| "-".to_owned())
-            });
-            cells.collect::<Vec<_>>().join("|")
+        let cell = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        let rows = match self.conn.peer() {
+            Peer::Sqlite(connection) => {
+                let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
+                let text = |row: &sqlx::sqlite::SqliteRow| {
+                    let cells = (0..row.len()).map(|at| cell(row.try_get_unchecked(at).unwrap()));
+                    cells.collect::<Vec<_>>().join("|")
+                };
+                rows.iter().map(text).collect()
+            }
+            // In the simple protocol every value is text.
+            Peer::Postgres(connection) => {
+                let rows = sqlx::raw_sql(sql).fetch_all(connection).await.unwrap();
+                let text = |row: &sqlx::postgres::PgRow| {
+                    let cells = (0..row.len()).map(|at| cell(as_on_sqlite(row, at)));
+                    cells.collect::<Vec<_>>().join("|")
+                };
+                rows.iter().map(text).collect()
+            }
         };
-        rows.iter().map(text).collect()
+        rows
     }
+}
+
+async fn file() -> (Connection, Place) {
+    use sqlx::ConnectOptions as _;
+    let dir = TempDir::new().unwrap();
+    let options = SqliteConnectOptions::new()
+        .filename(dir.path().join("replication.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .pragma("cache_size", "-65536")
+        .row_buffer_size(1_024);
+    let mut conn = Connection::SqliteWriter(options.connect().await.unwrap());
+    conn.run(SQLITE).await.unwrap();
+    (conn, Place::File(dir))
+}
+
+async fn server() -> (Connection, Place) {
+    let database = Cluster::shared().create_database().unwrap();
+    let limits =
+        SessionLimits { lease_ttl: std::time::Duration::from_secs(30), connections_max: 2 };
+    let schemas = ["rowgate", "public"];
+    database.connect().unwrap().query("create schema rowgate").unwrap();
+    let options = database.url().parse().unwrap();
+    let opened = PostgresDatabase::open(options, schemas, &POSTGRES, limits).await.unwrap();
+    let conn = crate::store::Database::Postgres(opened).reader().await.unwrap();
+    (conn, Place::Server(database))
+}
+
+/// A value of PostgreSQL as SQLite has it.
+fn as_on_sqlite(row: &sqlx::postgres::PgRow, at: usize) -> Option<String> {
+    use sqlx::{Column as _, TypeInfo as _, ValueRef as _};
+    let raw = row.try_get_raw(at).unwrap();
+    if raw.is_null() {
+        return None;
+    }
+    let text = raw.as_str().unwrap().to_owned();
+    Some(match row.column(at).type_info().name() {
+        "BOOL" => i32::from(text == "t").to_string(),
+        "TIMESTAMPTZ" => crate::store::sql::timestamp(&text),
+        "JSONB" => crate::rows::json::canonical(&text).unwrap().into_owned(),
+        _ => text,
+    })
 }
 
 /// Things on shelf `s`: id and color.

@@ -1,32 +1,38 @@
 //! Upsert and patch as one conditional statement a chunk of rows.
 
-use sqlx::SqliteConnection;
+use std::collections::HashSet;
 
-use super::dialect::{PARAMETER, key_text, literal, quoted};
+use super::dialect::{key_text, literal, quoted};
 use super::feed::Change;
-use super::query::{Query, chunks};
+use super::query::{Query, argument, array, array_type, chunks};
 use super::{ApplyError, ApplyScope, Moved};
 use crate::model::Existing;
 use crate::rows::{Cells, Part, Presented, Role, Rows, TableSpec, Value, timestamp_text};
+use crate::store::{Connection, Dialect};
 
 /// SQLite's code of a violated NOT NULL.
 const NOT_NULL_VIOLATED: &str = "1299";
 
+/// What `rowgate_another_owner` fails with.
+const ANOTHER_OWNER: &str = "RG001";
+
 /// Inserts or updates rows by the unique key; `patch` leaves out those that the owner doesn't have.
 /// Moves only rows that really change. A key of another owner fails.
 pub(super) async fn upsert(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     rows: &Rows<'_>,
     patch: bool,
 ) -> Result<Moved, ApplyError> {
     let now = timestamp_text(scope.now).unwrap_or_default();
+    let dialect = conn.dialect();
     let mut moved = Vec::new();
     for part in &rows.parts {
-        let statement = Statement::new(spec, scope, rows, part, &now, patch);
-        for chunk in chunks(&part.rows, statement.varying.len(), statement.same.len() + 3) {
-            match statement.query(chunk)?.fetch_keys(conn).await {
+        let statement = Statement::new(dialect, spec, scope, rows, part, &now, patch);
+        let (each, fixed) = (statement.varying.len(), statement.same.len() + 3);
+        for chunk in chunks(dialect, &part.rows, each, fixed) {
+            match statement.query(chunk).fetch_keys(conn).await {
                 Ok(keys) => moved.extend(keys),
                 Err(error) => {
                     return Err(explain(conn, scope, spec, rows, chunk, error).await);
@@ -34,10 +40,16 @@ pub(super) async fn upsert(
             }
         }
     }
+    if rows.parts.len() > 1 {
+        // A key that came twice moved twice, but stands in the feed once.
+        let mut seen = HashSet::new();
+        moved.retain(|(pk, _)| seen.insert(*pk));
+    }
     Ok(Moved { change: Change::Upserted, rows: moved })
 }
 
 struct Statement<'a> {
+    dialect: Dialect,
     spec: &'a TableSpec,
     owner: Option<&'a str>,
     now: &'a str,
@@ -50,6 +62,7 @@ struct Statement<'a> {
 
 impl<'a> Statement<'a> {
     fn new(
+        dialect: Dialect,
         spec: &'a TableSpec,
         scope: &'a ApplyScope,
         rows: &'a Rows<'a>,
@@ -64,35 +77,54 @@ impl<'a> Statement<'a> {
             presented.column == spec.unique_key || matches!(presented.cells, Cells::Each(_))
         });
         let owner = spec.owner.and(scope.external_owner_id.as_deref());
-        Self { spec, owner, now, patch, varying, same }
+        Self { dialect, spec, owner, now, patch, varying, same }
     }
 
-    fn query(&self, rows: &[usize]) -> sqlx::Result<Query<'a>> {
-        let mut query = Query::default();
-        self.push_input(&mut query, rows)?;
-        self.push_insert(&mut query)?;
+    fn query(&self, rows: &[usize]) -> Query<'a> {
+        let mut query = Query::new(self.dialect, "");
+        match self.dialect {
+            Dialect::Sqlite => self.push_values(&mut query, rows),
+            Dialect::Postgres => self.push_arrays(&mut query, rows),
+        }
+        self.push_insert(&mut query);
         self.push_update(&mut query);
-        let key = key_text(self.spec, &quoted(&self.spec.table_name));
-        query.push_fmt(format_args!("\nreturning pk, {key}"));
-        Ok(query)
+        query.push_fmt(format_args!("\nreturning pk, {}", key_text(self.spec, "")));
+        query
     }
 
-    fn push_input(&self, query: &mut Query<'a>, rows: &[usize]) -> sqlx::Result<()> {
-        let tuple = format!("({})", vec![PARAMETER; self.varying.len()].join(", "));
+    fn push_values(&self, query: &mut Query<'a>, rows: &[usize]) {
         query.push_fmt(format_args!("with input ({}) as (values ", self.names(&self.varying)));
         for (at, row) in rows.iter().enumerate() {
-            query.push(if at == 0 { "" } else { ", " });
-            query.push(&tuple);
-            self.varying.iter().try_for_each(|presented| query.bind(presented.cell(*row)))?;
+            query.push(if at == 0 { "(" } else { ", (" });
+            for (at, presented) in self.varying.iter().enumerate() {
+                query.push(if at == 0 { "" } else { ", " });
+                let kind = self.spec.columns[presented.column].kind;
+                query.push_argument(argument(presented.cell(*row), kind));
+            }
+            query.push(")");
         }
         query.push(")\n");
-        Ok(())
+    }
+
+    /// One text for any number of rows, so that it stays prepared.
+    fn push_arrays(&self, query: &mut Query<'a>, rows: &[usize]) {
+        query.push_fmt(format_args!(
+            "with input ({}) as (select * from unnest(",
+            self.names(&self.varying)
+        ));
+        for (at, presented) in self.varying.iter().enumerate() {
+            query.push(if at == 0 { "" } else { ", " });
+            let kind = self.spec.columns[presented.column].kind;
+            query.push_argument(array(rows.iter().map(|row| presented.cell(*row)), kind));
+            query.push_fmt(format_args!("::{}", array_type(kind)));
+        }
+        query.push("))\n");
     }
 
     /// A key that was deleted comes back with the pk it had.
-    fn push_insert(&self, query: &mut Query<'a>) -> sqlx::Result<()> {
+    fn push_insert(&self, query: &mut Query<'a>) {
         let Self { spec, .. } = self;
-        let (table, key) = (quoted(&spec.table_name), quoted(&spec.unique_column().name));
+        let table = quoted(&spec.table_name);
         query.push_fmt(format_args!(
             "insert into {table} as old (pk, {}",
             self.names(&self.varying)
@@ -100,39 +132,55 @@ impl<'a> Statement<'a> {
         if !self.same.is_empty() {
             query.push_fmt(format_args!(", {}", self.names(&self.same)));
         }
-        query.push_fmt(format_args!(
-            ", row_created_at, row_updated_at)\nselect (select feed.pk from rowgate_feed as feed \
-             where feed.table_name = {} and feed.unique_key = {} and feed.deleted)",
+        // A sub-select, not a join: rows keep their order, and get their numbers in it.
+        let kept = format!(
+            "(select feed.pk from rowgate_feed as feed where feed.table_name = {} \
+             and feed.unique_key = {} and feed.deleted)",
             literal(&spec.table_name),
-            key_text(spec, "input"),
-        ));
+            key_text(spec, "input."),
+        );
+        query.push(", row_created_at, row_updated_at)\nselect ");
+        match self.dialect {
+            Dialect::Sqlite => query.push(&kept),
+            Dialect::Postgres => {
+                query.push_fmt(format_args!("coalesce({kept}, nextval('rowgate_pk'))"));
+            }
+        }
         for presented in &self.varying {
-            query.push_fmt(format_args!(", input.{}", self.name(presented)));
+            let cast = self.dialect.cast(spec.columns[presented.column].kind);
+            query.push_fmt(format_args!(", input.{}{cast}", self.name(presented)));
         }
         for presented in &self.same {
             query.push(", ");
-            query.push_value(presented.cell(0))?;
+            query.push_value(presented.cell(0), spec.columns[presented.column].kind);
         }
         for _ in 0..2 {
             query.push(", ");
-            query.push_text(self.now)?;
+            query.push_timestamp(self.now);
         }
         query.push("\nfrom input where true");
         if self.patch {
-            query.push_fmt(format_args!(
-                " and exists (select 1 from {table} as live where live.{key} = input.{key}"
-            ));
-            if let (Some(owner), Some(column)) = (self.owner, spec.owner) {
-                let column = quoted(&spec.columns[column].name);
-                query.push_fmt(format_args!(" and live.{column} = "));
-                query.push_text(owner)?;
-            }
-            query.push(")");
+            self.push_live(query);
         }
-        Ok(())
+    }
+
+    /// Only rows that the owner has.
+    fn push_live(&self, query: &mut Query<'a>) {
+        let Self { spec, .. } = self;
+        let (table, key) = (quoted(&spec.table_name), quoted(&spec.unique_column().name));
+        query.push_fmt(format_args!(
+            " and exists (select 1 from {table} as live where live.{key} = input.{key}"
+        ));
+        if let (Some(owner), Some(column)) = (self.owner, spec.owner) {
+            let column = quoted(&spec.columns[column].name);
+            query.push_fmt(format_args!(" and live.{column} = "));
+            query.push_text(owner);
+        }
+        query.push(")");
     }
 
     /// The owner column is never null: where the owner differs, setting it to null ends the call.
+    /// PostgreSQL would then answer nothing more in this transaction: it says the key at once.
     fn push_update(&self, query: &mut Query<'a>) {
         let Self { spec, .. } = self;
         let (mut set, mut changed, mut guard) = (Vec::new(), Vec::new(), String::new());
@@ -163,8 +211,14 @@ impl<'a> Statement<'a> {
         }
         if let Some(owner) = spec.owner.filter(|owner| *owner != spec.unique_key) {
             let owner = quoted(&spec.columns[owner].name);
+            let another = match self.dialect {
+                Dialect::Sqlite => String::new(),
+                Dialect::Postgres => {
+                    format!(" else rowgate_another_owner({})", key_text(spec, "old."))
+                }
+            };
             set.push(format!(
-                "{owner} = case when old.{owner} = excluded.{owner} then old.{owner} end"
+                "{owner} = case when old.{owner} = excluded.{owner} then old.{owner}{another} end"
             ));
             conditions.insert(0, format!("old.{owner} <> excluded.{owner}"));
         }
@@ -190,7 +244,7 @@ impl<'a> Statement<'a> {
 
 /// Finds the row of another owner that a failed statement met.
 async fn explain(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     rows: &Rows<'_>,
@@ -201,8 +255,13 @@ async fn explain(
     let (Some(owner), Some(mine)) = (spec.owner, &scope.external_owner_id) else {
         return error.into();
     };
-    if violated.as_deref() != Some(NOT_NULL_VIOLATED) {
-        return error.into();
+    match violated.as_deref() {
+        Some(NOT_NULL_VIOLATED) => {}
+        Some(ANOTHER_OWNER) => {
+            let key = error.as_database_error().map_or("", |error| error.message()).to_owned();
+            return ApplyError::AnotherOwnersRow { table: spec.table_name.clone(), key };
+        }
+        _ => return error.into(),
     }
     let keys: Vec<&Value<'_>> = chunk.iter().map(|row| rows.key(*row)).collect();
     match foreign_key(conn, spec, owner, mine, &keys).await {
@@ -213,38 +272,41 @@ async fn explain(
 }
 
 async fn foreign_key(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     spec: &TableSpec,
     owner: usize,
     mine: &str,
     keys: &[&Value<'_>],
 ) -> sqlx::Result<Option<String>> {
     let table = quoted(&spec.table_name);
-    let mut query = Query::new(format!(
+    let unique = spec.unique_column();
+    let sql = format!(
         "select pk, {} from {table} where {table}.{} in (",
-        key_text(spec, &table),
-        quoted(&spec.unique_column().name),
-    ));
+        key_text(spec, ""),
+        quoted(&unique.name),
+    );
+    let mut query = Query::new(conn.dialect(), sql);
     for (at, key) in keys.iter().enumerate() {
         query.push(if at == 0 { "" } else { ", " });
-        query.push_value(key)?;
+        query.push_value(key, unique.kind);
     }
     query.push_fmt(format_args!(") and {table}.{} <> ", quoted(&spec.columns[owner].name)));
-    query.push_text(mine)?;
+    query.push_text(mine);
     query.push(" limit 1");
     Ok(query.fetch_keys(conn).await?.pop().map(|(_, key)| key))
 }
 
 #[cfg(test)]
 pub(super) fn sql(
+    dialect: Dialect,
     spec: &TableSpec,
     scope: &ApplyScope,
     rows: &Rows<'_>,
     patch: bool,
 ) -> Vec<String> {
     let texts = rows.parts.iter().map(|part| {
-        let statement = Statement::new(spec, scope, rows, part, "", patch);
-        statement.query(&part.rows).unwrap().sql().to_owned()
+        let statement = Statement::new(dialect, spec, scope, rows, part, "", patch);
+        statement.query(&part.rows).sql().to_owned()
     });
     texts.collect()
 }

@@ -88,14 +88,14 @@ async fn all_verbs_sub_paths_and_content_types_come_through() {
     let types = ["application/json", "text/plain", "application/x-www-form-urlencoded", "a/b"];
     let mut expected = Vec::new();
     for (at, verb) in verbs.iter().enumerate() {
-        for path in paths {
-            let path = format!("/v1/service_integrations/{}{path}", host.list);
+        for below in paths {
+            let path = format!("/v1/service_integrations/{}{below}", host.list);
             let kind = ("Content-Type", types[at % types.len()]);
             let headers = [("Whdb-Webhook-Secret", SECRET), kind];
             let reply = host.request(verb, &path, &headers, RESYNC).await;
             assert_eq!((reply.status, reply.body.as_str()), (202, OK), "{verb} {path}");
-            let (path, query) = path.split_once('?').unwrap_or((&path, ""));
-            expected.push(((*verb).to_owned(), path.to_owned(), query.to_owned()));
+            let (below, query) = below.split_once('?').unwrap_or((below, ""));
+            expected.push(((*verb).to_owned(), below.to_owned(), query.to_owned()));
         }
     }
     let items = host.items().await.into_iter().map(|item| (item.method, item.path, item.query));

@@ -84,3 +84,38 @@ async fn a_full_disk_is_503_and_passes() {
     assert_eq!(host.post(&host.list, &large).await.status, 202);
     assert_eq!(host.items().await.len(), 1);
 }
+
+/// Finding the integration, its secret and a place for the post share one allowance: three slow
+/// answers of the store must not take three times as long.
+#[tokio::test]
+async fn what_the_store_takes_for_one_request_adds_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::new(dir.path());
+    data_dir.create().unwrap();
+    let (clock, chance) = (Clock::simulated(0), Chance::seeded(7));
+    let keyring = Keyring::new([7; 32], chance.clone());
+    let store = Store::open(data_dir, clock.clone(), keyring, chance).await.unwrap();
+    let webhooks = Webhooks {
+        store: Arc::new(store),
+        wake: Arc::new(|_| {}),
+        metrics: Arc::default(),
+        limits: Limits {
+            body_max_bytes: 1,
+            body_timeout: Duration::from_secs(1),
+            accept_timeout: Duration::from_millis(1_500),
+        },
+    };
+    let mut left = webhooks.limits.accept_timeout;
+    let slow = async {
+        clock.advance(Duration::from_millis(1_000));
+        Ok(7)
+    };
+    assert_eq!(webhooks.in_time(&mut left, slow).await, Ok(7));
+    assert_eq!(left, Duration::from_millis(500));
+    let never = std::future::pending::<Result<i32, crate::store::Error>>();
+    let passes = async { clock.advance(Duration::from_millis(500)) };
+    let late = Answer::Unavailable("no answer in time".into());
+    let (answered, ()) = tokio::join!(webhooks.in_time(&mut left, never), passes);
+    assert_eq!(answered, Err(late));
+    assert_eq!(left, Duration::ZERO);
+}

@@ -69,15 +69,17 @@ fn it_comes_back() {
 
 #[test]
 fn a_deleted_primary_is_not_believed() {
-    let mut world = World::new();
-    let cursor = listed(&mut world, &["a"]);
-    let mut primary = stub("a");
-    primary["primary"] = true.into();
-    world.host.answer(200, last_page(vec![primary], "s2"));
-    let (step, did) = world.step(&calendars(), cursor);
-    step.unwrap();
-    assert_eq!(rows(&world), [("a".into(), false)]);
-    assert_eq!(did.logs.len(), 1);
+    for full in [false, true] {
+        let mut world = World::new();
+        let cursor = listed(&mut world, &["a"]).filter(|_| !full);
+        let mut primary = stub("a");
+        primary["primary"] = true.into();
+        world.host.answer(200, last_page(vec![primary], "s2"));
+        let (step, did) = world.step(&calendars(), cursor);
+        step.unwrap();
+        assert_eq!(rows(&world), [("a".into(), false)], "full: {full}");
+        assert_eq!(did.logs.len(), 1);
+    }
 }
 
 #[test]

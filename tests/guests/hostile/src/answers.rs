@@ -16,6 +16,8 @@ pub(crate) fn answer(attack: &str, cursor: Option<Vec<u8>>) -> Option<Result<Ste
         "forged-failure" => Some(Err(Failure::Bug(FORGED.to_owned()))),
         // Never done, never further.
         "more-forever" => at(cursor, Progress::More),
+        // Never done, always a little further.
+        "further-forever" => at(Some(further(cursor)), Progress::More),
         "expired-forever" => Some(Err(Failure::CursorExpired("once more".to_owned()))),
         "rest-never" => at(done(), Progress::Done(Some(0))),
         "rest-forever" => at(done(), Progress::Done(Some(u64::MAX))),
@@ -27,6 +29,12 @@ pub(crate) fn answer(attack: &str, cursor: Option<Vec<u8>>) -> Option<Result<Ste
         "reauthorise" => Some(Err(Failure::Reauthorise("says a guest".to_owned()))),
         _ => None,
     }
+}
+
+/// A cursor that counts.
+fn further(cursor: Option<Vec<u8>>) -> Vec<u8> {
+    let count = cursor.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<u64>().ok());
+    count.map_or(0, |count| count + 1).to_string().into_bytes()
 }
 
 fn pause(scope: RetryScope) -> Failure {

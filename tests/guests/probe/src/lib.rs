@@ -37,7 +37,9 @@ impl Guest for Probe {
                 // The note shows what the guest saw of a post: sealed fields are null.
                 let headers = webhook.headers.iter().map(|(name, value)| format!("{name}={value}"));
                 let headers: Vec<_> = headers.collect();
-                rows::write_account(&format!("{post} {}", headers.join(" ")))?;
+                let Webhook { method, path, query, .. } = &webhook;
+                let line = format!("{method} path={path} query={query}");
+                rows::write_account(&format!("{post} {line} {}", headers.join(" ")))?;
                 owners::link();
                 if matches!(verb, Some("LINK" | "LINKED")) {
                     streams::reset(&items_stream());

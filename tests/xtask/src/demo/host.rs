@@ -31,6 +31,8 @@ pub(super) struct Host<'a> {
     checkout: &'a Checkout,
     binary: PathBuf,
     data_dir: PathBuf,
+    /// The control database. None: a file in the data directory.
+    database_url: Option<String>,
     log: PathBuf,
     url: String,
     server: Server,
@@ -51,13 +53,14 @@ impl<'a> Host<'a> {
         binary: &Path,
         directory: &Path,
         plugins: &Path,
+        database_url: Option<String>,
     ) -> Result<Self> {
         let (data_dir, log) = (directory.join(DATA_DIR), directory.join("host.log"));
-        let mut command = command(checkout, binary, &data_dir);
+        let mut command = command(checkout, binary, &data_dir, database_url.as_deref());
         command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(plugins);
         let server = Server::start("host", &command, &log)?;
         let (checkout, binary, url) = (checkout, binary.to_owned(), String::new());
-        let mut host = Self { checkout, binary, data_dir, log, url, server };
+        let mut host = Self { checkout, binary, data_dir, database_url, log, url, server };
         host.url = host.announced()?;
         Ok(host)
     }
@@ -83,11 +86,15 @@ impl<'a> Host<'a> {
         &self.url
     }
 
-    /// The two lines that let a person type `rowgate ...` as the demo prints it.
+    /// The lines that let a person type `rowgate ...` as the demo prints it.
     pub(super) fn shell_setup(&self) -> String {
         let word = |path: &Path| screen::quoted(&self.relative(path));
         let (binary, data_dir) = (word(&self.binary), word(&self.data_dir));
-        format!("alias rowgate={binary}\nexport ROWGATE_DATA_DIR={data_dir}")
+        let mut lines = format!("alias rowgate={binary}\nexport ROWGATE_DATA_DIR={data_dir}");
+        if let Some(url) = &self.database_url {
+            lines += &format!("\nexport ROWGATE_DATABASE_URL={url}");
+        }
+        lines
     }
 
     /// A path as seen from the checkout's top, where a person stands.
@@ -98,7 +105,8 @@ impl<'a> Host<'a> {
 
     /// Run `rowgate` and return what it prints, results and notices.
     fn said(&self, arguments: &[&str]) -> Result<(String, String)> {
-        let mut command = command(self.checkout, &self.binary, &self.data_dir);
+        let database_url = self.database_url.as_deref();
+        let mut command = command(self.checkout, &self.binary, &self.data_dir, database_url);
         let output = command.args(arguments).output().context("can't start rowgate")?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let (results, notices) = (text(output.stdout), text(output.stderr));
@@ -229,7 +237,12 @@ pub(super) fn is_served(directory: &Path) -> bool {
 }
 
 /// `rowgate` on the data directory, whatever else is configured in this shell.
-fn command(checkout: &Checkout, binary: &Path, data_dir: &Path) -> Command {
+fn command(
+    checkout: &Checkout,
+    binary: &Path,
+    data_dir: &Path,
+    database_url: Option<&str>,
+) -> Command {
     let mut command = checkout.command(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROWGATE_") {
@@ -237,5 +250,6 @@ fn command(checkout: &Checkout, binary: &Path, data_dir: &Path) -> Command {
         }
     }
     command.env("ROWGATE_DATA_DIR", data_dir);
+    command.envs(database_url.map(|url| ("ROWGATE_DATABASE_URL", url)));
     command
 }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::model::{Condition, Unseen};
 
+on_both! {
+    a_full_listing_sweeps_what_it_did_not_see, a_row_refused_as_older_was_seen, an_end_needs_its_own_beginning, a_bracket_of_another_mapping_is_dropped_at_the_first_write, beginning_again_starts_over, several_scopes_may_be_open_and_be_dropped, number_keys_are_seen_as_numbers
+}
+
 fn begin(scope: &[Condition]) -> Write {
     Write::BeginFull { table: "thing_v1".into(), scope: scope.to_vec() }
 }
@@ -22,9 +26,8 @@ async fn colors(fixture: &mut Fixture) -> String {
     fixture.rows(sql).await.join(" ")
 }
 
-#[tokio::test]
-async fn a_full_listing_sweeps_what_it_did_not_see() {
-    let mut fixture = Fixture::new().await;
+async fn a_full_listing_sweeps_what_it_did_not_see(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let scope = [is("shelf", "s")];
     for owner in ["a", "b"] {
         let writes = [Write::Upsert(red(&["1", "2", "3", "4", "5", "6"]))];
@@ -59,9 +62,8 @@ async fn a_full_listing_sweeps_what_it_did_not_see() {
     assert!(colors(&mut fixture).await.starts_with("a1=red b1=red"));
 }
 
-#[tokio::test]
-async fn a_row_refused_as_older_was_seen() {
-    let mut fixture = Fixture::new().await;
+async fn a_row_refused_as_older_was_seen(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let versions = |version| {
         let mut batch = red(&["1"]);
         batch.columns.push(column("version", Values::Constant(Scalar::Integer(version))));
@@ -72,9 +74,8 @@ async fn a_row_refused_as_older_was_seen() {
     assert_eq!(colors(&mut fixture).await, "a1=red a2=gone");
 }
 
-#[tokio::test]
-async fn an_end_needs_its_own_beginning() {
-    let mut fixture = Fixture::new().await;
+async fn an_end_needs_its_own_beginning(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let (scope, other) = ([is("shelf", "s")], [is("shelf", "t")]);
     let refused = |result: Result<Applied, ApplyError>| matches!(result, Err(ApplyError::NotListed(table)) if table == "thing_v1");
     assert!(refused(fixture.apply("a", &[end(&scope, gone())]).await));
@@ -87,18 +88,16 @@ async fn an_end_needs_its_own_beginning() {
     assert!(refused(fixture.apply("a", &[end(&scope, gone())]).await));
 }
 
-#[tokio::test]
-async fn a_bracket_of_another_mapping_is_dropped_at_the_first_write() {
-    let mut fixture = Fixture::new().await;
+async fn a_bracket_of_another_mapping_is_dropped_at_the_first_write(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     fixture.apply("a", &[begin(&[])]).await.unwrap();
     let newer = ApplyScope { mapping_version: 2, ..fixture.scope("a") };
     fixture.apply_in(&newer, &[Write::Upsert(red(&["1"]))]).await.unwrap();
     assert_eq!(fixture.rows("select count(*) from rowgate_brackets").await, ["0"]);
 }
 
-#[tokio::test]
-async fn beginning_again_starts_over() {
-    let mut fixture = Fixture::new().await;
+async fn beginning_again_starts_over(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     fixture.apply("a", &[Write::Upsert(red(&["1", "2"]))]).await.unwrap();
     fixture.apply("a", &[begin(&[]), Write::Upsert(red(&["1"]))]).await.unwrap();
     fixture.apply("a", &[begin(&[]), Write::Upsert(red(&["2"]))]).await.unwrap();
@@ -107,9 +106,8 @@ async fn beginning_again_starts_over() {
     assert_eq!(colors(&mut fixture).await, "a1=gone a2=red");
 }
 
-#[tokio::test]
-async fn several_scopes_may_be_open_and_be_dropped() {
-    let mut fixture = Fixture::new().await;
+async fn several_scopes_may_be_open_and_be_dropped(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let spec = Arc::clone(&fixture.tables["thing_v1"]);
     let (s, t) = ([is("shelf", "s")], [is("shelf", "t")]);
     fixture.apply("a", &[begin(&s), begin(&t), begin(&[])]).await.unwrap();
@@ -124,9 +122,8 @@ async fn several_scopes_may_be_open_and_be_dropped() {
     assert_eq!(fixture.rows("select count(*) from rowgate_bracket_keys").await, ["0"]);
 }
 
-#[tokio::test]
-async fn number_keys_are_seen_as_numbers() {
-    let mut fixture = Fixture::new().await;
+async fn number_keys_are_seen_as_numbers(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let tickets = |numbers: &[i64]| {
         let column = column("number", Values::Integer(numbers.to_vec()));
         Write::Upsert(batch("ticket_v1", numbers.len(), vec![column]))

@@ -2,9 +2,9 @@ use super::*;
 use crate::rows::fixture::google_calendar;
 use crate::store::tables::ddl::{create_index, create_table};
 
-fn sql(service: &str) -> String {
+fn sql(dialect: Dialect, service: &str) -> String {
     let spec = spec(service);
-    let mut sql = create_table(&spec);
+    let mut sql = create_table(dialect, &spec);
     for index in &spec.indexes {
         sql.push_str(";\n");
         sql.push_str(&create_index(&spec, index));
@@ -22,19 +22,21 @@ fn sql_of_the_google_tables() {
         "google_calendar_event_v1",
         "google_calendar_source_event_v1",
     ] {
-        let sql = sql(service);
-        let path =
-            format!("{}/src/store/tables/tests/ddl/{service}.sql", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-            std::fs::write(&path, &sql).unwrap();
+        for (dialect, directory) in [(Dialect::Sqlite, "sqlite"), (Dialect::Postgres, "postgres")] {
+            let sql = sql(dialect, service);
+            let here = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tables/tests/ddl");
+            let path = format!("{here}/{directory}/{service}.sql");
+            if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+                std::fs::write(&path, &sql).unwrap();
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), sql, "{path}");
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), sql, "{path}");
     }
 }
 
 #[tokio::test]
 async fn creating_twice_changes_nothing() {
-    let mut fixture = Fixture::with_services(&["google_calendar_event_v1"]).await;
+    let mut fixture = Fixture::with_services(Dialect::Sqlite, &["google_calendar_event_v1"]).await;
     let schema = fixture.rows("select sql from sqlite_schema order by name").await;
     let spec = spec("google_calendar_event_v1");
     create(&mut fixture.conn, &spec).await.unwrap();
@@ -44,7 +46,7 @@ async fn creating_twice_changes_nothing() {
 
 #[tokio::test]
 async fn a_new_column_is_added_with_its_index() {
-    let mut fixture = Fixture::new().await;
+    let mut fixture = Fixture::new(Dialect::Sqlite).await;
     let mut manifest = google_calendar();
     let event = &mut manifest.tables["event"];
     event.columns.shift_remove("recurring_event_id");
@@ -70,10 +72,10 @@ async fn a_new_column_is_added_with_its_index() {
 
 #[tokio::test]
 async fn a_table_that_cannot_fit_is_refused() {
-    let mut fixture = Fixture::new().await;
+    let mut fixture = Fixture::new(Dialect::Sqlite).await;
     let ticket =
         "create table t (pk integer primary key, number bigint, owner_id text, title blob)";
-    sqlx::raw_sql(ticket).execute(&mut fixture.conn).await.unwrap();
+    fixture.conn.run(ticket).await.unwrap();
     let mut spec = spec("ticket_v1");
     spec.table_name = "t".to_owned();
     let error = create(&mut fixture.conn, &spec).await.unwrap_err();

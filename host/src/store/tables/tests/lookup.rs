@@ -1,9 +1,12 @@
 use super::*;
 use crate::model::Unseen;
 
-#[tokio::test]
-async fn every_type_comes_back() {
-    let mut fixture = Fixture::new().await;
+on_both! {
+    every_type_comes_back, a_sweep_of_this_call_shows
+}
+
+async fn every_type_comes_back(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let values = [
         ("version", Scalar::Integer(-3)),
         ("color", text("réd")),
@@ -43,9 +46,8 @@ async fn every_type_comes_back() {
     assert_eq!(lookup(conn, &other, &spec, &key, &names, &[]).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_sweep_of_this_call_shows() {
-    let mut fixture = Fixture::new().await;
+async fn a_sweep_of_this_call_shows(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let begin = Write::BeginFull { table: "thing_v1".into(), scope: Vec::new() };
     let unseen = Unseen::Set(vec![("color".into(), text("gone"))]);
     let end = [Write::EndFull { table: "thing_v1".into(), scope: Vec::new(), unseen }];

@@ -83,7 +83,7 @@ fn measure_normalising() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[ignore = "a measurement"]
 async fn measure_events() {
-    let mut fixture = Fixture::with_services(&[EVENTS]).await;
+    let mut fixture = Fixture::with_services(Dialect::Sqlite, &[EVENTS]).await;
     let confirmed: Vec<Batch> = (0..5).map(|number| page(number, "confirmed")).collect();
     let cancelled: Vec<Batch> = (0..5).map(|number| page(number, "cancelled")).collect();
     for (owner, what, pages) in [

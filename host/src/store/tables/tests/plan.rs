@@ -13,17 +13,17 @@ async fn plan(fixture: &mut Fixture, sql: &str) -> String {
 }
 
 async fn sweep_plan(conditions: &[Condition], bracket: Option<i64>) -> String {
-    let mut fixture = Fixture::with_services(&[EVENTS]).await;
+    let mut fixture = Fixture::with_services(Dialect::Sqlite, &[EVENTS]).await;
     let (spec, scope) = (Arc::clone(&fixture.tables[EVENTS]), fixture.scope("a"));
     let set = [("status".to_owned(), text("cancelled"))];
     let (set, tests) = (assignments(&spec, &set).unwrap(), tests(&spec, conditions).unwrap());
-    let query = update_query(&scope, &spec, &set, &tests, bracket).unwrap();
+    let query = update_query(Dialect::Sqlite, &scope, &spec, &set, &tests, bracket);
     plan(&mut fixture, query.sql()).await
 }
 
 #[tokio::test]
 async fn an_upsert_looks_rows_up_by_their_key() {
-    let mut fixture = Fixture::with_services(&[EVENTS]).await;
+    let mut fixture = Fixture::with_services(Dialect::Sqlite, &[EVENTS]).await;
     let (spec, scope) = (Arc::clone(&fixture.tables[EVENTS]), fixture.scope("a"));
     let columns = vec![
         texts("google_id", &[Some("e"), Some("f")]),
@@ -33,7 +33,7 @@ async fn an_upsert_looks_rows_up_by_their_key() {
     let batch = batch(EVENTS, 2, columns);
     let rows = Rows::new(&spec, &batch, Some("a")).unwrap();
     for (patch, steps) in [(false, 0), (true, 1)] {
-        let sql = upsert_sql(&spec, &scope, &rows, patch).remove(0);
+        let sql = upsert_sql(Dialect::Sqlite, &spec, &scope, &rows, patch).remove(0);
         let plan = plan(&mut fixture, &sql).await;
         assert!(!plan.contains("SCAN feed") && !plan.contains("SCAN live"), "{plan}");
         let by_key = "SEARCH feed USING PRIMARY KEY (table_name=? AND unique_key=?)";

@@ -1,5 +1,10 @@
 use super::*;
 use crate::model::{Condition, Op};
+use crate::store::query_scalar;
+
+on_both! {
+    an_update_moves_only_the_owners_rows_that_change, conditions_mean_what_the_contract_says, prefixes_end_at_any_character, a_row_upserted_and_deleted_in_one_call_is_deleted, an_owner_is_deleted_in_slices_with_tombstones, bookkeeping_moves_nothing
+}
 
 fn update(set: &[(&str, Scalar)], conditions: Vec<Condition>) -> Vec<Write> {
     let set = set.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -10,8 +15,8 @@ fn delete(conditions: Vec<Condition>) -> Vec<Write> {
     vec![Write::Delete { table: "thing_v1".to_owned(), conditions }]
 }
 
-async fn filled() -> Fixture {
-    let mut fixture = Fixture::new().await;
+async fn filled(dialect: Dialect) -> Fixture {
+    let mut fixture = Fixture::new(dialect).await;
     let rows =
         [("abc", Some("red")), ("abc_1", Some("blue")), ("abc_2", None), ("abd", Some("red"))];
     for owner in ["a", "b"] {
@@ -20,20 +25,18 @@ async fn filled() -> Fixture {
     fixture
 }
 
-#[tokio::test]
-async fn an_update_moves_only_the_owners_rows_that_change() {
-    let mut fixture = filled().await;
+async fn an_update_moves_only_the_owners_rows_that_change(dialect: Dialect) {
+    let mut fixture = filled(dialect).await;
     let applied = fixture.apply("a", &update(&[("color", text("red"))], Vec::new())).await.unwrap();
     assert_eq!((applied.rows_changed, applied.rows_presented), (2, 0));
     assert_eq!(applied.changed_pks["thing_v1"], [2, 3]);
-    let moved = "select owner_id, id from thing_v1 where row_updated_at like '%:03.%' order by 2";
+    let moved = "select owner_id, id from thing_v1 where cast(row_updated_at as text) like '%:03%' order by 2";
     assert_eq!(fixture.rows(moved).await, ["a|abc_1", "a|abc_2"]);
     assert_eq!(fixture.rows("select count(*) from rowgate_feed where commit_id = 3").await, ["2"]);
 }
 
-#[tokio::test]
-async fn conditions_mean_what_the_contract_says() {
-    let mut fixture = filled().await;
+async fn conditions_mean_what_the_contract_says(dialect: Dialect) {
+    let mut fixture = filled(dialect).await;
     let cases: [(Vec<Condition>, &[&str]); 12] = [
         (vec![is("color", "red")], &["abc", "abd"]),
         (vec![condition("color", Op::Equal, Scalar::Null)], &["abc_2"]),
@@ -59,18 +62,17 @@ async fn conditions_mean_what_the_contract_says() {
 /// The keys that writes of owner `a` would delete; nothing is committed.
 async fn deleted(fixture: &mut Fixture, writes: &[Write]) -> Vec<String> {
     let scope = fixture.scope("a");
-    let mut transaction = fixture.conn.begin().await.unwrap();
-    let applied = apply(&mut transaction, &scope, &fixture.tables, writes).await.unwrap();
+    fixture.conn.run("begin").await.unwrap();
+    let applied = apply(&mut fixture.conn, &scope, &fixture.tables, writes).await.unwrap();
     let sql = "select unique_key from rowgate_feed where deleted order by 1";
-    let gone = sqlx::query(sql).fetch_all(&mut *transaction).await.unwrap();
-    transaction.rollback().await.unwrap();
+    let gone: Vec<String> = query_scalar(sql).fetch_all(&mut fixture.conn).await.unwrap();
+    fixture.conn.run("rollback").await.unwrap();
     assert_eq!(applied.deleted, gone.len() as u64);
-    gone.iter().map(|row| row.get(0)).collect()
+    gone
 }
 
-#[tokio::test]
-async fn prefixes_end_at_any_character() {
-    let mut fixture = Fixture::new().await;
+async fn prefixes_end_at_any_character(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let ids =
         ["a\u{7f}", "a\u{80}", "\u{d7ff}x", "\u{e000}", "\u{10ffff}", "\u{10ffff}\u{10ffff}b"];
     let rows: Vec<_> = ids.iter().map(|id| (*id, None)).collect();
@@ -82,9 +84,8 @@ async fn prefixes_end_at_any_character() {
     }
 }
 
-#[tokio::test]
-async fn a_row_upserted_and_deleted_in_one_call_is_deleted() {
-    let mut fixture = Fixture::new().await;
+async fn a_row_upserted_and_deleted_in_one_call_is_deleted(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
     let mut writes = vec![Write::Upsert(things(&[("x", None), ("y", None)]))];
     writes.extend(delete(vec![is("id", "x")]));
     let applied = fixture.apply("a", &writes).await.unwrap();
@@ -92,16 +93,13 @@ async fn a_row_upserted_and_deleted_in_one_call_is_deleted() {
     assert_eq!(applied.changed_pks["thing_v1"], [2]);
 }
 
-#[tokio::test]
-async fn an_owner_is_deleted_in_slices_with_tombstones() {
-    let mut fixture = filled().await;
+async fn an_owner_is_deleted_in_slices_with_tombstones(dialect: Dialect) {
+    let mut fixture = filled(dialect).await;
     let spec = Arc::clone(&fixture.tables["thing_v1"]);
     let mut counts = Vec::new();
     loop {
         let scope = fixture.scope("a");
-        let mut transaction = fixture.conn.begin().await.unwrap();
-        let count = delete_owner_rows(&mut transaction, &scope, &spec, 3).await.unwrap();
-        transaction.commit().await.unwrap();
+        let count = delete_owner_rows(&mut fixture.conn, &scope, &spec, 3).await.unwrap();
         counts.push(count);
         if count < 3 {
             break;
@@ -116,9 +114,8 @@ async fn an_owner_is_deleted_in_slices_with_tombstones() {
     assert_eq!(fixture.rows(tombstones).await, ["4|3|4"]);
 }
 
-#[tokio::test]
-async fn bookkeeping_moves_nothing() {
-    let mut fixture = filled().await;
+async fn bookkeeping_moves_nothing(dialect: Dialect) {
+    let mut fixture = filled(dialect).await;
     let spec = Arc::clone(&fixture.tables["thing_v1"]);
     let state =
         "select f.commit_id, t.row_updated_at from rowgate_feed f join thing_v1 t using (pk)";

@@ -1,0 +1,232 @@
+-- Control database: who is configured, what is due, what arrived. Times are microseconds, UTC.
+
+create table organizations (
+  id bigint generated always as identity primary key,
+  key text not null unique,
+  name text not null,
+  created_at bigint not null,
+  reader_sealed bytea                                  -- password of the role that reads its tables
+);
+
+-- One row a component that was ever installed.
+create table plugin_versions (
+  digest text primary key,
+  name text not null,
+  version text not null,
+  manifest text not null,
+  installed_at bigint not null,
+  number bigint not null,                              -- ascending in the order of installation
+  wasm bytea not null                                   -- kept beside, under its digest, by each host
+);
+
+-- Which version of a plugin runs. `epoch` moves with each change, so that a claim sees it (R14).
+create table plugins (
+  name text primary key,
+  active_digest text not null references plugin_versions (digest),
+  previous_digest text references plugin_versions (digest),
+  epoch bigint not null,
+  activated_at bigint not null
+);
+
+create table integrations (
+  id text primary key,                                 -- svi_...
+  organization_id bigint not null references organizations (id),
+  plugin text not null,
+  service text not null,
+  table_name text not null,
+  depends_on text references integrations (id),
+  root_id text not null,                               -- the top of the tree; its own id for a root
+  config text not null default '{}',                   -- JSON, no secrets; only on a root
+  config_version bigint not null default 1,
+  created_at bigint not null,
+  number bigint not null,                              -- ascending in the order of creation
+  -- Scheduling state of the tree, on the root's row.
+  misconfigured text,                                  -- the reason; null: all well
+  not_before bigint not null default 0,
+  unique (organization_id, table_name)
+);
+create unique index integrations_tree on integrations (root_id, service);
+
+-- Secret configuration values, sealed; associated data = integration id and name.
+create table integration_secrets (
+  integration_id text not null references integrations (id),
+  name text not null,
+  sealed bytea not null,
+  primary key (integration_id, name)
+);
+
+-- Origins that the operator granted to a tree beyond what the manifest's defaults name.
+create table grants (
+  root_id text not null references integrations (id),
+  origin text not null,                                -- scheme://host:port
+  private_addresses boolean not null default false,    -- loopback and private ranges too
+  primary key (root_id, origin)
+);
+
+-- The lease unit (R1).
+create table owners (
+  id bigint generated always as identity primary key,
+  organization_id bigint not null,
+  root_id text not null references integrations (id),
+  external_owner_id text not null,
+  state text not null default 'unlinked',              -- unlinked | linked | grant_dead
+  reason text,
+  fence bigint not null default 0,
+  lease_host text,
+  lease_until bigint not null default 0,
+  unreleased boolean not null default false,           -- the lease before this one ended in trouble
+  due_at bigint,                                       -- least of what is due; null: nothing
+  not_before bigint not null default 0,
+  attempts bigint not null default 0,
+  relayed_no bigint not null default 0,                -- R4
+  linked_at bigint,
+  unique (root_id, external_owner_id)
+);
+-- Claims go organization by organization, so that a large one doesn't hold up the others.
+create index owners_due on owners (organization_id, due_at) where due_at is not null;
+create index owners_leased on owners (organization_id) where lease_host is not null;
+-- A host renews what it holds.
+create index owners_held on owners (lease_host) where lease_host is not null;
+create index owners_state on owners (state);
+
+-- The schedule of a stream; its cursor is in the replication database (R3).
+create table streams (
+  id bigint generated always as identity primary key,
+  owner_id bigint not null references owners (id),
+  service text not null,
+  kind text not null,
+  key text not null,
+  due_at bigint,
+  taken bigint,                                        -- the fence that runs it (R6)
+  not_before bigint not null default 0,
+  page_limit bigint not null,
+  slow_count bigint not null default 0,
+  attempts bigint not null default 0,
+  unreadable text,
+  last_error text,
+  last_error_at bigint,
+  last_success_at bigint,
+  last_full_at bigint,
+  unique (owner_id, service, kind, key)
+);
+
+-- Stored authenticated webhook bodies, in the order of acceptance.
+create table inbox (
+  id bigint generated always as identity primary key,
+  owner_id bigint not null references owners (id),
+  integration_id text not null,
+  received_at bigint not null,
+  method text not null,
+  path text not null,
+  query text not null,
+  headers text not null,                               -- JSON, only what the manifest lists
+  body bytea not null,                                  -- sealed fields are null
+  sealed text not null default '{}',                   -- JSON: secret name to base64 of the sealed value
+  attempts bigint not null default 0,
+  not_before bigint not null default 0,
+  parked boolean not null default false,               -- R15
+  last_error text,
+  done_at bigint
+);
+-- `done_at` is null in all of it; with it, counting needs no row.
+create index inbox_open on inbox (owner_id, id, done_at) where done_at is null;
+create index inbox_parked on inbox (parked, done_at) where parked and done_at is null;
+create index inbox_done on inbox (done_at) where done_at is not null;
+
+-- Secrets of owners, sealed. `grant_id` is the inbox item that brought the grant (R9).
+create table owner_secrets (
+  owner_id bigint not null references owners (id),
+  grant_id bigint not null,
+  name text not null,
+  version bigint not null,
+  sealed bytea,                                         -- null: forgotten; the version stays
+  expires_at bigint,
+  primary key (owner_id, grant_id, name)
+);
+
+-- Push (R11): what vendors are asked to tell of an owner's changes, and through which channels.
+
+-- One row a topic that the owner's streams name.
+create table topics (
+  owner_id bigint not null references owners (id),
+  push text not null,
+  key text not null,
+  wanted boolean not null default true,                -- false: it leaves as soon as its columns are cleared
+  due_at bigint,                                       -- when a channel is asked for (again)
+  attempts bigint not null default 0,                  -- askings in a row without a channel
+  unsupported boolean not null default false,          -- the vendor offers no push for it
+  unshown boolean not null default false,              -- the table's columns don't show its channel yet
+  last_error text,
+  primary key (owner_id, push, key)
+);
+
+-- Stays until it expires, so that a late notification finds whose it is.
+create table channels (
+  id text primary key,                                 -- the vendor hears it
+  owner_id bigint not null references owners (id),
+  root_id text not null,
+  generation bigint not null,                          -- of the owner; a link takes its channels along
+  grant_id bigint not null,                            -- whose secrets can stop it; 0: it needs none
+  push text not null,
+  key text not null,
+  token bytea not null,                                 -- sealed
+  address text not null,
+  vendor_id text,
+  state text not null,                                 -- pending | active | stopping | gone
+  expires_at bigint not null,
+  retired_until bigint,                                -- unlinked: so long its grant's secrets stay, for stopping it
+  due_at bigint,                                       -- next attempt to stop it
+  attempts bigint not null default 0,
+  notifications bigint not null default 0              -- those that found nothing due, or no vendor id
+);
+create index channels_owner on channels (owner_id);
+create index channels_vendor on channels (root_id, vendor_id) where vendor_id is not null;
+
+-- Channels that only their notifications tell of.
+create table orphans (
+  root_id text not null references integrations (id),
+  id text not null,
+  vendor_id text not null,
+  owner_id bigint,                                     -- has a channel with that vendor id, so may be able to stop it
+  seen_at bigint not null,
+  due_at bigint,
+  attempts bigint not null default 0,
+  primary key (root_id, id)
+);
+create index orphans_owner on orphans (owner_id) where owner_id is not null;
+
+-- Trees whose address the vendor refuses: their streams go on, their topics wait.
+create table push_pauses (
+  root_id text primary key references integrations (id),
+  base_url text not null,
+  not_before bigint not null,
+  reason text not null
+);
+
+-- Moves with every change of what runs how, by whatever process: caches ask for it, and hosts are told.
+create table configuration (epoch bigint not null);
+insert into configuration (epoch) values (1);
+create function configuration_moves() returns trigger language plpgsql as $$
+begin
+  update configuration set epoch = epoch + 1;
+  perform pg_notify('rowgate', '');
+  return null;
+end
+$$;
+create trigger configuration_plugins after insert or update on plugins
+for each statement execute function configuration_moves();
+create trigger configuration_integrations
+after insert or update of config, config_version, table_name on integrations
+for each statement execute function configuration_moves();
+create trigger configuration_secrets after insert or update on integration_secrets
+for each statement execute function configuration_moves();
+create trigger configuration_grants after insert or update or delete on grants
+for each statement execute function configuration_moves();
+
+-- Rows that are updated all the time: room for the new version beside the old one, and dead ones are
+-- taken away before the indexes swell.
+alter table owners set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+alter table streams set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,
+  autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+alter table inbox set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);

@@ -1,0 +1,95 @@
+-- Beside the replicated tables of one organization: cursors, fences, the change feed, an outbox.
+
+-- One row an owner, never deleted (R2).
+create table rowgate_owners (
+  owner_id bigint primary key,
+  generation bigint not null default 0,                -- +1 by link and by unlink
+  grant_id bigint,                                     -- the inbox item that brought the grant; null: none
+  fence bigint not null default 0,
+  commit_no bigint not null default 0,
+  services text not null default '[]'                  -- JSON: for which of the tree streams were derived
+);
+
+-- The owner's stream list (R3). `version` moves with every change: commits compare and swap it.
+create table rowgate_cursors (
+  owner_id bigint not null,
+  service text not null,
+  kind text not null,
+  key text not null,
+  version bigint not null,
+  cursor bytea,
+  cursor_version bigint,                               -- the manifest's `cursor.writes` when it was stored
+  mapping_version bigint,
+  half_read boolean not null default false,            -- the cursor stands between two pages
+  primary key (owner_id, service, kind, key)
+);
+
+-- Inbox items whose effect is committed (R4: a set, never a watermark).
+create table rowgate_applied (
+  owner_id bigint not null,
+  inbox_id bigint not null,
+  primary key (owner_id, inbox_id)
+);
+
+-- What the control database must still hear (R4).
+create table rowgate_outbox (
+  owner_id bigint not null,
+  commit_no bigint not null,
+  message text not null,                               -- JSON
+  primary key (owner_id, commit_no)
+);
+
+-- Full listings in progress (R8).
+create table rowgate_brackets (
+  owner_id bigint not null,
+  table_name text not null,
+  scope text not null,                                 -- canonical JSON of the conditions
+  id bigint not null,
+  mapping_version bigint not null,
+  primary key (owner_id, table_name, scope)
+);
+create table rowgate_bracket_keys (
+  bracket_id bigint not null,
+  commit_no bigint not null,
+  keys text not null,                                  -- JSON array of unique keys presented in that commit
+  primary key (bracket_id, commit_no)
+);
+
+-- Change feed (R12): the latest change of each row. A commit is numbered after it is visible, by
+-- whoever reads the feed, in the order of transaction ids.
+create table rowgate_feed (
+  table_name text not null,
+  unique_key text collate "C" not null,
+  pk bigint not null,
+  deleted boolean not null,
+  commit_id bigint not null,
+  primary key (table_name, unique_key)
+);
+create index rowgate_feed_order on rowgate_feed (commit_id, table_name);
+create table rowgate_commits (
+  id bigint generated always as identity primary key,
+  owner_id bigint not null,
+  committed_at bigint not null,
+  xid xid8 not null default pg_current_xact_id(),
+  number bigint                                        -- null: not numbered yet
+);
+create unique index rowgate_commits_number on rowgate_commits (number) where number is not null;
+create index rowgate_commits_unnumbered on rowgate_commits (xid) where number is null;
+
+-- Held by whoever numbers commits.
+create table rowgate_feed_head (epoch text not null, number bigint not null);
+insert into rowgate_feed_head (epoch, number) values (gen_random_uuid()::text, 0);
+
+-- Numbers of rows, in all replicated tables.
+create sequence rowgate_pk;
+
+-- An upsert met a row of another owner: the call ends, and says which.
+create function rowgate_another_owner(unique_key text) returns text language plpgsql as $$
+begin
+  raise exception using errcode = 'RG001', message = unique_key;
+end
+$$;
+
+alter table rowgate_owners set (fillfactor = 70);
+alter table rowgate_cursors set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+alter table rowgate_outbox set (autovacuum_vacuum_scale_factor = 0.02);

@@ -1,0 +1,142 @@
+//! A database of a PostgreSQL server, or a schema in one.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, Postgres};
+
+use super::{Connection, Error, count, migration_error};
+use crate::metrics::Connections;
+
+/// How long a statement waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that nobody needs are given back to the server.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the start of a host waits for another one that migrates the same schema.
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a session may take (R7): a host that is frozen inside a transaction must not hold an owner's
+/// row longer than its lease lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Life of a lease that isn't renewed.
+    pub lease_ttl: Duration,
+    /// Connections of this host to one database.
+    pub connections_max: u32,
+}
+
+/// One database or schema. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct PostgresDatabase {
+    pool: PgPool,
+}
+
+impl PostgresDatabase {
+    /// Connects and brings the schema up to date. Our own tables are made in the first schema,
+    /// replicated ones in the second. A schema newer than this program is refused.
+    pub async fn open(
+        options: PgConnectOptions,
+        [internal, tables]: [&str; 2],
+        migrations: &Migrator,
+        limits: SessionLimits,
+    ) -> Result<Self, Error> {
+        let options = session(options, limits);
+        let path = |first, then| [("search_path", format!("{first},{then}"))];
+        migrate(options.clone().options(path(internal, tables)), migrations).await?;
+        let options = options.options(path(tables, internal));
+        let pool = PgPoolOptions::new()
+            .max_connections(limits.connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(IDLE_TIMEOUT)
+            // A connection that is gone is noticed by its first statement; asking before each would
+            // double the way of a short one.
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.pool.acquire().await
+    }
+
+    /// Nothing stands in line: each write has a connection of its own, or waits for one as reads do.
+    pub(super) fn connections(&self) -> Connections {
+        let (open, idle) = (i64::from(self.pool.size()), count(self.pool.num_idle()));
+        Connections { open, busy: (open - idle).max(0), writes_waiting: 0 }
+    }
+
+    /// A connection that hears notifications; it connects again when it is cut.
+    pub(in crate::store) async fn listener(&self) -> sqlx::Result<PgListener> {
+        PgListener::connect_with(&self.pool).await
+    }
+
+    pub(super) async fn write<T, F>(&self, operation: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        let written = tokio::spawn(async move {
+            let begun = pool.begin().await.map_err(unavailable)?;
+            let mut connection = Connection::Transaction(begun);
+            let done = operation(&mut connection).await;
+            let Connection::Transaction(transaction) = connection else {
+                unreachable!("an operation can't change the kind of its connection");
+            };
+            match done {
+                Ok(value) => transaction.commit().await.map(|()| value).map_err(unavailable),
+                Err(error) => {
+                    // The server forgets it anyway where this can't be said.
+                    let _ = transaction.rollback().await;
+                    Err(error)
+                }
+            }
+        });
+        written.await.map_err(|error| Error::Unavailable(error.to_string()))?
+    }
+}
+
+fn session(options: PgConnectOptions, limits: SessionLimits) -> PgConnectOptions {
+    let ms = |share: u32| (limits.lease_ttl / share).as_millis().max(100).to_string();
+    options
+        .application_name("rowgate")
+        .statement_cache_capacity(512)
+        .options([
+            ("synchronous_commit", "on"),
+            ("timezone", "UTC"),
+            ("datestyle", "ISO"),
+            ("default_transaction_isolation", "read\\ committed"),
+        ])
+        .options([
+            ("idle_in_transaction_session_timeout", ms(3)),
+            ("lock_timeout", ms(3)),
+            ("statement_timeout", ms(2)),
+            ("tcp_user_timeout", ms(2)),
+        ])
+        .disable_statement_logging()
+}
+
+/// On a connection of its own, without the limits of a session: an index may take long to build.
+async fn migrate(options: PgConnectOptions, migrations: &Migrator) -> Result<(), Error> {
+    let of = options.get_database().unwrap_or("the database").to_owned();
+    let lock_timeout = MIGRATION_LOCK_TIMEOUT.as_millis().to_string();
+    let options = options.options([
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("lock_timeout", lock_timeout.as_str()),
+    ]);
+    let mut connection = options.connect().await.map_err(unavailable)?;
+    let migrated = migrations.run_direct(&mut connection).await;
+    migrated.map_err(|error| migration_error(&of, error))?;
+    let _ = connection.close().await;
+    Ok(())
+}
+
+fn unavailable(error: sqlx::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}

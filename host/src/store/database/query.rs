@@ -1,0 +1,387 @@
+//! One statement for either database: a text with `$1`, `$2`, .. and its arguments.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, FromRow, Row as _};
+
+use super::{Connection, Database, Peer};
+
+/// What a statement's arguments may be. The type holds for null too: PostgreSQL asks for it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Argument<'q> {
+    Boolean(Option<bool>),
+    Integer(Option<i64>),
+    Double(Option<f64>),
+    Text(Option<Cow<'q, str>>),
+    Bytes(Option<Cow<'q, [u8]>>),
+    /// Columns of a batch. Only towards PostgreSQL.
+    Booleans(Vec<Option<bool>>),
+    Integers(Vec<Option<i64>>),
+    Doubles(Vec<Option<f64>>),
+    Texts(Vec<Option<&'q str>>),
+    Bytestrings(Vec<Option<&'q [u8]>>),
+}
+
+macro_rules! argument_from {
+    ($($kind:ident: $($from:ty)*, |$value:ident| $to:expr;)*) => { $($(
+        impl<'q> From<$from> for Argument<'q> {
+            fn from($value: $from) -> Self {
+                Self::$kind($to)
+            }
+        }
+    )*)* };
+}
+
+argument_from! {
+    Boolean: bool, |value| Some(value);
+    Boolean: &bool, |value| Some(*value);
+    Integer: i64 i32 u32, |value| Some(i64::from(value));
+    Integer: &i64, |value| Some(*value);
+    Integer: Option<i64>, |value| value;
+    Integer: &Option<i64>, |value| *value;
+    Text: &'q str String, |value| Some(value.into());
+    Text: &'q String, |value| Some(Cow::Borrowed(value));
+    Text: Cow<'q, str>, |value| Some(value);
+    Text: Option<&'q str> Option<String>, |value| value.map(Into::into);
+    Text: &'q Option<String>, |value| value.as_deref().map(Cow::Borrowed);
+    Bytes: Vec<u8> &'q [u8], |value| Some(value.into());
+    Bytes: &'q Vec<u8>, |value| Some(Cow::Borrowed(value));
+    Bytes: Option<Vec<u8>>, |value| value.map(Cow::Owned);
+    Bytes: &'q Option<Vec<u8>>, |value| value.as_deref().map(Cow::Borrowed);
+}
+
+/// A row that either database can answer with.
+pub trait Record:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<T> Record for T where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+/// One column that either database can answer with.
+pub trait Cell:
+    Send
+    + Unpin
+    + sqlx::Type<sqlx::Sqlite>
+    + sqlx::Type<sqlx::Postgres>
+    + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
+    + for<'r> sqlx::Decode<'r, sqlx::Postgres>
+{
+}
+
+impl<T> Cell for T where
+    T: Send
+        + Unpin
+        + sqlx::Type<sqlx::Sqlite>
+        + sqlx::Type<sqlx::Postgres>
+        + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
+        + for<'r> sqlx::Decode<'r, sqlx::Postgres>
+{
+}
+
+/// On what a statement runs: a connection in a transaction, or whichever is free for reading.
+#[derive(Debug)]
+pub enum Target<'c> {
+    /// This connection.
+    Connection(&'c mut Connection),
+    /// A connection of its own, for this statement alone.
+    Readers(&'c Database),
+}
+
+impl<'c> From<&'c mut Connection> for Target<'c> {
+    fn from(connection: &'c mut Connection) -> Self {
+        Self::Connection(connection)
+    }
+}
+
+impl<'c> From<&'c Database> for Target<'c> {
+    fn from(database: &'c Database) -> Self {
+        Self::Readers(database)
+    }
+}
+
+/// What a statement without an answer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done(u64);
+
+impl Done {
+    /// Rows inserted, updated or deleted.
+    pub fn rows_affected(self) -> u64 {
+        self.0
+    }
+}
+
+/// A statement whose rows are read by name.
+pub fn query<'q>(sql: impl Into<Cow<'q, str>>) -> Query<'q, Row> {
+    Query { sql: sql.into(), arguments: Vec::new(), persistent: true, answer: PhantomData }
+}
+
+/// A statement whose rows become `T`.
+pub fn query_as<'q, T>(sql: impl Into<Cow<'q, str>>) -> Query<'q, As<T>> {
+    Query { sql: sql.into(), arguments: Vec::new(), persistent: true, answer: PhantomData }
+}
+
+/// A statement of whose rows the first column counts.
+pub fn query_scalar<'q, T>(sql: impl Into<Cow<'q, str>>) -> Query<'q, Scalar<T>> {
+    Query { sql: sql.into(), arguments: Vec::new(), persistent: true, answer: PhantomData }
+}
+
+/// A statement with its arguments. `A`: what becomes of its rows.
+#[derive(Debug)]
+pub struct Query<'q, A> {
+    sql: Cow<'q, str>,
+    arguments: Vec<Argument<'q>>,
+    persistent: bool,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<'q, A: Answer> Query<'q, A> {
+    /// Binds the next argument.
+    #[must_use]
+    pub fn bind(mut self, argument: impl Into<Argument<'q>>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Binds arguments that were collected before.
+    #[must_use]
+    pub(in crate::store) fn bind_all(mut self, arguments: Vec<Argument<'q>>) -> Self {
+        self.arguments.extend(arguments);
+        self
+    }
+
+    /// False: a text that won't come again is not kept prepared.
+    #[must_use]
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Runs it for what it does.
+    ///
+    /// These futures are boxed: the compiler can't see of the others that they may be sent.
+    pub fn execute<'c>(self, target: impl Into<Target<'c>>) -> BoxFuture<'c, sqlx::Result<Done>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let target = target.into();
+        Box::pin(async move {
+            let mut own = None;
+            let done = match target.peer(&mut own).await? {
+                Peer::Sqlite(connection) => {
+                    self.sqlite()?.execute(connection).await?.rows_affected()
+                }
+                Peer::Postgres(connection) => {
+                    self.postgres()?.execute(connection).await?.rows_affected()
+                }
+            };
+            Ok(Done(done))
+        })
+    }
+
+    /// All rows.
+    pub fn fetch_all<'c>(
+        self,
+        target: impl Into<Target<'c>>,
+    ) -> BoxFuture<'c, sqlx::Result<Vec<A::Item>>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let target = target.into();
+        Box::pin(async move {
+            let mut own = None;
+            match target.peer(&mut own).await? {
+                Peer::Sqlite(connection) => {
+                    let rows = self.sqlite()?.fetch_all(connection).await?;
+                    rows.into_iter().map(A::sqlite).collect()
+                }
+                Peer::Postgres(connection) => {
+                    let rows = self.postgres()?.fetch_all(connection).await?;
+                    rows.into_iter().map(A::postgres).collect()
+                }
+            }
+        })
+    }
+
+    /// The first row, if there is any.
+    pub fn fetch_optional<'c>(
+        self,
+        target: impl Into<Target<'c>>,
+    ) -> BoxFuture<'c, sqlx::Result<Option<A::Item>>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let target = target.into();
+        Box::pin(async move {
+            let mut own = None;
+            match target.peer(&mut own).await? {
+                Peer::Sqlite(connection) => {
+                    self.sqlite()?.fetch_optional(connection).await?.map(A::sqlite).transpose()
+                }
+                Peer::Postgres(connection) => {
+                    let row = self.postgres()?.fetch_optional(connection).await?;
+                    row.map(A::postgres).transpose()
+                }
+            }
+        })
+    }
+
+    /// The first row.
+    ///
+    /// # Errors
+    /// Also [`sqlx::Error::RowNotFound`].
+    pub fn fetch_one<'c>(
+        self,
+        target: impl Into<Target<'c>>,
+    ) -> BoxFuture<'c, sqlx::Result<A::Item>>
+    where
+        'q: 'c,
+        A: 'c,
+    {
+        let row = self.fetch_optional(target);
+        Box::pin(async move { row.await?.ok_or(sqlx::Error::RowNotFound) })
+    }
+
+    fn sqlite(&self) -> sqlx::Result<SqliteQuery<'_>> {
+        let mut arguments = SqliteArguments::default();
+        for argument in &self.arguments {
+            match argument {
+                Argument::Boolean(value) => arguments.add(*value),
+                Argument::Integer(value) => arguments.add(*value),
+                Argument::Double(value) => arguments.add(*value),
+                Argument::Text(value) => arguments.add(value.as_deref()),
+                Argument::Bytes(value) => arguments.add(value.as_deref()),
+                Argument::Booleans(_)
+                | Argument::Integers(_)
+                | Argument::Doubles(_)
+                | Argument::Texts(_)
+                | Argument::Bytestrings(_) => Err("SQLite has no arrays".into()),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(&self.sql, arguments).persistent(self.persistent))
+    }
+
+    fn postgres(&self) -> sqlx::Result<PostgresQuery<'_>> {
+        let mut arguments = PgArguments::default();
+        for argument in &self.arguments {
+            match argument {
+                Argument::Boolean(value) => arguments.add(*value),
+                Argument::Integer(value) => arguments.add(*value),
+                Argument::Double(value) => arguments.add(*value),
+                Argument::Text(value) => arguments.add(value.as_deref()),
+                Argument::Bytes(value) => arguments.add(value.as_deref()),
+                Argument::Booleans(values) => arguments.add(values),
+                Argument::Integers(values) => arguments.add(values),
+                Argument::Doubles(values) => arguments.add(values),
+                Argument::Texts(values) => arguments.add(values),
+                Argument::Bytestrings(values) => arguments.add(values),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(&self.sql, arguments).persistent(self.persistent))
+    }
+}
+
+type SqliteQuery<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments<'q>>;
+type PostgresQuery<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
+
+impl<'c> Target<'c> {
+    /// `own` keeps a connection that is taken for this statement.
+    async fn peer<'p>(self, own: &'p mut Option<Connection>) -> sqlx::Result<Peer<'p>>
+    where
+        'c: 'p,
+    {
+        Ok(match self {
+            Self::Connection(connection) => connection.peer(),
+            Self::Readers(database) => own.insert(database.reader().await?).peer(),
+        })
+    }
+}
+
+/// What becomes of a row.
+pub trait Answer {
+    /// What is handed out.
+    type Item: Send;
+    /// Reads a row of SQLite.
+    fn sqlite(row: SqliteRow) -> sqlx::Result<Self::Item>;
+    /// Reads a row of PostgreSQL.
+    fn postgres(row: PgRow) -> sqlx::Result<Self::Item>;
+}
+
+/// A row whose columns are asked for by name.
+#[allow(missing_debug_implementations, reason = "a row of SQLite has none")]
+pub enum Row {
+    #[allow(missing_docs)]
+    Sqlite(SqliteRow),
+    #[allow(missing_docs)]
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// A column that the statement has, of the type that it has there.
+    ///
+    /// # Panics
+    /// If it isn't so: the statement and this are written together.
+    pub fn get<T: Cell>(&self, name: &str) -> T {
+        match self {
+            Self::Sqlite(row) => row.get(name),
+            Self::Postgres(row) => row.get(name),
+        }
+    }
+}
+
+impl Answer for Row {
+    type Item = Self;
+
+    fn sqlite(row: SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self::Sqlite(row))
+    }
+
+    fn postgres(row: PgRow) -> sqlx::Result<Self> {
+        Ok(Self::Postgres(row))
+    }
+}
+
+/// See [`query_as`].
+#[derive(Debug)]
+pub struct As<T>(PhantomData<T>);
+
+impl<T: Record> Answer for As<T> {
+    type Item = T;
+
+    fn sqlite(row: SqliteRow) -> sqlx::Result<T> {
+        T::from_row(&row)
+    }
+
+    fn postgres(row: PgRow) -> sqlx::Result<T> {
+        T::from_row(&row)
+    }
+}
+
+/// See [`query_scalar`].
+#[derive(Debug)]
+pub struct Scalar<T>(PhantomData<T>);
+
+impl<T: Cell> Answer for Scalar<T> {
+    type Item = T;
+
+    fn sqlite(row: SqliteRow) -> sqlx::Result<T> {
+        row.try_get(0)
+    }
+
+    fn postgres(row: PgRow) -> sqlx::Result<T> {
+        row.try_get(0)
+    }
+}

@@ -1,0 +1,55 @@
+//! A store for tests, on either database.
+
+use postgres_cluster::Cluster;
+use tempfile::TempDir;
+
+use super::{Dialect, ServerOptions, SessionLimits, Store};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{DataDir, Isolation};
+use crate::secrets::Keyring;
+
+/// A store; its databases go with it.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    _dir: TempDir,
+    _control: Option<postgres_cluster::Database<'static>>,
+}
+
+impl std::ops::Deref for Opened {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+pub(crate) async fn open(dialect: Dialect, clock: Clock) -> Opened {
+    open_with(dialect, clock, Isolation::Schema).await
+}
+
+pub(crate) async fn open_with(dialect: Dialect, clock: Clock, isolation: Isolation) -> Opened {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::new(dir.path());
+    data_dir.create().unwrap();
+    let chance = Chance::seeded(1);
+    let keyring = Keyring::new([1; 32], chance.clone());
+    let (store, control) = match dialect {
+        Dialect::Sqlite => (Store::open(data_dir, clock, keyring, chance).await.unwrap(), None),
+        Dialect::Postgres => {
+            let control = Cluster::shared().create_database().unwrap();
+            let options = ServerOptions {
+                control_url: control.url(),
+                replication_url: None,
+                isolation,
+                limits: SessionLimits {
+                    lease_ttl: std::time::Duration::from_secs(30),
+                    connections_max: 4,
+                },
+            };
+            let opened = Store::open_server(&options, data_dir, clock, keyring, chance).await;
+            (opened.unwrap(), Some(control))
+        }
+    };
+    Opened { store, _dir: dir, _control: control }
+}

@@ -1,0 +1,287 @@
+//! A PostgreSQL server: which databases and schemas there are, who may read them.
+//!
+//! The control database is one of its own. An organization's tables lie in a schema `org_<key>` (or
+//! a database) that its reading role sees, what belongs to them in a schema `rowgate_<key>` that it
+//! doesn't. The host's role owns everything and is never given to customers.
+
+use std::str::FromStr as _;
+
+use sha2::{Digest as _, Sha256};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+
+use super::database::{PostgresDatabase, SessionLimits};
+use super::{Database, Error};
+use crate::config::Isolation;
+
+static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
+static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
+
+/// Names of databases, schemas and roles are cut after so many bytes. (`NAMEDATALEN`)
+const NAME_MAX: usize = 63;
+
+/// PostgreSQL's code for a database that doesn't exist.
+const NO_SUCH_DATABASE: &str = "3D000";
+
+/// Where the databases are.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// `postgres://user:password@host/database` of the control database.
+    pub control_url: String,
+    /// The same of the organizations' tables. None: a database `<control>_data` beside it.
+    pub replication_url: Option<String>,
+    /// How organizations are kept apart.
+    pub isolation: Isolation,
+    /// What this host's sessions may take.
+    pub limits: SessionLimits,
+}
+
+/// The roles that read organizations' tables get so much.
+const READER_SETTINGS: [(&str, &str); 4] = [
+    ("statement_timeout", "'60s'"),
+    ("idle_in_transaction_session_timeout", "'60s'"),
+    ("default_transaction_read_only", "on"),
+    ("timezone", "'UTC'"),
+];
+const READER_CONNECTIONS: u32 = 20;
+
+/// A server as configured.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    control: PgConnectOptions,
+    replication: PgConnectOptions,
+    isolation: Isolation,
+    limits: SessionLimits,
+}
+
+/// Where an organization's tables lie.
+struct Place {
+    database: String,
+    tables: String,
+    internal: String,
+    reader: String,
+}
+
+impl Server {
+    pub(super) fn new(options: &ServerOptions) -> Result<Self, Error> {
+        let control = parse("database_url", &options.control_url)?;
+        let replication = match &options.replication_url {
+            Some(url) => parse("replication_url", url)?,
+            None => control.clone().database(&short_name(&[name(&control), "data"])),
+        };
+        let ServerOptions { isolation, limits, .. } = *options;
+        Ok(Self { control, replication, isolation, limits })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("{}:{}/{}", self.control.get_host(), self.control.get_port(), name(&self.control))
+    }
+
+    /// Opens the control database; it is made where it is missing and we may.
+    pub(super) async fn open_control(&self) -> Result<Database, Error> {
+        connect_or_create(&self.control).await?;
+        let opened = PostgresDatabase::open(
+            self.control.clone(),
+            ["public", "public"],
+            &CONTROL,
+            self.limits,
+        );
+        opened.await.map(Database::Postgres)
+    }
+
+    /// Opens an organization's part; it is made where it is missing.
+    pub(super) async fn open_replication(
+        &self,
+        organization: &str,
+        reader_password: &str,
+    ) -> Result<Database, Error> {
+        let place = self.place(organization);
+        let options = self.replication.clone().database(&place.database);
+        let mut connection = connect_or_create(&options).await?;
+        prepare(&mut connection, &place, reader_password).await?;
+        let _ = connection.close().await;
+        let search_path = [place.internal.as_str(), place.tables.as_str()];
+        let opened = PostgresDatabase::open(options, search_path, &REPLICATION, self.limits);
+        opened.await.map(Database::Postgres)
+    }
+
+    /// How the role that may only read an organization's tables connects.
+    pub(super) fn reader(&self, organization: &str, password: &str) -> PgConnectOptions {
+        let place = self.place(organization);
+        let options = self.replication.clone().database(&place.database);
+        options
+            .username(&place.reader)
+            .password(password)
+            .options([("search_path", place.tables.as_str())])
+            .application_name("rowgate db sql")
+            .disable_statement_logging()
+    }
+
+    fn place(&self, organization: &str) -> Place {
+        let reader = short_name(&[name(&self.control), organization, "reader"]);
+        match self.isolation {
+            Isolation::Schema => Place {
+                database: name(&self.replication).to_owned(),
+                tables: short_name(&["org", organization]),
+                internal: short_name(&["rowgate", organization]),
+                reader,
+            },
+            Isolation::Database => Place {
+                database: short_name(&[name(&self.replication), organization]),
+                tables: "public".to_owned(),
+                internal: "rowgate".to_owned(),
+                reader,
+            },
+        }
+    }
+}
+
+/// Schemas, the reading role and what it may. Several hosts may come at once: a lock of the
+/// database, held to the end of the transaction, lets one through at a time.
+async fn prepare(
+    connection: &mut PgConnection,
+    place: &Place,
+    reader_password: &str,
+) -> Result<(), Error> {
+    let Place { database, tables, internal, reader } = place;
+    let mut transaction = connection.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtext('rowgate roles'))")
+        .execute(&mut *transaction)
+        .await?;
+    let known: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
+        .bind(reader)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let verb = if known.is_some() { "alter" } else { "create" };
+    let mut statements = vec![
+        format!(
+            "{verb} role \"{reader}\" login nosuperuser nocreatedb nocreaterole noinherit \
+             connection limit {READER_CONNECTIONS} password {}",
+            literal(reader_password)
+        ),
+        format!("create schema if not exists \"{tables}\""),
+        format!("create schema if not exists \"{internal}\""),
+        format!("revoke all on database \"{database}\" from public"),
+        format!("revoke all on schema \"{tables}\", \"{internal}\" from public"),
+        format!("grant connect on database \"{database}\" to \"{reader}\""),
+        format!("grant usage on schema \"{tables}\" to \"{reader}\""),
+        format!("grant select on all tables in schema \"{tables}\" to \"{reader}\""),
+        format!(
+            "alter default privileges in schema \"{tables}\" grant select on tables to \"{reader}\""
+        ),
+        format!(
+            "alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""
+        ),
+    ];
+    statements.extend(READER_SETTINGS.map(|(setting, value)| {
+        format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
+    }));
+    for statement in statements {
+        // Not as a prepared statement, and so not in a list of them: one holds a password.
+        transaction.execute(statement.as_str()).await.map_err(|error| {
+            Error::Refused(format!(
+                "preparing the schema {tables} of the database {database}: {error}; the role of \
+                 the host must own the database and may create roles"
+            ))
+        })?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Connects; makes the database first where it is missing and the role may.
+async fn connect_or_create(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+    let options = options.clone().disable_statement_logging();
+    match options.connect().await {
+        Ok(connection) => return Ok(connection),
+        Err(error) if !is_missing(&error) => return Err(Error::Unavailable(error.to_string())),
+        Err(_) => {}
+    }
+    let database = name(&options).to_owned();
+    let refused = |error: sqlx::Error| {
+        Error::Refused(format!(
+            "there is no database {database}, and it can't be made: {error}; make it, or name one \
+             that exists"
+        ))
+    };
+    let mut beside = options.clone().database("postgres").connect().await.map_err(refused)?;
+    let create = format!(
+        "create database \"{database}\" template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
+    );
+    let created = beside.execute(create.as_str()).await;
+    let _ = beside.close().await;
+    // Where another host was faster, it is there now.
+    match options.connect().await {
+        Ok(connection) => Ok(connection),
+        Err(error) => Err(refused(created.err().unwrap_or(error))),
+    }
+}
+
+fn is_missing(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).as_deref() == Some(NO_SUCH_DATABASE)
+}
+
+fn parse(key: &str, url: &str) -> Result<PgConnectOptions, Error> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    if !matches!(scheme, Some("postgres" | "postgresql")) {
+        return Err(Error::Refused(format!(
+            "{key} must be like postgres://user:password@host/database"
+        )));
+    }
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| Error::Refused(format!("{key}: {error}")))?;
+    if options.get_database().is_none_or(str::is_empty) {
+        return Err(Error::Refused(format!("{key} names no database")));
+    }
+    Ok(options)
+}
+
+fn name(options: &PgConnectOptions) -> &str {
+    options.get_database().unwrap_or_default()
+}
+
+/// Parts joined by `_`; what would be too long ends in a digest of the whole, so that two can't meet.
+fn short_name(parts: &[&str]) -> String {
+    let joined = parts.join("_").replace(['"', '\0'], "_");
+    if joined.len() <= NAME_MAX {
+        return joined;
+    }
+    let digest = Sha256::digest(joined.as_bytes());
+    let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let mut kept = NAME_MAX - digest.len() - 1;
+    while !joined.is_char_boundary(kept) {
+        kept -= 1;
+    }
+    format!("{}_{digest}", &joined[..kept])
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart() {
+        assert_eq!(short_name(&["org", "acme"]), "org_acme");
+        let (one, two) = ("a".repeat(62) + "1", "a".repeat(62) + "2");
+        assert_ne!(short_name(&["org", &one]), short_name(&["org", &two]));
+        assert!(short_name(&["org", &one]).len() <= NAME_MAX);
+    }
+
+    #[test]
+    fn a_url_must_name_a_database() {
+        for (url, reason) in [
+            ("mysql://x/y", "must be like postgres://"),
+            ("postgres://host", "names no database"),
+            ("rowgate.db", "must be like postgres://"),
+        ] {
+            let error = parse("database_url", url).unwrap_err().to_string();
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+        assert!(parse("database_url", "postgres://u:p@host:5433/control").is_ok());
+    }
+}

@@ -1,0 +1,126 @@
+//! From LINKED to all rows: one user with many events, through vendor, host and database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use simulator::model::generate::Mix;
+use simulator::{Options, Simulator};
+use tests::{Settings, TestHost, Tree};
+use tokio::time::MissedTickBehavior;
+
+use crate::report::{Aim, Report};
+use crate::times::{Stopwatch, process_cpu_s, thread_cpu_s};
+
+mod alone;
+
+const EMAIL: &str = "many@example.com";
+const OWNER: &str = "many";
+/// Between two looks whether the first row is there.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// All databases and sizes in turn, several times.
+pub(crate) async fn measure(quick: bool) -> Result<Report> {
+    let (sizes, runs) = if quick { (&[2_000][..], 1) } else { (&[10_000, 50_000][..], 5) };
+    let mut report = Report::new("rows");
+    for run in 0..runs {
+        for events in sizes {
+            eprintln!("run {} of {runs}: {events} events", run + 1);
+            one(&mut report, *events).await?;
+        }
+    }
+    Ok(report)
+}
+
+async fn one(report: &mut Report, events: usize) -> Result<()> {
+    let simulator = Arc::new(Simulator::start(Options::default())?);
+    simulator.set_limits(false);
+    let host = Settings::default().simulator(Arc::clone(&simulator)).start().await;
+    let tree = host.integrations().await;
+    let token = {
+        let mut model = simulator.model();
+        let token = model.create_user(EMAIL);
+        model.generate_events(EMAIL, events, Mix::Singles).expect("the account is there");
+        token
+    };
+    // Whatever a first call costs is paid here.
+    host.link(&tree, "first", "first@example.com").await;
+    host.idle().await;
+
+    let vendor = alone::vendor(&simulator, EMAIL, &token).await?;
+    let linked = linked(&host, &tree, &token, events).await?;
+    let database = host.data_dir().join("replication/default.db");
+    let sqlite = alone::sqlite(&database, tree.events()).await?;
+    let mut add = |name: &str, unit, aim, value| {
+        report.add(&format!("sqlite, {events} events: {name}"), unit, aim, value);
+    };
+    let rows = events as f64;
+    add("LINKED to all rows", "rows/s", Aim::AtLeast(30_000.0), rows / linked.all_s);
+    add("LINKED to first row", "s", Aim::None, linked.first_s);
+    add("host, CPU", "s", Aim::None, linked.host_cpu_s);
+    add("host, CPU for 100k rows", "s", Aim::None, linked.host_cpu_s * 1e5 / rows);
+    add("of that inside the component", "s", Aim::None, linked.guest_cpu_s);
+    add("simulator, CPU", "s", Aim::None, linked.simulator_cpu_s);
+    add("fetching alone", "rows/s", Aim::None, rows / vendor.seconds);
+    add("fetching alone, CPU of simulator", "s", Aim::None, vendor.cpu_s);
+    add("SQLite alone", "rows/s", Aim::None, rows / sqlite);
+    Ok(())
+}
+
+/// What it took to have all rows.
+#[derive(Clone, Copy, Debug)]
+struct Linked {
+    first_s: f64,
+    all_s: f64,
+    host_cpu_s: f64,
+    guest_cpu_s: f64,
+    simulator_cpu_s: f64,
+}
+
+async fn linked(host: &TestHost, tree: &Tree, token: &str, events: usize) -> Result<Linked> {
+    let rows = alone::read_only(&host.data_dir().join("replication/default.db")).await?;
+    let used = async || -> Result<(f64, f64, f64)> {
+        let host_cpu_s = process_cpu_s(host.pid())?;
+        Ok((host_cpu_s, guest_cpu_s(&host.get("/metrics").await), thread_cpu_s("simulator")?))
+    };
+    let before = used().await?;
+    let stopwatch = Stopwatch::start();
+    host.post_with(tree, "LINKED", OWNER, EMAIL, token).await;
+    let first = first_row(&rows, tree.events(), stopwatch);
+    let all = async {
+        host.idle().await;
+        stopwatch.seconds()
+    };
+    let (first_s, all_s) = tokio::join!(first, all);
+    let after = used().await?;
+    let count =
+        format!("select count(*) as n from {} where external_owner_id = '{OWNER}'", tree.events());
+    let found = host.sql(&count).await;
+    ensure!(found[0]["n"] == Value::from(events), "{events} events, but {} rows", found[0]["n"]);
+    Ok(Linked {
+        first_s: first_s?,
+        all_s,
+        host_cpu_s: after.0 - before.0,
+        guest_cpu_s: after.1 - before.1,
+        simulator_cpu_s: after.2 - before.2,
+    })
+}
+
+async fn first_row(rows: &sqlx::SqlitePool, table: &str, stopwatch: Stopwatch) -> Result<f64> {
+    let look = format!("select exists (select 1 from {table} where external_owner_id = '{OWNER}')");
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if sqlx::query_scalar(&look).fetch_one(rows).await? {
+            return Ok(stopwatch.seconds());
+        }
+    }
+}
+
+/// Seconds inside components, as the host counts them.
+fn guest_cpu_s(metrics: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with("rowgate_guest_cpu_seconds_total"));
+    lines.filter_map(|line| line.split(' ').next_back()?.parse::<f64>().ok()).sum()
+}

@@ -1,0 +1,103 @@
+//! Three host processes on one PostgreSQL server, killed and frozen, the server too. Every accepted
+//! post has its effect once, whoever carries it out.
+
+mod blows;
+mod frozen;
+mod posts;
+
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use simulator::model::generate::Mix;
+use simulator::{Fault, Moment, Then, When};
+use tests::{Settings, TestHost, Tree};
+use tokio::sync::Mutex;
+
+use blows::Blows;
+use posts::{OWNERS, Post, email};
+
+/// Seeds of a run; `ROWGATE_SOAK=1` runs ten times as many.
+const SEEDS: u64 = 10;
+const HOSTS: usize = 3;
+/// Random changes at the vendor before the posts of a seed.
+const CHANGES: usize = 5;
+/// Posts of a seed beside one for each owner.
+const OPERATIONS: usize = 4;
+
+/// The server is the same for all tests of the process, and what is done to it concerns them all.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Leases are short, so that others take over soon.
+fn settings() -> Settings {
+    Settings::default()
+        .on_postgres()
+        .env("ROWGATE_RUN_LEASE_TTL_MS", "1000")
+        .env("ROWGATE_RUN_POLL_MS", "100")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_accepted_post_is_lost_whoever_dies() {
+    let _alone = ALONE.lock().await;
+    let first = settings().start().await;
+    first.simulator.set_limits(false);
+    let tree = first.integrations().await;
+    for owner in OWNERS {
+        first.link(&tree, owner, &email(owner)).await;
+        let mut model = first.simulator.model();
+        model.generate_events(&email(owner), 30, Mix::Mixed).expect("the account is there");
+    }
+    let mut hosts = vec![first];
+    while hosts.len() < HOSTS {
+        let next = settings().start_beside(&hosts[0]).await;
+        hosts.push(next);
+    }
+    hosts[0].settle().await;
+    let soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
+    let seeds = if soak { 10 * SEEDS } else { SEEDS };
+    let mut met = blows::Met::default();
+    for seed in 0..seeds {
+        one(&mut hosts, &tree, seed, &mut met).await;
+    }
+    println!("{seeds} seeds: {met:?}");
+    assert!(met.hosts_killed > 0 && met.hosts_frozen > 0, "hosts must be hit: {met:?}");
+    assert!(met.server_ended > 0 && met.cuts > 0, "the server must be hit: {met:?}");
+}
+
+async fn one(hosts: &mut [TestHost], tree: &Tree, seed: u64, met: &mut blows::Met) {
+    println!("seed {seed}");
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let simulator = Arc::clone(&hosts[0].simulator);
+    simulator.clear_requests();
+    if random.random() {
+        let moment = if random.random() { Moment::Before } else { Moment::After };
+        let (nth, count) = (Some(random.random_range(1..5)), Some(1));
+        let when = When { nth, count, ..When::default() };
+        simulator.add_fault(Fault::when(when, Then::Hold(moment)));
+    }
+    for _ in 0..CHANGES {
+        simulator::model::random_change(&mut simulator.model(), &mut random);
+    }
+    // Each owner gets a post after the changes: nothing else would tell the hosts of them.
+    let owners = OWNERS.into_iter().map(Some).chain([None; OPERATIONS]);
+    let posts: Vec<Post> =
+        owners.map(|owner| Post::random(&simulator, owner, &mut random)).collect();
+    let doors = posts::Doors::new(hosts);
+    let mut blows = Blows::new(hosts, &doors, &mut random);
+    tokio::join!(posts::send_all(&posts, tree, &doors), blows.fall(met));
+    simulator.clear_faults(None);
+    blows.mend().await;
+    hosts[0].settle().await;
+    let differences = hosts[0].differences(tree).await;
+    assert!(differences.is_empty(), "seed {seed}:\n{}", differences.join("\n"));
+    let twice = format!(
+        "select count(*) - count(distinct external_owner_id || '/' || google_calendar_id || '/' \
+         || google_id) as n from {}",
+        tree.events()
+    );
+    assert_eq!(hosts[0].sql(&twice).await, [json!({ "n": 0 })], "seed {seed}: rows twice");
+    for host in hosts {
+        assert!(host.is_running(), "seed {seed}: a host ended by itself");
+    }
+}
