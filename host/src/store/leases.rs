@@ -57,17 +57,21 @@ pub async fn claim(
     organization_id: OrganizationId,
     now: Micros,
 ) -> Result<Option<Lease>, Error> {
-    let sql = match control.dialect() {
-        Dialect::Sqlite => CLAIM.replace("{skip}", ""),
-        Dialect::Postgres => CLAIM.replace("{skip}", "for no key update skip locked"),
-    };
-    let claim = query_as(sql)
+    let claim = query_as(claim_statement(control.dialect()))
         .bind(now)
         .bind(now + by.ttl)
         .bind(by.host.clone())
         .bind(organization_id)
         .bind(by.organization_leases_max);
     control.fetch(claim).await
+}
+
+/// What a claim asks: now, end of the lease, host, organization, its leases at most.
+pub fn claim_statement(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Sqlite => CLAIM.replace("{skip}", ""),
+        Dialect::Postgres => CLAIM.replace("{skip}", "for no key update skip locked"),
+    }
 }
 
 const CLAIM: &str = "

@@ -5,6 +5,7 @@
 
 mod report;
 mod rows;
+mod scale;
 mod times;
 
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ struct Arguments {
 enum Workload {
     /// From LINKED to all rows, on each database.
     Rows,
+    /// What grows with the number of streams, on PostgreSQL.
+    Scale,
 }
 
 #[tokio::main]
@@ -36,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let report = match arguments.workload {
         Workload::Rows => rows::measure(arguments.quick).await?,
+        Workload::Scale => scale::measure(arguments.quick).await?,
     };
     println!("{}", report.table());
     report.write(&arguments.into)

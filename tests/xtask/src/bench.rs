@@ -24,6 +24,8 @@ pub(crate) struct Options {
 enum Workload {
     /// From LINKED to all rows, on each database.
     Rows,
+    /// What grows with the number of streams, on PostgreSQL: claims, tables, syncs by several hosts, memory.
+    Scale,
 }
 
 /// Build, measure, print a table and write target/bench/WORKLOAD.json.
