@@ -5,24 +5,25 @@ pub mod plugins;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::{Announced, Config, HostLock, Push, RefusedFile};
+use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
 use crate::egress::{Egress, EgressOptions};
+use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
 use crate::run::components::Components;
 use crate::run::tree::Trees;
-use crate::run::{BackOff, RunOptions, Runner};
+use crate::run::{BackOff, InFlight, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
-use crate::server;
+use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases};
@@ -35,6 +36,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub store: Arc<Store>,
     pub clock: Clock,
+    pub metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -59,7 +61,8 @@ impl App {
                 .context("opening the databases of the server")?,
         };
         let clock = store.clock().clone();
-        Ok(Self { config: Arc::new(config), store: Arc::new(store), clock })
+        let (config, store) = (Arc::new(config), Arc::new(store));
+        Ok(Self { config, store, clock, metrics: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -76,8 +79,8 @@ impl App {
     /// Outbound HTTP as configured.
     pub fn egress(&self) -> anyhow::Result<Egress> {
         let request_timeout = Duration::from_millis(self.config.limits.request_timeout_ms);
-        let clock = self.clock.clone();
-        Egress::new(EgressOptions { clock, request_timeout, ..EgressOptions::default() })
+        let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
+        Egress::new(EgressOptions { clock, request_timeout, metrics, ..EgressOptions::default() })
     }
 
     /// The address of an integration's endpoint.
@@ -117,7 +120,8 @@ fn server_options(config: &Config) -> Option<ServerOptions> {
     })
 }
 
-/// Serves the data directory until `shutdown` comes; what runs then ends its calls and commits.
+/// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
+/// in flight end in their commits, leases are given back, requests are answered.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let clock = clock(&config);
     serve_at(config, clock, |_| {}, shutdown).await
@@ -145,8 +149,7 @@ pub async fn serve_at(
     let Announced { listen: address, public_url, .. } = &announced;
     tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
     listening(&announced);
-    listen(&app, listener, &working, shutdown).await;
-    working.stop().await;
+    listen(&app, listener, working, shutdown).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -182,16 +185,25 @@ fn push_base_url(app: &App, announced: &Announced) -> Option<String> {
 struct Working {
     runner: Arc<Runner>,
     wake: Wake,
+    /// Its name in leases.
+    host: String,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Working {
-    async fn stop(self) {
+    /// Answers until when requests may go on. Until then the health check says what is going on, and
+    /// webhooks are still taken: what sends them may not have noticed.
+    async fn drain(self, server: &config::Server, clock: &Clock) -> Micros {
+        let since = clock.now();
         self.runner.stop();
         self.wake.look();
-        if let Err(error) = self.task.await {
+        let noticed = clock.sleep(Duration::from_millis(server.drain_ms));
+        let (ended, ()) = tokio::join!(self.task, noticed);
+        if let Err(error) = ended {
             tracing::error!(%error, "the scheduler ended badly");
         }
+        let timeout_us = server.shutdown_timeout_ms.saturating_mul(1_000);
+        since.saturating_add(Micros::try_from(timeout_us).unwrap_or(Micros::MAX))
     }
 }
 
@@ -207,14 +219,17 @@ async fn start(
         // The data directory is locked: leases of a host that died here are nobody's.
         leases::take_back(app.store.control()).await?;
     }
+    let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let options = ScheduleOptions {
         claimant: Claimant {
-            host: format!("{}-{}", std::process::id(), app.store.chance().base36(8)),
+            host: host.clone(),
             ttl: Micros::try_from(run.lease_ttl_ms * 1_000).unwrap_or(Micros::MAX / 4),
             organization_leases_max: run.organization_leases_max,
         },
         workers: run.workers,
         poll: Duration::from_millis(run.poll_ms),
+        // The rest is for requests that are being answered.
+        drain_max: Duration::from_millis(app.config.server.shutdown_timeout_ms) * 9 / 10,
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
     let (mut heard, told) = (app.store.watch().await?, wake.clone());
@@ -227,7 +242,7 @@ async fn start(
         }
     });
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
-    Ok(Working { runner, wake, task })
+    Ok(Working { runner, wake, host, task })
 }
 
 fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::Result<Runner> {
@@ -241,7 +256,7 @@ fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::R
         clock: app.clock.clone(),
         chance: store.chance().clone(),
         budget: Budget::default(),
-        metrics: Arc::default(),
+        metrics: Arc::clone(&app.metrics),
         options: RunOptions {
             back_off: BackOff {
                 base_ms: app.config.run.back_off_base_ms,
@@ -250,14 +265,15 @@ fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::R
             turn: Duration::from_millis(app.config.run.turn_ms),
         },
         push_base_url,
-        stopping: AtomicBool::new(false),
+        in_flight: InFlight::default(),
+        stopping: watch::Sender::new(false),
     })
 }
 
 async fn listen(
     app: &App,
     listener: TcpListener,
-    working: &Working,
+    working: Working,
     shutdown: impl Future<Output = ()>,
 ) {
     let config = &app.config;
@@ -271,7 +287,7 @@ async fn listen(
                 store.tell_hosts(owner);
             })
         },
-        metrics: Arc::clone(&working.runner.metrics),
+        metrics: Arc::clone(&app.metrics),
         limits: Limits {
             body_max_bytes: config.limits.webhook_body_max_bytes,
             body_timeout: Duration::from_millis(config.server.body_timeout_ms),
@@ -281,14 +297,19 @@ async fn listen(
     let limits = server::Limits {
         connections_max: config.server.connections_max,
         header_timeout: Duration::from_millis(config.server.header_timeout_ms),
-        shutdown_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
     };
-    server::serve(
-        listener,
-        server::router(webhooks, working.wake.clone()),
-        limits,
-        app.clock.clone(),
-        shutdown,
-    )
-    .await;
+    let status = Status::new(StatusOptions {
+        store: app.store.clone(),
+        metrics: Arc::clone(&app.metrics),
+        wake: working.wake.clone(),
+        in_flight: working.runner.in_flight.clone(),
+        host: working.host.clone(),
+        stopping: working.runner.stopping(),
+    });
+    let closing = async {
+        shutdown.await;
+        working.drain(&config.server, &app.clock).await
+    };
+    server::serve(listener, server::router(webhooks, status), limits, app.clock.clone(), closing)
+        .await;
 }

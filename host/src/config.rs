@@ -43,6 +43,8 @@ pub struct Config {
     pub server: Server,
     /// Logs.
     pub log: Log,
+    /// Traces.
+    pub trace: Trace,
     /// Scheduling and execution.
     pub run: Run,
     /// Notifications of vendors.
@@ -73,6 +75,7 @@ pub struct Server {
     pub connections_max: usize,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,
 }
 
@@ -83,6 +86,14 @@ pub struct Server {
 pub struct Log {
     pub format: LogFormat,
     pub level: String,
+}
+
+/// `[trace]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Trace {
+    pub otlp_endpoint: String,
 }
 
 /// How log lines look.
@@ -232,6 +243,10 @@ impl Config {
             if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
                 bail!("server.public_url must be an http or https URL, not {url}");
             }
+        }
+        let Server { drain_ms, shutdown_timeout_ms, .. } = self.server;
+        if drain_ms > 0 && drain_ms >= shutdown_timeout_ms {
+            bail!("server.drain_ms must be less than server.shutdown_timeout_ms");
         }
         for (name, value) in [
             ("database_connections_max", self.database_connections_max.into()),

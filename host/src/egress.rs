@@ -5,6 +5,7 @@
 
 mod address;
 mod capture;
+mod direct;
 mod fill;
 mod limits;
 mod mask;
@@ -29,8 +30,11 @@ use reqwest::Method;
 use rowgate_manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use url::{Host, Url};
 
+pub use direct::Direct;
 pub use limits::Counted;
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 pub use reach::Reached;
@@ -39,6 +43,7 @@ pub use secret::{SecretSource, SecretValue};
 pub use url_prefix::Origin;
 
 use crate::clock::{Clock, monotonic};
+use crate::metrics::Metrics;
 use crate::model::{Failure, RetryScope};
 use fill::Filled;
 use limits::Buckets;
@@ -71,12 +76,15 @@ pub struct EgressOptions {
     pub clock: Clock,
     /// No request of a plugin lasts longer, whatever it asks for.
     pub request_timeout: Duration,
+    /// Waits for the vendor's limits are counted here.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for EgressOptions {
     fn default() -> Self {
         let request_timeout = Duration::from_secs(120);
-        Self { lookup: Arc::new(SystemLookup), clock: Clock::System, request_timeout }
+        let (lookup, metrics) = (Arc::new(SystemLookup), Arc::default());
+        Self { lookup, clock: Clock::System, request_timeout, metrics }
     }
 }
 
@@ -159,8 +167,8 @@ impl Egress {
     /// If TLS can't be set up.
     pub fn new(options: EgressOptions) -> anyhow::Result<Self> {
         let clients = Clients::new(&options.lookup)?;
-        let EgressOptions { clock, request_timeout, .. } = options;
-        Ok(Self { clients, buckets: Buckets::default(), clock, request_timeout })
+        let EgressOptions { clock, request_timeout, metrics, .. } = options;
+        Ok(Self { clients, buckets: Buckets::new(metrics), clock, request_timeout })
     }
 
     /// Sends a request and waits for the whole answer. Neither answer nor error holds a secret.
@@ -171,7 +179,13 @@ impl Egress {
     ) -> Result<HttpResponse, HttpError> {
         let captures = url_prefix::parse_target(&request.url)
             .is_ok_and(|url| session.policy.captures.iter().any(|rule| rule.from.covers(&url)));
-        let sent = self.clone().send_masked(session.clone(), request);
+        let span = tracing::debug_span!(
+            "egress",
+            method = request.method.as_str(),
+            host = host(&request.url),
+            status = Empty,
+        );
+        let sent = self.clone().send_masked(session.clone(), request).instrument(span);
         if !captures {
             return sent.await;
         }
@@ -187,6 +201,9 @@ impl Egress {
         request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
         let sent = self.send_captured(&session, request).await;
+        if let Ok(response) = &sent {
+            Span::current().record("status", response.status);
+        }
         let masker = Masker::new(&session.known.texts());
         let mut response = sent.map_err(|error| masker.error(error))?;
         masker.answer(&mut response).map_err(|Unsearchable| {
@@ -255,6 +272,11 @@ impl Egress {
             (request, prepared) = (next, allowed);
         }
     }
+}
+
+/// All of an address that a trace may hold: paths and queries are personal, or worse.
+fn host(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
 /// A literal address never passes the resolver.

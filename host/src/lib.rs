@@ -32,6 +32,8 @@ pub mod rows;
 pub mod store;
 
 // What wires it.
+pub mod trace;
+
 pub mod server;
 
 pub mod app;

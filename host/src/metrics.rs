@@ -1,16 +1,24 @@
 //! What Prometheus reads at `/metrics`. Labels are few and bounded: never an owner, never a key.
 
+mod load;
+
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use load::Gauges;
+pub use load::{COUNTED_MAX, Connections, Load, Owners};
+
 /// Seconds of a call: from a page without changes to one that is given up.
 const WALL_SECONDS: [f64; 8] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0];
+
+/// Seconds of a commit: from a page in memory to a disk that is overwhelmed.
+const COMMIT_SECONDS: [f64; 9] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
 
 /// Bytes of linear memory: from an empty call to the largest grant.
 const MEMORY_BYTES: [f64; 6] = [1e6, 4e6, 16e6, 64e6, 128e6, 512e6];
@@ -28,28 +36,11 @@ pub struct Metrics {
     call_memory: Family<Plugin, Histogram>,
     requests: Family<Plugin, Counter>,
     rows: Family<Service, Counter>,
+    commits: Family<Written, Histogram>,
+    limit_waits: Family<Scope, Counter>,
+    limit_waited: Family<Scope, Counter<f64, AtomicU64>>,
+    limit_refusals: Family<Scope, Counter>,
     load: Gauges,
-}
-
-#[derive(Debug, Default)]
-struct Gauges {
-    owners_due: Gauge,
-    oldest_due_s: Gauge<f64, AtomicU64>,
-    inbox_waiting: Gauge,
-    inbox_parked: Gauge,
-}
-
-/// What waits, as the database says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Load {
-    /// Owners that are due.
-    pub owners_due: i64,
-    /// How long the oldest of them has been.
-    pub oldest_due_s: f64,
-    /// Webhooks that were accepted and have not taken effect.
-    pub inbox_waiting: i64,
-    /// Webhooks that were tried in vain too often.
-    pub inbox_parked: i64,
 }
 
 /// What a call of a component used.
@@ -94,6 +85,16 @@ struct Service {
     service: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Written {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Scope {
+    scope: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("rowgate");
@@ -108,10 +109,8 @@ impl Default for Metrics {
         let guest_cpu = Family::default();
         let cpu_help = "CPU time inside components";
         registry.register_with_unit("guest_cpu", cpu_help, Unit::Seconds, guest_cpu.clone());
-        let call_wall =
-            Family::new_with_constructor((|| Histogram::new(WALL_SECONDS)) as fn() -> _);
         let wall_help = "Duration of calls, requests included";
-        registry.register_with_unit("call", wall_help, Unit::Seconds, call_wall.clone());
+        let call_wall = seconds(&mut registry, "call", wall_help, || Histogram::new(WALL_SECONDS));
         let call_memory =
             Family::new_with_constructor((|| Histogram::new(MEMORY_BYTES)) as fn() -> _);
         let memory_help = "Largest linear memory of a call";
@@ -120,8 +119,19 @@ impl Default for Metrics {
         registry.register("vendor_requests", "Requests of plugins to vendors", requests.clone());
         let rows = Family::default();
         registry.register("rows_changed", "Rows inserted, updated or deleted", rows.clone());
-        let load = Gauges::default();
-        load.register(&mut registry);
+        let commit_help = "Until a webhook, an inbox item or a page was committed";
+        let commits =
+            seconds(&mut registry, "commit", commit_help, || Histogram::new(COMMIT_SECONDS));
+        let limit_waits = Family::default();
+        let waits_help = "Requests that waited for the vendor's limit";
+        registry.register("limit_waits", waits_help, limit_waits.clone());
+        let limit_waited = Family::default();
+        let waited_help = "How long they waited";
+        registry.register_with_unit("limit_wait", waited_help, Unit::Seconds, limit_waited.clone());
+        let limit_refusals = Family::default();
+        let refusals_help = "Calls that ended because the vendor's limit was used up";
+        registry.register("limit_refusals", refusals_help, limit_refusals.clone());
+        let load = Gauges::registered(&mut registry);
         Self {
             registry,
             webhooks,
@@ -133,23 +143,30 @@ impl Default for Metrics {
             call_memory,
             requests,
             rows,
+            commits,
+            limit_waits,
+            limit_waited,
+            limit_refusals,
             load,
         }
     }
 }
 
-impl Gauges {
-    fn register(&self, registry: &mut Registry) {
-        let due = "Owners with something due";
-        registry.register("owners_due", due, self.owners_due.clone());
-        let oldest = "How long the owner that is due the longest has been";
-        let oldest_due_s = self.oldest_due_s.clone();
-        registry.register_with_unit("oldest_due", oldest, Unit::Seconds, oldest_due_s);
-        let waiting = "Accepted webhooks that have not taken effect";
-        registry.register("inbox_waiting", waiting, self.inbox_waiting.clone());
-        let parked = "Accepted webhooks that failed too often";
-        registry.register("inbox_parked", parked, self.inbox_parked.clone());
-    }
+type Histograms<L> = Family<L, Histogram>;
+
+/// A registered family of histograms of durations.
+fn seconds<L>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    new: fn() -> Histogram,
+) -> Histograms<L>
+where
+    L: EncodeLabelSet + Clone + Eq + std::hash::Hash + std::fmt::Debug + Send + Sync + 'static,
+{
+    let family = Family::new_with_constructor(new);
+    registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+    family
 }
 
 impl Metrics {
@@ -185,12 +202,25 @@ impl Metrics {
         }
     }
 
+    /// A `webhook`, an inbox `item` or a `page` was committed, so long after it was asked for.
+    pub fn commit(&self, what: &'static str, took: Duration) {
+        self.commits.get_or_create(&Written { what }).observe(took.as_secs_f64());
+    }
+
+    /// A request waits until the share of its `owner` or `integration` allows it.
+    pub fn limit_wait(&self, scope: &'static str, wait: Duration) {
+        self.limit_waits.get_or_create(&Scope { scope }).inc();
+        self.limit_waited.get_or_create(&Scope { scope }).inc_by(wait.as_secs_f64());
+    }
+
+    /// A request wasn't sent: the share of its `owner` or `integration` is used up.
+    pub fn limit_refusal(&self, scope: &'static str) {
+        self.limit_refusals.get_or_create(&Scope { scope }).inc();
+    }
+
     /// Everything, in the text format of OpenMetrics 1.0.
-    pub fn text(&self, load: Load) -> String {
-        self.load.owners_due.set(load.owners_due);
-        self.load.oldest_due_s.set(load.oldest_due_s);
-        self.load.inbox_waiting.set(load.inbox_waiting);
-        self.load.inbox_parked.set(load.inbox_parked);
+    pub fn text(&self, load: &Load) -> String {
+        self.load.set(load);
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a string can't fail");
         out
@@ -211,8 +241,19 @@ mod tests {
         metrics.call("google_calendar", "sync", "ok", used);
         metrics.rows_changed("google_calendar_v1", 7);
         metrics.rows_changed("google_calendar_event_v1", 0);
-        let load = Load { owners_due: 4, oldest_due_s: 1.5, ..Load::default() };
-        let text = metrics.text(load);
+        metrics.commit("page", Duration::from_millis(3));
+        metrics.limit_wait("owner", Duration::from_millis(500));
+        metrics.limit_refusal("integration");
+        let load = Load {
+            owners: Owners { grant_dead: 2, ..Owners::default() },
+            owners_due: 4,
+            oldest_due_s: 1.5,
+            leases: 3,
+            runs_in_flight: 1,
+            control: Connections { open: 4, busy: 2, writes_waiting: 7 },
+            ..Load::default()
+        };
+        let text = metrics.text(&load);
         for line in [
             "rowgate_webhooks_total{status=\"202\"} 1",
             "rowgate_runs_total{outcome=\"done\"} 1",
@@ -224,6 +265,17 @@ mod tests {
             "rowgate_rows_changed_total{service=\"google_calendar_v1\"} 7",
             "rowgate_owners_due 4",
             "rowgate_oldest_due_seconds 1.5",
+            "rowgate_owners{state=\"grant_dead\"} 2",
+            "rowgate_leases 3",
+            "rowgate_runs_in_flight 1",
+            "rowgate_connections{database=\"control\",state=\"busy\"} 2",
+            "rowgate_connections{database=\"control\",state=\"idle\"} 2",
+            "rowgate_writes_waiting{database=\"control\"} 7",
+            "rowgate_commit_seconds_bucket{le=\"0.0025\",what=\"page\"} 0",
+            "rowgate_commit_seconds_bucket{le=\"0.005\",what=\"page\"} 1",
+            "rowgate_limit_waits_total{scope=\"owner\"} 1",
+            "rowgate_limit_wait_seconds_total{scope=\"owner\"} 0.5",
+            "rowgate_limit_refusals_total{scope=\"integration\"} 1",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} isn't in\n{text}");
         }

@@ -5,6 +5,7 @@ pub(crate) mod components;
 mod decision;
 mod environment;
 mod holder;
+mod in_flight;
 mod inbox;
 mod push;
 mod stream;
@@ -12,14 +13,15 @@ pub(crate) mod tree;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use decision::BackOff;
+pub use in_flight::{InFlight, Running, RunningStream};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -38,6 +40,9 @@ use tree::Trees;
 
 /// A run that broke off is taken up again after so many microseconds.
 const AFTER_TROUBLE: Micros = 2_000_000;
+
+/// Random bytes of a run's id: enough to tell the runs of a log apart.
+const RUN_ID_BYTES: usize = 5;
 
 /// How the scheduler speaks to the run of an owner.
 #[derive(Debug, Default)]
@@ -71,18 +76,25 @@ pub struct Runner {
     pub(crate) options: RunOptions,
     /// Where vendors reach this host; none: push is off.
     pub(crate) push_base_url: Option<String>,
-    pub(crate) stopping: AtomicBool,
+    pub(crate) in_flight: InFlight,
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Runner {
+    /// A name for a run in logs, traces and `/statusz`.
+    pub fn new_run_id(&self) -> String {
+        self.chance.base36(RUN_ID_BYTES)
+    }
+
     /// Runs an owner until nothing of it is due, and gives the lease back. After trouble the owner is
     /// taken up again in a while.
     pub async fn execute(
         self: &Arc<Self>,
+        run_id: &str,
         lease: Lease,
         signals: &Arc<Signals>,
     ) -> Result<(), Error> {
-        match AssertUnwindSafe(self.hold(lease.clone(), signals)).catch_unwind().await {
+        match AssertUnwindSafe(self.hold(run_id, lease.clone(), signals)).catch_unwind().await {
             Ok(done) => done,
             // Otherwise the heartbeat would keep the lease for ever.
             Err(_) => {
@@ -92,9 +104,15 @@ impl Runner {
         }
     }
 
-    async fn hold(self: &Arc<Self>, lease: Lease, signals: &Arc<Signals>) -> Result<(), Error> {
-        let begun = Holder::begin(Arc::clone(self), lease.clone(), Arc::clone(signals)).await;
-        let holder = match begun {
+    async fn hold(
+        self: &Arc<Self>,
+        run_id: &str,
+        lease: Lease,
+        signals: &Arc<Signals>,
+    ) -> Result<(), Error> {
+        let listed = self.in_flight.list(run_id, &lease, self.clock.now());
+        let (runner, told) = (Arc::clone(self), Arc::clone(signals));
+        let holder = match Holder::begin(runner, lease.clone(), listed, told).await {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };
@@ -209,11 +227,23 @@ impl Runner {
 
     /// No new call begins; the calls in flight go on to their commit.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.send_replace(true);
+    }
+
+    /// Turns true when the runner is stopped.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Waits until the runner is stopped.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping();
+        // The sender lives as long as `self`.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        *self.stopping.borrow()
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::model::{Micros, OrganizationId, OwnerId};
 use crate::run::{Runner, Signals};
@@ -22,6 +23,8 @@ pub struct ScheduleOptions {
     pub workers: usize,
     /// At most so long without looking, whatever else was heard.
     pub poll: Duration,
+    /// Calls in flight that don't end within this time after the runner was stopped are dropped.
+    pub drain_max: Duration,
 }
 
 /// Wakes the scheduler, and the holder of an owner, when an inbox item was accepted; tells when
@@ -118,7 +121,7 @@ impl Wake {
     }
 }
 
-/// Runs until the runner is stopped, then waits for the runs in flight.
+/// Runs until the runner is stopped, lets the calls in flight end, and gives all leases back.
 pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     let slots = Arc::new(Semaphore::new(options.workers.max(1)));
     let mut runs = JoinSet::new();
@@ -130,6 +133,7 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
             Ok(slot) => slot,
             Err(_) => {
                 tokio::select! {
+                    () = runner.stopped() => {}
                     _ended = runs.join_next() => {}
                     () = wait(&runner, &wake, options.poll) => {
                         turns.make_way(&runner, &wake).await;
@@ -161,11 +165,14 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
             Err(error) => {
                 drop(slot);
                 tracing::error!(%error, "no owner can be claimed");
-                runner.clock.sleep(options.poll).await;
+                tokio::select! {
+                    () = runner.stopped() => {}
+                    () = runner.clock.sleep(options.poll) => {}
+                }
             }
         }
     }
-    while runs.join_next().await.is_some() {}
+    drain(&runner, runs, &options).await;
     beat.abort();
 }
 
@@ -251,19 +258,52 @@ fn who_gives_way(
     (waits && *count > 1).then_some(*most)
 }
 
+/// A call that waits too long for its vendor is dropped: nothing of it is committed, and the next
+/// holder of the lease makes it again.
+async fn drain(runner: &Runner, mut runs: JoinSet<()>, options: &ScheduleOptions) {
+    tokio::select! {
+        () = async { while runs.join_next().await.is_some() {} } => return,
+        () = runner.clock.sleep(options.drain_max) => {}
+    }
+    runs.shutdown().await;
+    match leases::give_back(runner.store.control(), &options.claimant.host).await {
+        Ok(leases) => tracing::warn!(leases, "calls in flight were dropped; they are made again"),
+        Err(error) => tracing::error!(%error, "leases run out instead of being given back"),
+    }
+}
+
+/// Every line that is logged on the way carries the run's id and the owner.
 async fn run(runner: Arc<Runner>, wake: Wake, lease: Lease, signals: Arc<Signals>) {
+    let run_id = runner.new_run_id();
+    // An error's span, for where only errors are logged.
+    let span = tracing::error_span!(
+        "schedule",
+        run = run_id.as_str(),
+        owner = lease.external_owner_id.as_str(),
+        root = lease.root_id.as_str(),
+    );
+    hold(&runner, &wake, &run_id, lease, &signals).instrument(span).await;
+}
+
+async fn hold(
+    runner: &Arc<Runner>,
+    wake: &Wake,
+    run_id: &str,
+    lease: Lease,
+    signals: &Arc<Signals>,
+) {
     let owner_id = lease.owner_id;
-    let done = runner.execute(lease.clone(), &signals).await;
+    let done = runner.execute(run_id, lease, signals).await;
     wake.holders().remove(&owner_id);
     // What arrived between the last look and the release is due in the database.
     wake.look();
     match done {
         Ok(()) => {}
         Err(Error::Superseded(what)) => {
-            tracing::info!(owner_id, what, "the lease is gone; another holder goes on");
+            tracing::info!(what, "the lease is gone; another holder goes on");
         }
         Err(error) => {
-            tracing::error!(owner_id, %error, "a run broke off; it begins again in a while");
+            tracing::error!(%error, "a run broke off; it begins again in a while");
         }
     }
 }

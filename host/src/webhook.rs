@@ -19,9 +19,11 @@ use axum::http::Method;
 use axum::response::Response;
 use axum::routing::any;
 use rowgate_manifest::Webhook;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::auth::{self, Claim, Rejected};
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::model::{InboxId, OwnerId};
@@ -85,12 +87,20 @@ enum Taken {
 }
 
 async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response {
+    let id = integration_id(request.uri().path()).to_owned();
+    let span = tracing::debug_span!("webhook", integration = id.as_str(), status = Empty);
+    let answer = answer(&webhooks, &id, request).instrument(span.clone()).await;
+    span.record("status", answer.status().as_u16());
+    webhooks.metrics.webhook(answer.status().as_u16());
+    answer
+}
+
+async fn answer(webhooks: &Webhooks, id: &str, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
-    let id = integration_id(parts.uri.path()).to_owned();
-    let answer = match webhooks.receive(&id, &parts, &mut body).await {
+    match webhooks.receive(id, &parts, &mut body).await {
         Ok(Taken::Item(item, owner)) => {
             failpoint::reach("webhook_stored");
-            tracing::debug!(integration = id, item, "webhook stored");
+            tracing::debug!(item, "webhook stored");
             (webhooks.wake)(owner);
             Answer::Accepted.into_response()
         }
@@ -102,13 +112,11 @@ async fn handle(State(webhooks): State<Webhooks>, request: Request) -> Response 
             Answer::Accepted.into_response()
         }
         Err(answer) => {
-            answer.log(&id);
+            answer.log(id);
             read::discard(webhooks.clock(), &parts.headers, &mut body).await;
             answer.into_response()
         }
-    };
-    webhooks.metrics.webhook(answer.status().as_u16());
-    answer
+    }
 }
 
 impl Webhooks {
@@ -130,7 +138,8 @@ impl Webhooks {
         let webhook = service.and_then(|service| service.webhook.as_ref());
         match auth::claim(webhook, &parts.headers).map_err(Answer::Rejected)? {
             Claim::Secret { name, presented } => {
-                self.authenticate(left, &endpoint, name, presented).await?;
+                let authenticated = self.authenticate(left, &endpoint, name, presented);
+                authenticated.instrument(tracing::debug_span!("auth")).await?;
             }
             Claim::Channel { id, token, vendor_id, data: false } => {
                 let notification = Notification { id, token, vendor_id };
@@ -144,7 +153,10 @@ impl Webhooks {
         let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
-        let (item, owner) = self.in_time(left, self.store.accept(item)).await?;
+        let asked = monotonic();
+        let stored = self.store.accept(item).instrument(tracing::debug_span!("inbox"));
+        let (item, owner) = self.in_time(left, stored).await?;
+        self.metrics.commit("webhook", asked.elapsed());
         Ok(Taken::Item(item, owner))
     }
 

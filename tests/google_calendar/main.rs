@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod calendars;
+mod draining;
 mod ended_series;
 mod interrupted;
 mod listings;
@@ -13,5 +14,6 @@ mod refused_requests;
 mod restored;
 mod rows;
 mod setup;
+mod traces;
 mod trees;
 mod verbs;

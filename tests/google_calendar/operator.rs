@@ -1,8 +1,9 @@
 //! What an operator sees: `/metrics`, `/statusz`, `doctor`.
 
 use serde_json::Value;
+use simulator::{Moment, Then};
 
-use crate::setup::{Case, OWNER};
+use crate::setup::{ANA, Case, OWNER, expanded_feed, first};
 
 /// The value of a line of `/metrics`.
 fn value(metrics: &str, name: &str) -> f64 {
@@ -23,12 +24,73 @@ async fn metrics_count_what_happened() {
     assert!(value(&metrics, "rowgate_guest_cpu_seconds_total{plugin=\"google_calendar\"}") > 0.0);
     let rows = "rowgate_rows_changed_total{service=\"google_calendar_event_v1\"}";
     assert!(value(&metrics, rows) >= 1.0, "{metrics}");
-    assert!((value(&metrics, "rowgate_inbox_waiting")).abs() < 0.5);
+    for none in ["rowgate_inbox_waiting", "rowgate_owners_due", "rowgate_runs_in_flight"] {
+        assert!(value(&metrics, none).abs() < 0.5, "{none}");
+    }
+    for (what, least) in [("webhook", 2.0), ("item", 2.0), ("page", 3.0)] {
+        let commits = format!("rowgate_commit_seconds_count{{what=\"{what}\"}}");
+        assert!(value(&metrics, &commits) >= least, "{what}: {metrics}");
+    }
     // An owner in a label would make as many series as there are owners.
     assert!(!metrics.contains(OWNER), "{metrics}");
     let status: Value = serde_json::from_str(&case.get("/statusz").await).unwrap();
-    assert_eq!(status["inbox_waiting"], 0, "{status}");
-    assert_eq!(status["database"], "ok");
+    assert_eq!(status["load"]["inbox"]["waiting"], 0, "{status}");
+    assert_eq!(status["load"]["owners"]["grant_dead"], 1, "{status}");
+    assert_eq!(status["load"]["plugins"][0]["name"], "google_calendar", "{status}");
+    assert_eq!(status["database"]["state"], "ok");
+}
+
+#[tokio::test]
+async fn what_runs_is_shown() {
+    let case = Case::unlinked().await;
+    let waits = case.fault(first(expanded_feed()).times(1), Then::Hold(Moment::Before));
+    case.link(&case.tree, OWNER, ANA).await;
+    case.simulator.await_held(1).await;
+    let status: Value = serde_json::from_str(&case.get("/statusz").await).unwrap();
+    let runs = status["runs_in_flight"].as_array().unwrap();
+    assert_eq!(runs.len(), 1, "{status}");
+    assert_eq!(runs[0]["owner"], OWNER);
+    assert_eq!(runs[0]["root"], case.tree.list.id);
+    let streams = runs[0]["streams"].as_array().unwrap();
+    let held = streams.iter().find(|one| one["service"] == "google_calendar_event_v1").unwrap();
+    let listed = case.streams().await.into_iter().find(|one| one["id"] == held["stream"]).unwrap();
+    assert_eq!(listed["state"], "running", "{listed}");
+    // The keys of streams are people's addresses here.
+    assert!(!status.to_string().contains(ANA), "{status}");
+    assert_eq!(status["load"]["leases"], 1);
+    assert_eq!(status["load"]["owners_due"], 0, "who runs isn't waiting: {status}");
+    assert_eq!(value(&case.get("/metrics").await, "rowgate_runs_in_flight") as i64, 1);
+    case.simulator.clear_faults(Some(waits));
+    case.settle().await;
+    case.matches().await;
+}
+
+/// The value of a field of a log line.
+fn field<'l>(line: &'l str, name: &str) -> &'l str {
+    let (_, after) = line.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("{line}"));
+    after.split([' ', '}']).next().unwrap().trim_matches('"')
+}
+
+#[tokio::test]
+async fn lines_of_a_run_name_it() {
+    let case = Case::unlinked().await;
+    case.fault(first(expanded_feed()).times(1), Then::Error("empty-500".into()));
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    case.dead_token().await;
+    let log = case.log();
+    let told = |what: &str| log.lines().find(|line| line.contains(what)).unwrap_or_default();
+    let (failed, dead) = (told("call failed"), told("the owner must link again"));
+    for line in [failed, dead] {
+        assert!(line.contains("schedule{run="), "{line}\n{log}");
+        assert_eq!((field(line, "owner"), field(line, "root")), (OWNER, &*case.tree.list.id));
+        assert!(!line.contains(ANA), "{line}");
+    }
+    assert_ne!(field(failed, "{run"), field(dead, "{run"), "two runs");
+    assert_eq!(field(failed, "service"), "google_calendar_event_v1");
+    let stream = field(failed, "stream").parse::<i64>().unwrap();
+    let listed = case.streams().await.into_iter().find(|one| one["id"] == stream).unwrap();
+    assert_eq!(listed["service"], "google_calendar_event_v1", "{listed}");
 }
 
 #[tokio::test]

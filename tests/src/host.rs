@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{ExitStatus, Output};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -173,6 +173,19 @@ impl TestHost {
         }
     }
 
+    /// SIGTERM.
+    pub async fn terminate(&self) {
+        self.beside().signal("-TERM").await;
+    }
+
+    /// Waits until the process has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        match self.process.take().expect("the host runs") {
+            Running::Beside(process) => process.ended().await,
+            Running::Inside(_) => panic!("a host inside the test has no process of its own"),
+        }
+    }
+
     /// Gives the next process a variable, or none of that name.
     pub fn set_env(&mut self, name: &str, value: Option<&str>) {
         self.environment.retain(|(known, _)| known != name);
@@ -254,9 +267,13 @@ impl TestHost {
 
     /// Whether `/healthz` says that all is well.
     pub async fn is_healthy(&self) -> bool {
-        let answer = self.client.get(format!("{}/healthz", self.base_url())).send().await;
-        let Ok(answer) = answer else { return false };
-        answer.status() == 200 && answer.text().await.is_ok_and(|text| text == "{\"o\":\"k\"}")
+        self.health().await == Some((200, "{\"o\":\"k\"}".to_owned()))
+    }
+
+    /// What `/healthz` says, if it says anything.
+    pub async fn health(&self) -> Option<(u16, String)> {
+        let answer = self.client.get(format!("{}/healthz", self.base_url())).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 
     /// What the host answers to a GET, which must be 200.

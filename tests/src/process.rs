@@ -96,8 +96,13 @@ impl HostProcess {
     }
 
     /// Asks it to end, by SIGTERM, and waits.
-    pub(crate) async fn stop(mut self) -> ExitStatus {
+    pub(crate) async fn stop(self) -> ExitStatus {
         self.signal("-TERM").await;
+        self.ended().await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         self.child.wait().await.expect("the child is ours")
     }
 

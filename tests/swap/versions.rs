@@ -131,7 +131,7 @@ pub(crate) async fn nothing_went_wrong(host: &TestHost) {
         assert_eq!(told, (&json!("current"), &json!(null)), "{stream}");
     }
     let log = host.log();
-    let trouble = [" WARN ", " ERROR ", "stream failed", "the lease is gone"];
+    let trouble = [" WARN ", " ERROR ", "call failed", "the lease is gone"];
     let trouble = log.lines().filter(|line| trouble.iter().any(|sign| line.contains(sign)));
     assert_eq!(trouble.collect::<Vec<_>>(), Vec::<&str>::new());
 }

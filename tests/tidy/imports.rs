@@ -6,7 +6,7 @@ use crate::code::{has_word, is_word, lines_with};
 const HOST: &str = "host/src/";
 
 /// Words of outside crates, and the host's modules that may use them.
-const WRAPPED: [(&str, &[&str]); 12] = [
+const WRAPPED: [(&str, &[&str]); 17] = [
     ("sqlx", &["store", "delivery"]),
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
@@ -19,6 +19,11 @@ const WRAPPED: [(&str, &[&str]); 12] = [
     ("Zoned::now", &["clock"]),
     ("clap", &["cli", "config", "main"]),
     ("prometheus_client", &["metrics"]),
+    ("opentelemetry", &["trace"]),
+    ("opentelemetry_http", &["trace"]),
+    ("opentelemetry_otlp", &["trace"]),
+    ("opentelemetry_sdk", &["trace"]),
+    ("tracing_opentelemetry", &["trace"]),
 ];
 
 /// The host's modules from the ground up: a module names those of layers below its own only.
@@ -30,7 +35,7 @@ const LAYERS: [&[&str]; 12] = [
     &["egress"],
     &["plugin"],
     &["run"],
-    &["schedule", "delivery"],
+    &["schedule", "delivery", "trace"],
     &["webhook"],
     &["server"],
     &["app"],

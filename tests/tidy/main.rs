@@ -2,6 +2,7 @@
 //! file's path and text (`rules`), so each is shown to find a planted violation (`planted`).
 
 mod code;
+mod deployment;
 mod imports;
 mod planted;
 mod rules;

@@ -4,12 +4,16 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::output;
 use crate::app;
 use crate::config::{Config, Flags, Log, LogFormat};
+use crate::egress::Direct;
+use crate::trace::Traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -28,29 +32,64 @@ impl Serve {
     }
 }
 
+/// Exit code where a second signal cuts the shutdown short, as if it had killed the process.
+const CUT_SHORT: i32 = 128 + 15;
+
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
-    log(&config.log)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
+    let traces = match config.trace.otlp_endpoint.as_str() {
+        "" => None,
+        endpoint => Some(Traces::begin(endpoint, Direct::new()?)?),
     };
-    app::serve(config, shutdown).await
+    log(&config.log, traces.as_ref())?;
+    let mut signals = Signals::listen()?;
+    let shutdown = async move {
+        signals.next().await;
+        tracing::info!("draining; a second signal ends at once");
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("ended at once: leases run out by themselves");
+            std::process::exit(CUT_SHORT);
+        });
+    };
+    let served = app::serve(config, shutdown).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    served
 }
 
-fn log(log: &Log) -> anyhow::Result<()> {
+/// What asks this process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Lines and spans each have a filter of their own: traces are whole whatever is logged.
+fn log(log: &Log, traces: Option<&Traces>) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&log.level)
         .map_err(|error| anyhow::anyhow!("log.level {:?}: {error}", log.level))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
-    match log.format {
-        LogFormat::Text => lines.with_ansi(false).with_writer(|| OneLine(io::stderr())).init(),
-        LogFormat::Json => lines.json().with_writer(io::stderr).init(),
-    }
+    let lines = tracing_subscriber::fmt::layer();
+    let lines = match log.format {
+        LogFormat::Text => lines.with_ansi(false).with_writer(|| OneLine(io::stderr())).boxed(),
+        LogFormat::Json => lines.json().with_writer(io::stderr).boxed(),
+    };
+    let spans = traces.map(Traces::layer);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
     Ok(())
 }
 

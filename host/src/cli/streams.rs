@@ -29,7 +29,8 @@ impl Streams {
     }
 }
 
-pub(super) const COLUMNS: [&str; 13] = [
+pub(super) const COLUMNS: [&str; 14] = [
+    "id",
     "external_owner_id",
     "integration",
     "service",
@@ -59,6 +60,7 @@ pub(super) async fn rows(
         let waits = stream.due_at.map(|due_at| due_at.max(stream.not_before));
         let reason = stream.unreadable.clone().or(stream.owner_reason.clone());
         rows.push(vec![
+            stream.id.into(),
             stream.external_owner_id.clone().into(),
             stream.root_id.clone().into(),
             stream.service.clone().into(),

@@ -50,6 +50,7 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(check("", &[("ROWGATE_PUSH_ALLOW_HTTP", "yes")]).contains("must be true or false"));
     assert!(check("", &[("ROWGATE_LISTEN", "here")]).contains("listen"));
     assert!(check("run = { workers = 0 }", &[]).contains("run.workers must be at least 1"));
+    assert!(check("", &[("ROWGATE_DRAIN_MS", "10000")]).contains("less than"));
     assert!(check("[log]\nformat = \"xml\"", &[]).contains("format"));
 }
 

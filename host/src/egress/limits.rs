@@ -8,6 +8,7 @@ use std::time::Duration;
 use rowgate_manifest::{RateLimit, RateScope};
 
 use super::HttpError;
+use crate::metrics::Metrics;
 use crate::model::{Failure, Micros, OwnerId, RetryScope};
 
 /// A longer wait isn't waited: meanwhile the call would hold what others could use.
@@ -31,7 +32,10 @@ pub struct Counted {
 
 /// All buckets of a process. Clones are the same buckets.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Buckets(Arc<Mutex<HashMap<Key, Bucket>>>);
+pub(super) struct Buckets {
+    kept: Arc<Mutex<HashMap<Key, Bucket>>>,
+    metrics: Arc<Metrics>,
+}
 
 /// Whose bucket, and of which `[[egress]]` and limit in the manifest.
 type Key = (Whose, usize, usize);
@@ -51,6 +55,10 @@ pub(super) struct Due<'m> {
 }
 
 impl Buckets {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { kept: Arc::default(), metrics }
+    }
+
     /// Takes one request from each bucket.
     ///
     /// # Errors
@@ -64,21 +72,27 @@ impl Buckets {
         if dues.is_empty() {
             return Ok(Duration::ZERO);
         }
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let key = |due: &Due<'_>| (whose(counted, due.limit.per), due.entry, due.nth);
-        let mut longest = Duration::ZERO;
+        let (mut longest, mut slowest) = (Duration::ZERO, None);
         for due in dues {
             let bucket = buckets.entry(key(due)).or_insert_with(|| Bucket::new(due.limit, now));
             let wait = bucket.wait(due.limit, now);
             if wait > WAIT_MAX {
+                self.metrics.limit_refusal(named(due.limit.per));
                 return Err(HttpError::Ended(too_fast(due.limit, wait)));
             }
-            longest = longest.max(wait);
+            if wait > longest {
+                (longest, slowest) = (wait, Some(due.limit.per));
+            }
         }
         for due in dues {
             if let Some(bucket) = buckets.get_mut(&key(due)) {
                 bucket.tokens -= 1.0;
             }
+        }
+        if let Some(scope) = slowest {
+            self.metrics.limit_wait(named(scope), longest);
         }
         if buckets.len() > BUCKETS_KEPT && buckets.len().is_power_of_two() {
             buckets.retain(|_, bucket| !bucket.is_full(now));
@@ -94,10 +108,18 @@ fn whose(counted: &Counted, per: RateScope) -> Whose {
     }
 }
 
+fn named(per: RateScope) -> &'static str {
+    match per {
+        RateScope::Owner => "owner",
+        RateScope::Tree => "integration",
+    }
+}
+
 fn too_fast(limit: &RateLimit, wait: Duration) -> Failure {
-    let (whom, scope) = match limit.per {
-        RateScope::Owner => ("owner", RetryScope::Owner),
-        RateScope::Tree => ("integration", RetryScope::Integration),
+    let whom = named(limit.per);
+    let scope = match limit.per {
+        RateScope::Owner => RetryScope::Owner,
+        RateScope::Tree => RetryScope::Integration,
     };
     let reason = format!(
         "the {whom}'s share of the vendor's limit ({} requests in {} s) is used up",
@@ -210,6 +232,9 @@ mod tests {
         };
         assert_eq!(scope, RetryScope::Integration);
         assert!(after_ms.is_some_and(|ms| ms > 1_000), "{after_ms:?}");
+        let text = buckets.metrics.text(&crate::metrics::Load::default());
+        assert!(text.contains("limit_refusals_total{scope=\"integration\"} "), "{text}");
+        assert!(text.contains("limit_waits_total{scope=\"integration\"} "), "{text}");
         // Who was refused has lost nothing of his own.
         let own = [dues()[0]];
         assert_eq!(buckets.take(&counted(99), &own, WINDOW).unwrap(), Duration::ZERO);
@@ -226,6 +251,6 @@ mod tests {
         for owner in 0..20_000 {
             buckets.take(&counted(owner), &own, owner * SECOND).unwrap();
         }
-        assert!(buckets.0.lock().unwrap().len() <= 8_192);
+        assert!(buckets.kept.lock().unwrap().len() <= 8_192);
     }
 }

@@ -79,7 +79,7 @@ pub(super) async fn transfer(
     Ok(HttpResponse { status: response.status().as_u16(), headers: headers.collect(), body })
 }
 
-async fn read(
+pub(super) async fn read(
     response: &mut Response,
     limit_bytes: u64,
     origin: &Origin,
@@ -109,7 +109,7 @@ async fn read(
 }
 
 /// reqwest's own texts hold the whole URL; the root cause doesn't.
-fn explain(error: &reqwest::Error, origin: &Origin, private_advice: &str) -> HttpError {
+pub(super) fn explain(error: &reqwest::Error, origin: &Origin, private_advice: &str) -> HttpError {
     let mut cause = error.source();
     while let Some(error) = cause {
         let Some(blocked) = error.downcast_ref::<Blocked>() else {

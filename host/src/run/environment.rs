@@ -95,6 +95,7 @@ impl Environment for CallEnvironment {
 
     fn check(&self, write: &Write) -> Result<(), DbError> {
         let table = tables::table(write);
+        let _span = tracing::debug_span!("rows", table).entered();
         match self.tree.tables.get(table) {
             // How many rows a call may write is counted where the call is.
             Some(spec) => check_write(spec, write, usize::MAX).map_err(db_error),

@@ -1,23 +1,27 @@
 //! The holder of a lease: one owner, its inbox items in the order of acceptance, its due streams.
 
+mod told;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 use super::call_secrets::{CallSecrets, Elections};
-use super::decision::{BackOff, Decision, spread};
+use super::decision::{BackOff, spread};
 use super::environment::CallEnvironment;
+use super::in_flight::Listed;
 use super::tree::Tree;
 use super::{Runner, Signals, inbox};
 use crate::clock::monotonic;
 use crate::egress::{Counted, Session, SessionOptions};
 use crate::failpoint;
-use crate::metrics::{Metrics, Used};
-use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId, StreamId};
+use crate::metrics::Metrics;
+use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId};
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
@@ -36,6 +40,7 @@ pub(super) struct Holder {
     /// that `receive` deleted can't come back from a page that was read before.
     received: RwLock<u64>,
     interrupted: AtomicBool,
+    listed: Listed,
     /// There is a failure count or a misconfiguration mark that a success must clear.
     clear_on_success: AtomicBool,
     /// From then on the owner makes room for others.
@@ -65,6 +70,7 @@ impl Holder {
     pub(super) async fn begin(
         runner: Arc<Runner>,
         mut lease: Lease,
+        listed: Listed,
         signals: Arc<Signals>,
     ) -> Result<Self, Error> {
         let tree = runner.trees.get(&lease.root_id).await?;
@@ -90,6 +96,7 @@ impl Holder {
             elections: Arc::default(),
             received: RwLock::new(0),
             interrupted: AtomicBool::new(false),
+            listed,
             clear_on_success: AtomicBool::new(false),
             turn_ends_at,
         };
@@ -145,25 +152,14 @@ impl Holder {
         });
         let budget = &self.runner.budget;
         let outside = Arc::clone(&environment);
-        let called = tree.component.call(&context, call, outside, budget).await;
+        let span = tracing::debug_span!(
+            "plugin",
+            call = call.name(),
+            component = tree.component.digest.as_str()
+        );
+        let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
         self.count(tree, call, &called);
         Ok((called, environment.read_at()))
-    }
-
-    fn count(&self, tree: &Tree, call: &Call, called: &Called) {
-        let meters = &called.meters;
-        let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes")]
-        let memory_peak_bytes = meters.memory_peak_bytes as f64;
-        let used = Used {
-            cpu_s: seconds(meters.cpu_us),
-            wall_s: seconds(meters.wall_us),
-            memory_peak_bytes,
-            http_requests: meters.http_requests,
-        };
-        let what = call.name();
-        let outcome = if called.result.is_ok() { "ok" } else { "failed" };
-        self.runner.metrics.call(&tree.tables.manifest.plugin.name, what, outcome, used);
     }
 
     /// Commits a call, unless the owner has moved on since `at`.
@@ -189,7 +185,7 @@ impl Holder {
             read_at,
         };
         failpoint::reach("page_called");
-        let committed = commit::commit(&tree.replication, step).await?;
+        let committed = self.store(tree, "page", step).await?;
         failpoint::reach("page_committed");
         if committed.outbox {
             self.relay(tree).await?;
@@ -216,7 +212,7 @@ impl Holder {
                 read_at,
             };
             failpoint::reach("item_called");
-            let committed = commit::commit(&tree.replication, step).await?;
+            let committed = self.store(tree, "item", step).await?;
             failpoint::reach("item_committed");
             if committed.generation != self.generation.load(Ordering::Acquire) {
                 self.interrupted.store(true, Ordering::Release);
@@ -242,8 +238,10 @@ impl Holder {
 
     /// Handles the open inbox items that may be handled now.
     pub(super) async fn receive(&self) -> Result<(), Error> {
-        while let Some(item) = items::next_item(self.control(), self.owner_id()).await? {
-            if item.not_before > self.now() || !inbox::handle(self, item).await? {
+        while !self.runner.is_stopping() {
+            let item = items::next_item(self.control(), self.owner_id()).await?;
+            let Some(item) = item.filter(|item| item.not_before <= self.now()) else { break };
+            if !inbox::handle(self, item).await? {
                 break;
             }
         }
@@ -256,9 +254,8 @@ impl Holder {
             return Ok(());
         }
         streams::owner_works(self.control(), &self.lease()).await?;
-        let root_id = self.lease().root_id;
-        tracing::debug!(root_id, services = tree.integrations.len(), "the tree works");
-        streams::tree_works(self.control(), &root_id).await
+        tracing::debug!(services = tree.integrations.len(), "the tree works");
+        streams::tree_works(self.control(), &self.lease().root_id).await
     }
 
     /// May streams of the owner run now? While its tree is misconfigured, one owner probes.
@@ -285,24 +282,6 @@ impl Holder {
         let rest = self.later(self.back_off().max_ms * 8);
         streams::pause_owner(self.control(), &lease, rest, reason.clone()).await?;
         streams::pause_tree(self.control(), &lease.root_id, not_before, Some(reason)).await
-    }
-
-    /// One line an operator can act on, once, where the failure is decided on.
-    pub(super) fn tell_failure(&self, stream: &StreamId, failure: &Failure, decision: &Decision) {
-        let lease = self.lease();
-        let (service, key) = (&stream.service, &stream.key);
-        let owner = &lease.external_owner_id;
-        let root = &lease.root_id;
-        self.runner.metrics.failure(failure.cause());
-        match failure {
-            Failure::Bug(_) | Failure::Misconfigured(_) => {
-                tracing::error!(root, owner, service, key, %failure, ?decision, "stream failed");
-            }
-            Failure::Reauthorise(_) => {
-                tracing::warn!(root, owner, %failure, "the owner must link again");
-            }
-            _ => tracing::info!(root, owner, service, key, %failure, ?decision, "stream failed"),
-        }
     }
 
     pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {

@@ -1,8 +1,10 @@
 //! Hands one inbox item to the plugin's `receive` and commits what it did.
 
+use tracing::Instrument as _;
+
 use super::decision::{Decision, Standing, decide, failure_of};
 use super::holder::Holder;
-use crate::model::{Call, Failure, StreamId, Webhook};
+use crate::model::{Call, Failure, Webhook};
 use crate::store::Error;
 use crate::store::commit::CommitOf;
 use crate::store::items::{self, InboxItem};
@@ -12,6 +14,12 @@ const TRIES: u32 = 8;
 
 /// Handles an item; false: it waits, and so do later ones.
 pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
+    let integration = item.integration_id.as_str();
+    let span = tracing::error_span!("inbox", item = item.id, integration);
+    apply(holder, item).instrument(span).await
+}
+
+async fn apply(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
     let tree = holder.tree().await?;
     if items::is_applied(&tree.replication, holder.owner_id(), item.id).await? {
         // Its commit stands, only the word of it was lost.
@@ -31,9 +39,8 @@ pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Err
             let step = CommitOf::Item { id: item.id, grants: item.grants };
             match holder.commit_item(&tree, step, called.effects, read_at).await {
                 Ok(()) => {
-                    let owner = holder.lease().external_owner_id;
                     let component = &tree.component.digest;
-                    tracing::debug!(owner, item = item.id, component, "inbox item applied");
+                    tracing::debug!(component, "inbox item applied");
                     return Ok(true);
                 }
                 Err(Error::Refused(reason) | Error::NotListed(reason)) => Failure::Bug(reason),
@@ -42,15 +49,10 @@ pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Err
         }
         Err(error) => failure_of(error),
     };
-    postpone(holder, &item, service, &failure).await
+    postpone(holder, &item, &failure).await
 }
 
-async fn postpone(
-    holder: &Holder,
-    item: &InboxItem,
-    service: &str,
-    failure: &Failure,
-) -> Result<bool, Error> {
+async fn postpone(holder: &Holder, item: &InboxItem, failure: &Failure) -> Result<bool, Error> {
     let attempts = u32::try_from(item.attempts).unwrap_or(0);
     let standing = Standing {
         attempts,
@@ -60,15 +62,14 @@ async fn postpone(
         cursor_may_expire: false,
     };
     let decision = decide(failure, standing, holder.back_off());
-    let stream = StreamId { service: service.into(), kind: "receive".into(), key: String::new() };
-    holder.tell_failure(&stream, failure, &decision);
+    holder.tell_failure(failure, &decision);
     let (wait_ms, least_ms) = match decision {
         Decision::Wait { wait_ms, least_ms, .. } => (wait_ms, least_ms),
         _ => (holder.back_off().max_ms, 0),
     };
     let parked = attempts + 1 >= TRIES;
     if parked {
-        tracing::error!(item = item.id, %failure, "an inbox item is parked; later ones go on");
+        tracing::error!(%failure, "an inbox item is parked; later ones go on");
     }
     let not_before = holder.not_before(wait_ms, least_ms);
     let (lease, text) = (holder.lease(), failure.to_string());

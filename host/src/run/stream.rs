@@ -5,6 +5,7 @@ mod ending;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::model::{Call, Effects, Failure, Progress, RetryScope, Step, StreamId};
 use crate::plugin::{CallError, Called, Returned};
@@ -84,7 +85,19 @@ impl<'h> StreamRun<'h> {
         Self { holder, due, stream, page_limit, slow_count, may_restart, full, resumed }
     }
 
-    pub(super) async fn run(mut self) -> Result<Run, Error> {
+    pub(super) async fn run(self) -> Result<Run, Error> {
+        // The key isn't told: a vendor's keys may be personal. `streams list` has it by this id.
+        let span = tracing::error_span!(
+            "run",
+            service = self.due.service.as_str(),
+            kind = self.due.kind.as_str(),
+            stream = self.due.id,
+        );
+        self.step_by_step().instrument(span).await
+    }
+
+    async fn step_by_step(mut self) -> Result<Run, Error> {
+        let _listed = self.holder.list(&self.due);
         let mut next = Next::Again;
         loop {
             let done = match next {
@@ -173,11 +186,9 @@ impl<'h> StreamRun<'h> {
     }
 
     fn tell_commit(&self, tree: &Tree, rows_changed: u64) {
-        let owner = self.holder.lease().external_owner_id;
-        let (service, key) = (&self.stream.service, &self.stream.key);
-        self.holder.metrics().rows_changed(service, rows_changed);
+        self.holder.metrics().rows_changed(&self.stream.service, rows_changed);
         let component = &tree.component.digest;
-        tracing::debug!(owner, service, key, rows_changed, component, "page committed");
+        tracing::debug!(rows_changed, component, "page committed");
     }
 
     /// The call that follows a step which isn't committed yet. None: it must wait for the commit.

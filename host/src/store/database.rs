@@ -19,6 +19,8 @@ pub use query::{
 };
 pub use sqlite::SqliteDatabase;
 
+use crate::metrics::Connections;
+
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -117,6 +119,14 @@ impl Database {
         }
     }
 
+    /// How much of what it has is in use.
+    pub fn connections(&self) -> Connections {
+        match self {
+            Self::Sqlite(database) => database.connections(),
+            Self::Postgres(database) => database.connections(),
+        }
+    }
+
     /// Runs `operation` inside a transaction and answers when it is on disk. If it fails, nothing
     /// of it is kept. Who stops waiting doesn't stop it.
     pub async fn write<T, F>(&self, operation: F) -> Result<T, Error>
@@ -175,6 +185,10 @@ impl Connection {
             Self::Transaction(transaction) => Peer::Postgres(transaction),
         }
     }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn migration_error(of: &str, error: MigrateError) -> Error {

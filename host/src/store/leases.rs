@@ -117,9 +117,21 @@ pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
 /// Extends every lease of this host.
 pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), Error> {
     let host = host.to_owned();
-    let statement =
-        query("update owners set lease_until = $1 where lease_host = $2").bind(until).bind(host);
+    let statement = query(RENEW).bind(until).bind(host);
     control.execute(statement).await.map(drop)
+}
+
+pub(super) const RENEW: &str = "update owners set lease_until = $1 where lease_host = $2";
+
+/// Gives back every lease of a host that works on none of them any more. They stay marked
+/// unreleased, as what their holders left undone isn't known. Answers how many there were.
+pub async fn give_back(control: &Database, host: &str) -> Result<u64, Error> {
+    let statement = query(
+        "update owners set lease_host = null, lease_until = 0, unreleased = true,
+                due_at = coalesce(due_at, 0)
+         where lease_host = $1",
+    );
+    Ok(control.execute(statement.bind(host.to_owned())).await?.rows_affected())
 }
 
 /// Ends all leases at once. Only for a host that holds the data directory's lock: nobody else can

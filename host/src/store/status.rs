@@ -1,9 +1,6 @@
 //! How owners and streams are: what `owners` and `streams` show.
 
-use std::time::Duration;
-
 use super::{Connection, Dialect, Error, Store, query_as, query_scalar};
-use crate::metrics::Load;
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// An owner and the least and largest of its streams' times.
@@ -35,6 +32,8 @@ pub struct OwnerStatus {
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 #[allow(missing_docs)]
 pub struct StreamStatus {
+    /// What logs and `/statusz` call it: a key may be personal.
+    pub id: i64,
     pub root_id: String,
     pub external_owner_id: String,
     pub owner_state: String,
@@ -53,27 +52,6 @@ pub struct StreamStatus {
     pub last_error_at: Option<Micros>,
     pub last_success_at: Option<Micros>,
     pub last_full_at: Option<Micros>,
-}
-
-impl Store {
-    /// What waits, now.
-    pub async fn load(&self) -> Result<Load, Error> {
-        let now = self.clock().now();
-        let (owners_due, oldest): (i64, Option<Micros>) =
-            query_as("select count(*), min(due_at) from owners where due_at <= $1")
-                .bind(now)
-                .fetch_one(self.control().readers())
-                .await?;
-        let (open, inbox_parked): (i64, i64) = query_as(
-            "select count(*), count(*) filter (where parked) from inbox where done_at is null",
-        )
-        .fetch_one(self.control().readers())
-        .await?;
-        // Zero is "at once", not a time.
-        let oldest_due_us = oldest.filter(|at| *at > 0).map_or(0, |at| now.saturating_sub(at));
-        let oldest_due_s = Duration::from_micros(oldest_due_us.unsigned_abs()).as_secs_f64();
-        Ok(Load { owners_due, oldest_due_s, inbox_waiting: open - inbox_parked, inbox_parked })
-    }
 }
 
 const OWNERS: &str = "
@@ -99,8 +77,8 @@ const OWNERS: &str = "
   order by o.root_id, o.external_owner_id";
 
 const STREAMS: &str = "
-  select o.root_id, o.external_owner_id, o.state as owner_state, o.reason as owner_reason,
-    s.service, s.kind, s.key, s.due_at, s.taken, 
+  select s.id, o.root_id, o.external_owner_id, o.state as owner_state, o.reason as owner_reason,
+    s.service, s.kind, s.key, s.due_at, s.taken,
     case when s.not_before > o.not_before then s.not_before else o.not_before end as not_before,
     s.page_limit, s.attempts, s.unreadable, s.last_error, s.last_error_at, s.last_success_at,
     s.last_full_at
@@ -127,6 +105,14 @@ impl Store {
     ) -> Result<Vec<StreamStatus>, Error> {
         let query = query_as(STREAMS).bind(organization).bind(external_owner_id);
         Ok(query.fetch_all(self.control.readers()).await?)
+    }
+
+    /// What the databases are.
+    pub fn kind(&self) -> &'static str {
+        match self.control.dialect() {
+            Dialect::Sqlite => "sqlite",
+            Dialect::Postgres => "postgres",
+        }
     }
 
     /// Schema version of each database that was made.

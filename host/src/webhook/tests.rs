@@ -12,14 +12,16 @@ use rowgate_manifest::Manifest;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::chance::Chance;
 use crate::config::DataDir;
+use crate::run::InFlight;
 use crate::schedule::Wake;
 use crate::secrets::Keyring;
-use crate::server;
+use crate::server::{self, Status, StatusOptions};
 use crate::store::inbox::StoredItem;
 use crate::store::integrations::NewIntegration;
 
@@ -49,6 +51,15 @@ impl Host {
         let list = create(&store, "google_calendar_list_v1", None).await;
         let calendar = create(&store, "google_calendar_v1", Some(&list)).await;
         let event = create(&store, "google_calendar_event_v1", Some(&calendar)).await;
+        let stopping = watch::Sender::new(false);
+        let status = Status::new(StatusOptions {
+            store: store.clone(),
+            metrics: Arc::default(),
+            wake: Wake::default(),
+            in_flight: InFlight::default(),
+            host: "here".into(),
+            stopping: stopping.subscribe(),
+        });
         let woken = Arc::new(AtomicUsize::new(0));
         let count = woken.clone();
         let webhooks = Webhooks {
@@ -65,14 +76,11 @@ impl Host {
         };
         let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = server::Limits {
-            connections_max: 100,
-            header_timeout: Duration::from_millis(300),
-            shutdown_timeout: Duration::from_secs(1),
-        };
+        let limits =
+            server::Limits { connections_max: 100, header_timeout: Duration::from_millis(300) };
         let served = server::serve(
             listener,
-            server::router(webhooks, Wake::default()),
+            server::router(webhooks, status),
             limits,
             Clock::System,
             std::future::pending(),

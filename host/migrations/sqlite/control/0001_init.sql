@@ -84,6 +84,9 @@ create table owners (
 -- Claims go organization by organization, so that a large one doesn't hold up the others.
 create index owners_due on owners (organization_id, due_at) where due_at is not null;
 create index owners_leased on owners (organization_id) where lease_host is not null;
+-- A host renews what it holds.
+create index owners_held on owners (lease_host) where lease_host is not null;
+create index owners_state on owners (state);
 
 -- The schedule of a stream; its cursor is in the replication database (R3).
 create table streams (
@@ -124,7 +127,9 @@ create table inbox (
   last_error text,
   done_at bigint
 );
-create index inbox_open on inbox (owner_id, id) where done_at is null;
+-- `done_at` is null in all of it; with it, counting needs no row.
+create index inbox_open on inbox (owner_id, id, done_at) where done_at is null;
+create index inbox_parked on inbox (parked, done_at) where parked and done_at is null;
 create index inbox_done on inbox (done_at) where done_at is not null;
 
 -- Secrets of owners, sealed. `grant_id` is the inbox item that brought the grant (R9).

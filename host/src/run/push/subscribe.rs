@@ -128,8 +128,6 @@ impl Asking<'_> {
         channels::failed(holder.control(), &lease, id, self.topic, refused, told).await?;
         // Made under another grant than the present one, it says nothing of that (R10).
         let Some(_stands) = holder.stands(&self.stand).await else { return Ok(()) };
-        let owner = &lease.external_owner_id;
-        let (push, key) = (&self.topic.push, &self.topic.key);
         match decide(failure, standing(self.attempts), back_off(holder)) {
             Decision::Wait { scope: RetryScope::Owner, wait_ms, .. } => {
                 let until = holder.later(wait_ms);
@@ -140,14 +138,15 @@ impl Asking<'_> {
                 streams::pause_tree(holder.control(), &lease.root_id, until, None).await?;
             }
             Decision::GrantDead => {
-                tracing::warn!(owner, %failure, "the owner must link again");
+                tracing::warn!(%failure, "the owner must link again");
                 let reason = failure.to_string();
                 return streams::grant_is_dead(holder.control(), &lease, reason).await;
             }
             Decision::Misconfigured => return self.push_off(failure).await,
             Decision::Wait { .. } | Decision::FullListing { .. } | Decision::SmallerPage(_) => {}
         }
-        tracing::info!(owner, push, key, %failure, "no push channel; polling serves");
+        // The key isn't told, as a stream's isn't.
+        tracing::info!(push = self.topic.push, %failure, "no push channel; polling serves");
         Ok(())
     }
 
@@ -158,7 +157,7 @@ impl Asking<'_> {
         let reason = failure.to_string();
         let control = holder.control();
         if channels::pause_push(control, &root, self.base_url, until, &reason).await? {
-            tracing::error!(root, reason, "the vendor refuses to push; polling serves");
+            tracing::error!(reason, "the vendor refuses to push; polling serves");
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl StreamRun<'_> {
             cursor_may_expire: self.may_restart && at.had_cursor,
         };
         let decision = decide(failure, standing, holder.back_off());
-        holder.tell_failure(&self.stream, failure, &decision);
+        holder.tell_failure(failure, &decision);
         let failed = Ended {
             error: Some(failure.to_string()),
             attempts: self.due.attempts + 1,

@@ -8,7 +8,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Postgres};
 
-use super::{Connection, Error, migration_error};
+use super::{Connection, Error, count, migration_error};
+use crate::metrics::Connections;
 
 /// How long a statement waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,6 +62,12 @@ impl PostgresDatabase {
 
     pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
         self.pool.acquire().await
+    }
+
+    /// Nothing stands in line: each write has a connection of its own, or waits for one as reads do.
+    pub(super) fn connections(&self) -> Connections {
+        let (open, idle) = (i64::from(self.pool.size()), count(self.pool.num_idle()));
+        Connections { open, busy: (open - idle).max(0), writes_waiting: 0 }
     }
 
     /// A connection that hears notifications; it connects again when it is cut.

@@ -15,8 +15,9 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Connection, Error, migration_error};
+use super::{Connection, Error, count, migration_error};
 use crate::failpoint::SyncedLog;
+use crate::metrics::Connections;
 
 /// Writes that one transaction takes in at most; more wait for the next one.
 const BATCH_MAX: usize = 256;
@@ -67,6 +68,13 @@ impl SqliteDatabase {
 
     pub(super) async fn reader(&self) -> sqlx::Result<PoolConnection<Sqlite>> {
         self.readers.acquire().await
+    }
+
+    /// The writer's own connection isn't among them.
+    pub(super) fn connections(&self) -> Connections {
+        let (open, idle) = (i64::from(self.readers.size()), count(self.readers.num_idle()));
+        let writes_waiting = count(self.writes.max_capacity() - self.writes.capacity());
+        Connections { open, busy: (open - idle).max(0), writes_waiting }
     }
 
     /// Operations run one after the other; what is waiting shares one sync.

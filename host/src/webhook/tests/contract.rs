@@ -165,7 +165,10 @@ async fn other_addresses() {
     let host = Host::start().await;
     let reply = host.request("GET", "/healthz", &[], "").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, OK));
-    assert_eq!(host.request("GET", "/statusz", &[], "").await.json()["database"], "ok");
+    let status = host.request("GET", "/statusz", &[], "").await.json();
+    assert_eq!(status["database"], json!({ "kind": "sqlite", "state": "ok" }));
+    assert_eq!(status["load"]["plugins"][0]["digest"], "c0ffee");
+    assert_eq!((&status["host"], &status["runs_in_flight"]), (&json!("here"), &json!([])));
     let reply = host.request("GET", "/v1/nothing", &[], "").await;
     assert_eq!((reply.status, reply.json()["error"]["status"].clone()), (404, json!(404)));
 }
