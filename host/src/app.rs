@@ -176,7 +176,7 @@ fn announce(
 fn push_base_url(app: &App, announced: &Announced) -> Option<String> {
     let push = app.config.push_to(&announced.public_url);
     if let Push::Off(reason) = &push {
-        tracing::warn!(reason, "push is off");
+        tracing::info!(reason, "push is off");
     }
     push.base_url()
 }

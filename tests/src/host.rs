@@ -287,8 +287,9 @@ impl TestHost {
     /// Runs a command on the data directory; its standard output is JSON.
     pub async fn json(&self, arguments: &[&str]) -> Value {
         let output = self.command(arguments).await;
+        let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "rowgate {}: {stderr}", arguments.join(" "));
+        assert!(output.status.success(), "rowgate {}: {stderr}{stdout}", arguments.join(" "));
         let json = serde_json::from_slice(&output.stdout);
         json.unwrap_or_else(|error| panic!("rowgate {}: {error}", arguments.join(" ")))
     }
