@@ -125,7 +125,7 @@ impl Wake {
 pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     let slots = Arc::new(Semaphore::new(options.workers.max(1)));
     let mut runs = JoinSet::new();
-    let beat = tokio::spawn(heartbeat(Arc::clone(&runner), options.clone()));
+    let beat = tokio::spawn(heartbeat(Arc::clone(&runner), wake.clone(), options.clone()));
     let mut turns = Turns::default();
     while !runner.is_stopping() {
         while runs.try_join_next().is_some() {}
@@ -327,8 +327,8 @@ async fn wait(runner: &Runner, wake: &Wake, at_most: Duration) {
     }
 }
 
-/// Renews this host's leases, three times in the life of one.
-async fn heartbeat(runner: Arc<Runner>, options: ScheduleOptions) {
+/// Renews the leases that this host works under, three times in the life of one.
+async fn heartbeat(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     let Claimant { host, ttl, .. } = options.claimant;
     loop {
         runner.clock.sleep(Duration::from_micros((ttl / 3).unsigned_abs())).await;
@@ -336,7 +336,8 @@ async fn heartbeat(runner: Arc<Runner>, options: ScheduleOptions) {
             tracing::warn!(%error, "the server's time could not be asked for");
         }
         let until = runner.clock.now() + ttl;
-        if let Err(error) = leases::renew(runner.store.control(), &host, until).await {
+        let held: Vec<OwnerId> = wake.holders().keys().copied().collect();
+        if let Err(error) = leases::renew(runner.store.control(), &host, &held, until).await {
             tracing::error!(%error, "leases could not be renewed");
         }
     }

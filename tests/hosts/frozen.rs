@@ -36,7 +36,7 @@ async fn a_late_commit_is_refused() {
 
     slow.thaw().await;
     slow.simulator.release_held(None);
-    slow.until("the slow host is refused", async || slow.log().contains("the lease is gone")).await;
+    slow.until("the slow host is refused", async || slow.log().contains("a page is refused")).await;
     quick.settle().await;
     slow.idle().await;
     assert_eq!(rows(&quick, &tree).await, before, "the slow host has written");

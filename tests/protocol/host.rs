@@ -66,7 +66,8 @@ impl Host {
 
     /// Extends its leases.
     pub(crate) async fn beat(&self, world: &World) -> Result<(), Error> {
-        leases::renew(world.control(self.index), &self.name, world.now() + LEASE_TTL).await
+        let until = world.now() + LEASE_TTL;
+        leases::renew(world.control(self.index), &self.name, &[world.owner_id], until).await
     }
 
     /// One micro-step; false: there was nothing to do.

@@ -114,7 +114,10 @@ impl<'h> StreamRun<'h> {
             };
             next = match done {
                 Ok(next) => next,
-                Err(Error::Superseded(_)) => return Ok(Run::Gone),
+                Err(Error::Superseded(what)) => {
+                    tracing::info!(what, "a page is refused");
+                    return Ok(Run::Gone);
+                }
                 Err(error) => return Err(error),
             };
         }

@@ -114,10 +114,20 @@ pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
     Ok(next.fetch_one(control.readers()).await?)
 }
 
-/// Extends every lease of this host.
-pub async fn renew(control: &Database, host: &str, until: Micros) -> Result<(), Error> {
-    let host = host.to_owned();
-    let statement = query(RENEW).bind(until).bind(host);
+/// Extends the host's leases of the owners that it works on. One that it could not give back, because
+/// the database was away, must run out.
+pub async fn renew(
+    control: &Database,
+    host: &str,
+    owners: &[OwnerId],
+    until: Micros,
+) -> Result<(), Error> {
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = owners.iter().map(OwnerId::to_string).collect();
+    let statement = query(format!("{RENEW} and id in ({})", ids.join(", ")));
+    let statement = statement.bind(until).bind(host.to_owned()).persistent(false);
     control.execute(statement).await.map(drop)
 }
 

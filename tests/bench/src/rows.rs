@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use simulator::model::generate::Mix;
 use simulator::{Options, Simulator};
 use tests::{Settings, TestHost, Tree};
@@ -97,7 +96,7 @@ async fn linked(host: &TestHost, tree: &Tree, token: &str, events: usize) -> Res
     let count =
         format!("select count(*) as n from {} where external_owner_id = '{OWNER}'", tree.events());
     let found = host.sql(&count).await;
-    ensure!(found[0]["n"] == Value::from(events), "{events} events, but {} rows", found[0]["n"]);
+    ensure!(found[0]["n"] == events, "{events} events, but {} rows", found[0]["n"]);
     Ok(Linked {
         first_s: first_s?,
         all_s,

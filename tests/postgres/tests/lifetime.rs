@@ -1,4 +1,5 @@
 //! A cluster is gone with the process that started it, and outlives what is done to its server.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;

@@ -55,7 +55,7 @@ const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 5] = [HOSTS, "contract", "convergence", "google_calendar", "swap"];
+const ON_POSTGRES: [&str; 2] = [HOSTS, "contract"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {

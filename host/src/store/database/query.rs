@@ -40,7 +40,8 @@ macro_rules! argument_from {
 argument_from! {
     Boolean: bool, |value| Some(value);
     Boolean: &bool, |value| Some(*value);
-    Integer: i64 i32 u32, |value| Some(i64::from(value));
+    Integer: i64, |value| Some(value);
+    Integer: i32 u32, |value| Some(i64::from(value));
     Integer: &i64, |value| Some(*value);
     Integer: Option<i64>, |value| value;
     Integer: &Option<i64>, |value| *value;

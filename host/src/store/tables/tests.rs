@@ -115,7 +115,7 @@ impl Fixture {
     /// Rows of a query as text, columns joined by `|`, null as `-`.
     async fn rows(&mut self, sql: &str) -> Vec<String> {
         let cell = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
-        let rows = match self.conn.peer() {
+        match self.conn.peer() {
             Peer::Sqlite(connection) => {
                 let rows = sqlx::query(sql).fetch_all(connection).await.unwrap();
                 let text = |row: &sqlx::sqlite::SqliteRow| {
@@ -133,8 +133,7 @@ impl Fixture {
                 };
                 rows.iter().map(text).collect()
             }
-        };
-        rows
+        }
     }
 }
 
