@@ -110,12 +110,12 @@ impl Report {
         }
         for plugin in active.values() {
             let what = format!("{} {}", plugin.manifest.plugin.version, plugin.digest);
-            match app.config.data_dir().wasm(&plugin.digest).exists() {
-                true => self.add("ok", &format!("plugin {}", plugin.name), what),
-                false => self.add(
+            match app.store.component(&plugin.digest).await {
+                Ok(_) => self.add("ok", &format!("plugin {}", plugin.name), what),
+                Err(error) => self.add(
                     "broken",
                     &format!("plugin {}", plugin.name),
-                    format!("{what}: its component is missing, install it again"),
+                    format!("{what}: {error}"),
                 ),
             }
         }
