@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use sqlx::Connection as _;
 use tests::{Settings, TestHost, Tree};
 
 use crate::versions::{PLUGIN, Version, Versions, activate, agents, install, roll_back};
@@ -58,7 +59,7 @@ async fn install_activate_and_roll_back_survive_restarts() {
     let printed = install(&host, &second.file).await;
     let digest = second.digest.as_str();
     assert_eq!(printed, json!({ "name": PLUGIN, "version": "0.1.1", "digest": digest }));
-    stored(&host, second);
+    stored(&host, second).await;
     assert_eq!(listed(&host).await, are(&[(second, "installed"), (first, "active")]));
     runs(&host, &tree, first).await;
 
@@ -88,11 +89,16 @@ async fn install_activate_and_roll_back_survive_restarts() {
 }
 
 /// Under its digest, unchanged, and compiled: a host that takes it up needn't stop for that.
-fn stored(host: &TestHost, version: &Version) {
-    let directory = host.data_dir().join("plugins");
-    let kept = fs::read(directory.join(format!("{}.wasm", version.digest))).unwrap();
+async fn stored(host: &TestHost, version: &Version) {
+    let control = format!("sqlite://{}?mode=ro", host.data_dir().join("control.db").display());
+    let mut control = sqlx::SqliteConnection::connect(&control).await.unwrap();
+    let kept: Vec<u8> = sqlx::query_scalar("select wasm from plugin_versions where digest = $1")
+        .bind(&version.digest)
+        .fetch_one(&mut control)
+        .await
+        .unwrap();
     assert_eq!(kept, fs::read(&version.file).unwrap());
-    let files = fs::read_dir(directory).unwrap();
+    let files = fs::read_dir(host.data_dir().join("plugins")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let compiled = |name: &String| name.starts_with(&version.digest) && name.ends_with(".cwasm");
     assert_eq!(names.filter(compiled).count(), 1);
@@ -108,7 +114,7 @@ async fn serve_installs_and_activates_what_it_does_not_know() {
         host.restart().await;
         let listed = listed(&host).await;
         assert_eq!(listed[..2], are(&[(version, "active"), (before, "previous")]));
-        stored(&host, version);
+        stored(&host, version).await;
         runs(&host, &tree, version).await;
     }
     let line = format!("installed and activated plugin=\"{PLUGIN}\" version=\"0.1.2\"");
