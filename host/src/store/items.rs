@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::leases::Lease;
-use super::streams::holds;
+use super::streams::write_held;
 use super::{Database, Error, query, query_as};
 use crate::model::{InboxId, Micros, OwnerId};
 
@@ -50,26 +50,16 @@ pub async fn postpone_item(
     error: String,
     parked: bool,
 ) -> Result<(), Error> {
-    let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                holds(connection, owner_id, fence).await?;
-                query(
-                    "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
+    let statement = query(
+        "update inbox set attempts = attempts + 1, not_before = $1, last_error = $2,
                             parked = $3
                      where id = $4 and done_at is null",
-                )
-                .bind(not_before)
-                .bind(error)
-                .bind(parked)
-                .bind(item)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(not_before)
+    .bind(error)
+    .bind(parked)
+    .bind(item);
+    write_held(control, lease, statement).await
 }
 
 /// Is the item's effect committed, though the control database has not heard of it?
@@ -95,18 +85,7 @@ pub async fn mark_done(
     item: InboxId,
     now: Micros,
 ) -> Result<(), Error> {
-    let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                holds(connection, owner_id, fence).await?;
-                query("update inbox set done_at = $1, sealed = '{}' where id = $2")
-                    .bind(now)
-                    .bind(item)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement =
+        query("update inbox set done_at = $1, sealed = '{}' where id = $2").bind(now).bind(item);
+    write_held(control, lease, statement).await
 }

@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use super::database::{PostgresDatabase, SessionLimits};
+use super::tables::literal;
 use super::{Database, Error};
 use crate::config::Isolation;
 
@@ -254,10 +255,6 @@ fn short_name(parts: &[&str]) -> String {
         kept -= 1;
     }
     format!("{}_{digest}", &joined[..kept])
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]

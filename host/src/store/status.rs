@@ -1,5 +1,6 @@
 //! How owners and streams are: what `owners` and `streams` show.
 
+use super::tables::quoted;
 use super::{Connection, Dialect, Error, Store, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId, OwnerId};
 
@@ -159,8 +160,4 @@ async fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Erro
     };
     let count: i64 = query_scalar(count).bind(name).fetch_one(connection).await?;
     Ok(count > 0)
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

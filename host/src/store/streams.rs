@@ -4,7 +4,7 @@
 use sqlx::FromRow;
 
 use super::leases::Lease;
-use super::{Connection, Database, Dialect, Error, query, query_as, query_scalar};
+use super::{Connection, Database, Dialect, Error, Query, Row, query, query_as, query_scalar};
 use crate::model::{Micros, OwnerId, StreamId};
 
 /// A stream that may run now.
@@ -127,30 +127,20 @@ pub async fn put_back(
     stream: i64,
     ended: Ended,
 ) -> Result<(), Error> {
-    let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                holds(connection, owner_id, fence).await?;
-                query(PUT_BACK)
-                    .bind(stream)
-                    .bind(ended.next_at)
-                    .bind(ended.not_before)
-                    .bind(ended.attempts)
-                    .bind(ended.page_limit)
-                    .bind(ended.slow_count)
-                    .bind(ended.unreadable)
-                    .bind(ended.error)
-                    .bind(ended.at)
-                    .bind(ended.succeeded)
-                    .bind(ended.full)
-                    .bind(fence)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement = query(PUT_BACK)
+        .bind(stream)
+        .bind(ended.next_at)
+        .bind(ended.not_before)
+        .bind(ended.attempts)
+        .bind(ended.page_limit)
+        .bind(ended.slow_count)
+        .bind(ended.unreadable)
+        .bind(ended.error)
+        .bind(ended.at)
+        .bind(ended.succeeded)
+        .bind(ended.full)
+        .bind(lease.fence);
+    write_held(control, lease, statement).await
 }
 
 const PUT_BACK: &str = "
@@ -264,6 +254,23 @@ pub async fn tree_works(control: &Database, root_id: &str) -> Result<(), Error> 
     control.execute(statement).await.map(drop)
 }
 
+/// Runs one statement if the lease still stands.
+pub(super) async fn write_held(
+    control: &Database,
+    lease: &Lease,
+    statement: Query<'static, Row>,
+) -> Result<(), Error> {
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    let write = control.write(move |connection| {
+        Box::pin(async move {
+            holds(connection, owner_id, fence).await?;
+            statement.execute(connection).await?;
+            Ok(())
+        })
+    });
+    write.await
+}
+
 /// Fails unless the fence is still the owner's.
 pub(super) async fn holds(
     connection: &mut Connection,
@@ -296,19 +303,8 @@ pub async fn put_back_all(control: &Database, lease: &Lease) -> Result<(), Error
 
 /// Takes a stream off the schedule.
 pub async fn forget(control: &Database, lease: &Lease, stream: i64) -> Result<(), Error> {
-    let (owner_id, fence) = (lease.owner_id, lease.fence);
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                holds(connection, owner_id, fence).await?;
-                // One that came back meanwhile isn't taken.
-                query("delete from streams where id = $1 and taken = $2")
-                    .bind(stream)
-                    .bind(fence)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    // One that came back meanwhile isn't taken.
+    let statement =
+        query("delete from streams where id = $1 and taken = $2").bind(stream).bind(lease.fence);
+    write_held(control, lease, statement).await
 }

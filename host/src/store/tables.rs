@@ -22,6 +22,7 @@ mod upsert;
 
 pub use brackets::drop_brackets;
 pub use ddl::{SchemaError, add_missing_columns, create, create_all};
+pub(in crate::store) use dialect::{literal, quoted};
 pub use read::{count_rows, lookup};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 

@@ -2,7 +2,7 @@
 
 use crate::model::Micros;
 use crate::store::leases::Lease;
-use crate::store::streams::holds;
+use crate::store::streams::{holds, write_held};
 use crate::store::{Database, Error, query};
 
 /// A channel is stopped. The secrets of a grant that was kept for it alone go.
@@ -33,20 +33,10 @@ pub async fn stop_later(
     id: &str,
     at: Option<Micros>,
 ) -> Result<(), Error> {
-    let (lease, id) = (lease.clone(), id.to_owned());
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                holds(connection, lease.owner_id, lease.fence).await?;
-                query("update channels set due_at = $1, attempts = attempts + 1 where id = $2")
-                    .bind(at)
-                    .bind(id)
-                    .execute(connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+    let statement = query("update channels set due_at = $1, attempts = attempts + 1 where id = $2")
+        .bind(at)
+        .bind(id.to_owned());
+    write_held(control, lease, statement).await
 }
 
 /// An orphan was tried; none: not again unless it is heard of.
@@ -56,22 +46,12 @@ pub async fn orphan_tried(
     id: &str,
     again_at: Option<Micros>,
 ) -> Result<(), Error> {
-    let (lease, id) = (lease.clone(), id.to_owned());
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                holds(connection, lease.owner_id, lease.fence).await?;
-                query(
-                    "update orphans set due_at = $1, attempts = attempts + 1
+    let statement = query(
+        "update orphans set due_at = $1, attempts = attempts + 1
                      where root_id = $2 and id = $3",
-                )
-                .bind(again_at)
-                .bind(lease.root_id)
-                .bind(id)
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+    )
+    .bind(again_at)
+    .bind(lease.root_id.clone())
+    .bind(id.to_owned());
+    write_held(control, lease, statement).await
 }

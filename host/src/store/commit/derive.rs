@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Message, TreeTables, apply, apply_error, key};
 use crate::model::{Condition, Op, OwnerId, Scalar, StreamId, Write};
 use crate::rows::TableSpec;
-use crate::store::tables::{self, ApplyScope};
+use crate::store::tables::{self, ApplyScope, quoted};
 use crate::store::{Connection, Error, query};
 
 /// Brings the streams under `parents` (services whose rows changed) in line with the rows.
@@ -185,8 +185,4 @@ fn scalar(value: &Value) -> Scalar {
         Value::String(text) => Scalar::Text(text.clone()),
         nested => Scalar::Json(nested.to_string()),
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -97,13 +97,13 @@ impl Dialect {
     }
 }
 
-/// A quoted name. Names are checked when a table is resolved.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{name}\"")
+/// A quoted name.
+pub(in crate::store) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A text literal.
-pub(super) fn literal(text: &str) -> String {
+pub(in crate::store) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
