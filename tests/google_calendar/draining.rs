@@ -25,6 +25,12 @@ async fn held(settings: Settings) -> Case {
     case.fault(later(expanded_feed()).times(1), Then::Hold(Moment::Before));
     case.link(&case.tree, OWNER, ANA).await;
     case.simulator.await_held(1).await;
+    // The second page is asked for while the first is still being committed.
+    let rows = format!(
+        "select count(*) as n from {} where google_calendar_id = '{ANA}'",
+        case.tree.events()
+    );
+    case.until("the first page is committed", async || case.sql(&rows).await[0]["n"] == 10).await;
     case
 }
 
