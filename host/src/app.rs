@@ -26,7 +26,7 @@ use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
-use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases};
+use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, retention};
 use crate::webhook::{Limits, Webhooks};
 
 /// An opened data directory with its configuration.
@@ -241,8 +241,14 @@ async fn start(
             }
         }
     });
+    let inbox_us = Micros::try_from(inbox_kept(app).as_micros()).unwrap_or(Micros::MAX);
+    tokio::spawn(retention::keep(Arc::clone(&app.store), inbox_us));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     Ok(Working { runner, wake, host, task })
+}
+
+fn inbox_kept(app: &App) -> Duration {
+    Duration::from_secs(app.config.retention.inbox_hours.saturating_mul(3_600))
 }
 
 fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::Result<Runner> {
@@ -263,6 +269,7 @@ fn runner(app: &App, engine: Engine, push_base_url: Option<String>) -> anyhow::R
                 max_ms: app.config.run.back_off_max_ms,
             },
             turn: Duration::from_millis(app.config.run.turn_ms),
+            inbox_kept: inbox_kept(app),
         },
         push_base_url,
         in_flight: InFlight::default(),

@@ -47,6 +47,8 @@ pub struct Config {
     pub trace: Trace,
     /// Scheduling and execution.
     pub run: Run,
+    /// How long what is done with is kept.
+    pub retention: Retention,
     /// Notifications of vendors.
     pub push: PushSettings,
     /// Limits on what comes in and goes out.
@@ -117,6 +119,14 @@ pub struct Run {
     pub turn_ms: u64,
     pub back_off_base_ms: u64,
     pub back_off_max_ms: u64,
+}
+
+/// `[retention]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Retention {
+    pub inbox_hours: u64,
 }
 
 /// `[push]`.
@@ -257,6 +267,7 @@ impl Config {
             ("run.turn_ms", self.run.turn_ms),
             ("run.back_off_base_ms", self.run.back_off_base_ms),
             ("run.back_off_max_ms", self.run.back_off_max_ms),
+            ("retention.inbox_hours", self.retention.inbox_hours),
             ("server.connections_max", self.server.connections_max as u64),
             ("limits.webhook_body_max_bytes", self.limits.webhook_body_max_bytes as u64),
             ("limits.accept_timeout_ms", self.limits.accept_timeout_ms),

@@ -61,6 +61,8 @@ pub struct RunOptions {
     /// So long an owner is worked on at a time. One whose streams never rest must not keep others
     /// from theirs.
     pub turn: Duration,
+    /// Inbox items stay so long after they were done.
+    pub inbox_kept: Duration,
 }
 
 /// What every run needs. One per process.

@@ -18,6 +18,7 @@ pub mod organizations;
 pub mod owner_secrets;
 pub mod plugins;
 pub mod relay;
+pub mod retention;
 mod server;
 pub mod sql;
 pub mod status;

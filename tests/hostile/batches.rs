@@ -38,6 +38,11 @@ async fn values_that_are_none() {
     arena.refused(&[("deep-json", "data"), ("not-json", "data"), ("not-a-decimal", "price")]).await;
     // Numbers of any length are text to us.
     arena.contained(&[("endless-json-number", "()"), ("endless-decimal", "()")]).await;
+    // No database stores it.
+    arena.contained(&[("lone-surrogate", "()")]).await;
+    let items = arena.items("lone-surrogate").await;
+    let bent = items.iter().find(|item| item["item_id"] == "bent").unwrap();
+    assert_eq!(bent["data"], "\u{fffd}");
     let nulls = [("not-a-number", "ratio"), ("far-timestamp", "at"), ("far-date", "day")];
     arena.contained(&nulls.map(|(attack, _)| (attack, "()"))).await;
     for (attack, column) in nulls {

@@ -39,6 +39,16 @@ async fn what_is_allowed_means_ones_own_rows_alone() {
         .await;
 }
 
+/// The row that the call's own stream comes from: the stream ends with the call.
+#[tokio::test]
+async fn a_parent_row_takes_its_stream_along() {
+    let arena = Arena::start().await;
+    arena.contained(&[("delete-parent", "()")]).await;
+    let owner = arena.owner("delete-parent").await;
+    assert_eq!(owner["stream_list"], serde_json::json!([]), "{owner}");
+    assert_eq!(owner["rows"], 1, "what the call wrote besides stays: {owner}");
+}
+
 #[tokio::test]
 async fn streams_of_others() {
     let arena = Arena::start().await;

@@ -138,7 +138,7 @@ impl Host {
                 if planted.commit_no < lease.relayed_no && world.keeps(Rule::DriveAgain) {
                     let commit_no = planted.commit_no;
                     let now = world.now();
-                    relay::drive_again(control, replication, &mut lease, commit_no, now).await?;
+                    relay::drive_again(control, replication, &mut lease, commit_no, now, 0).await?;
                 }
                 Phase::Relay(lease, planted)
             }

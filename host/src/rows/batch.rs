@@ -92,6 +92,12 @@ impl<'a> Rows<'a> {
         Ok(normalised)
     }
 
+    /// The same, owned.
+    pub fn into_owned(self) -> Rows<'static> {
+        let columns = self.columns.into_iter().map(Presented::into_owned).collect();
+        Rows { rows: self.rows, columns, parts: self.parts, key: self.key }
+    }
+
     /// The unique key of a row: text or an integer.
     pub fn key(&self, row: usize) -> &Value<'a> {
         self.columns[self.key].cell(row)
@@ -142,6 +148,14 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> Presented<'a> {
+    fn into_owned(self) -> Presented<'static> {
+        let cells = match self.cells {
+            Cells::Each(values) => Cells::Each(values.into_iter().map(Value::into_owned).collect()),
+            Cells::Same(value) => Cells::Same(value.into_owned()),
+        };
+        Presented { column: self.column, existing: self.existing, cells }
+    }
+
     /// The value of a row.
     pub fn cell(&self, row: usize) -> &Value<'a> {
         match &self.cells {

@@ -40,6 +40,11 @@ impl Test<'_> {
         }
     }
 
+    /// The same, owned.
+    pub fn into_owned(self) -> Test<'static> {
+        Test { column: self.column, op: self.op, value: self.value.into_owned() }
+    }
+
     fn order(&self, value: &Value<'_>) -> Option<Ordering> {
         order(value, &self.value)
     }

@@ -57,7 +57,6 @@ impl CallEnvironment {
             now: 0,
             commit_id: 0,
             mapping_version: self.tree.manifest.plugin.mapping_version.into(),
-            max_rows_per_call: usize::MAX,
         };
         let reader = self.replication.reader().await;
         let mut reader = reader.map_err(|error| other(error.to_string()))?;

@@ -78,15 +78,14 @@ impl Holder {
         let planted = leases::plant(control, &tree.replication, &mut lease).await?;
         failpoint::reach("fence_planted");
         if planted.commit_no < lease.relayed_no {
-            let no = planted.commit_no;
-            let now = runner.clock.now();
-            relay::drive_again(control, &tree.replication, &mut lease, no, now).await?;
+            let (no, now) = (planted.commit_no, runner.clock.now());
+            let since = now.saturating_sub(micros(runner.options.inbox_kept));
+            relay::drive_again(control, &tree.replication, &mut lease, no, now, since).await?;
         }
         if lease.unreleased {
             relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
         }
-        let turn = Micros::try_from(runner.options.turn.as_micros()).unwrap_or(Micros::MAX / 2);
-        let turn_ends_at = runner.clock.now().saturating_add(turn);
+        let turn_ends_at = runner.clock.now().saturating_add(micros(runner.options.turn));
         let holder = Self {
             runner,
             signals,
@@ -393,7 +392,7 @@ impl Holder {
     /// In about `wait_ms`, but no earlier than in `least_ms`.
     pub(super) fn not_before(&self, wait_ms: u64, least_ms: u64) -> Micros {
         let wait = Duration::from_millis(spread(wait_ms, least_ms, self.chance()));
-        self.now() + Micros::try_from(wait.as_micros()).unwrap_or(Micros::MAX / 2)
+        self.now() + micros(wait)
     }
 
     pub(super) fn chance(&self) -> u64 {
@@ -421,4 +420,8 @@ impl Holder {
     pub(super) fn take_interrupted(&self) -> bool {
         self.interrupted.swap(false, Ordering::AcqRel)
     }
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 2)
 }

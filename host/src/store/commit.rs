@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rowgate_manifest::Manifest;
 use sqlx::FromRow;
 
-use super::tables::{self, ApplyError, ApplyScope};
+use super::tables::{self, ApplyError, ApplyScope, Prepared};
 use super::{Connection, Database, Error, query, query_as};
 use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
@@ -131,9 +131,12 @@ pub async fn commit_no(replication: &Database, owner_id: OwnerId) -> Result<i64,
 
 /// Commits a call, or refuses it whole.
 pub async fn commit(replication: &Database, step: StepCommit) -> Result<Committed, Error> {
+    let writes = prepare(&step.under.external_owner_id, &step.tree, &step.effects.writes)?;
     replication
         .write(move |connection| {
-            Box::pin(async move { Transaction::begin(connection, &step).await?.run().await })
+            Box::pin(
+                async move { Transaction::begin(connection, &step, &writes).await?.run().await },
+            )
         })
         .await
 }
@@ -211,6 +214,7 @@ pub async fn derive_all(
 struct Transaction<'c> {
     connection: &'c mut Connection,
     step: &'c StepCommit,
+    writes: &'c [Prepared],
     commit_no: i64,
     scope: ApplyScope,
     message: Message,
@@ -218,7 +222,11 @@ struct Transaction<'c> {
 }
 
 impl<'c> Transaction<'c> {
-    async fn begin(connection: &'c mut Connection, step: &'c StepCommit) -> Result<Self, Error> {
+    async fn begin(
+        connection: &'c mut Connection,
+        step: &'c StepCommit,
+        writes: &'c [Prepared],
+    ) -> Result<Self, Error> {
         let commit_no = advance(connection, &step.under, step.read_at).await?;
         let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
             true => 0,
@@ -226,10 +234,16 @@ impl<'c> Transaction<'c> {
         };
         let scope = apply_scope(&step.under, &step.tree, step.now, commit_id);
         let committed = Committed { generation: step.under.generation, ..Committed::default() };
-        Ok(Self { connection, step, commit_no, scope, message: Message::default(), committed })
+        let message = Message::default();
+        Ok(Self { connection, step, writes, commit_no, scope, message, committed })
     }
 
     async fn run(mut self) -> Result<Committed, Error> {
+        let step = self.step;
+        // First: the rows may end the stream, which is then no other's doing.
+        if let CommitOf::Page { stream, version, cursor, half_read } = &step.step {
+            self.page(stream, *version, cursor.as_deref(), *half_read).await?;
+        }
         self.rows().await?;
         for change in self.step.effects.owner.clone() {
             match change {
@@ -241,8 +255,10 @@ impl<'c> Transaction<'c> {
         for change in &self.step.effects.streams {
             self.stream(change).await?;
         }
-        if !self.committed.unfinished {
-            self.close().await?;
+        if let CommitOf::Item { id, .. } = self.step.step
+            && !self.committed.unfinished
+        {
+            self.item(id).await?;
         }
         self.committed.outbox =
             store_message(self.connection, &self.step.under, self.commit_no, &self.message).await?;
@@ -258,7 +274,8 @@ impl<'c> Transaction<'c> {
     /// The call's rows, and the streams that follow from the rows of parents.
     async fn rows(&mut self) -> Result<(), Error> {
         let tree = &self.step.tree;
-        let applied = apply(self.connection, &self.scope, tree, &self.step.effects.writes).await?;
+        let applied = tables::apply(self.connection, &self.scope, self.writes).await;
+        let applied = applied.map_err(apply_error)?;
         self.committed.rows_changed += applied.rows_changed;
         let parents: Vec<&str> = match applied.deleted > 0 {
             true => tree.tables.keys().map(String::as_str).collect(),
@@ -365,41 +382,45 @@ impl<'c> Transaction<'c> {
         Ok(())
     }
 
-    /// The mark that this call is committed: the item as applied, or the cursor.
-    async fn close(&mut self) -> Result<(), Error> {
-        let owner_id = self.step.under.owner_id;
-        match &self.step.step {
-            CommitOf::Item { id, .. } => {
-                query("insert into rowgate_applied (owner_id, inbox_id) values ($1, $2)")
-                    .bind(owner_id)
-                    .bind(id)
-                    .execute(&mut *self.connection)
-                    .await?;
-                self.message.item = Some(*id);
-            }
-            CommitOf::Page { stream, version, cursor, half_read } => {
-                let manifest = &self.step.tree.manifest.plugin;
-                let moved = query(
-                    "update rowgate_cursors set version = version + 1, cursor = $1,
-                            cursor_version = $2, mapping_version = $3, half_read = $9
-                     where owner_id = $4 and service = $5 and kind = $6 and key = $7
-                       and version = $8",
-                )
-                .bind(cursor)
-                .bind(manifest.cursor.writes)
-                .bind(manifest.mapping_version)
-                .bind(owner_id)
-                .bind(&stream.service)
-                .bind(&stream.kind)
-                .bind(&stream.key)
-                .bind(version)
-                .bind(half_read)
-                .execute(&mut *self.connection)
-                .await?;
-                if moved.rows_affected() == 0 {
-                    return Err(Error::Superseded("the cursor has moved"));
-                }
-            }
+    /// Marks an item as applied.
+    async fn item(&mut self, id: InboxId) -> Result<(), Error> {
+        query("insert into rowgate_applied (owner_id, inbox_id) values ($1, $2)")
+            .bind(self.step.under.owner_id)
+            .bind(id)
+            .execute(&mut *self.connection)
+            .await?;
+        self.message.item = Some(id);
+        Ok(())
+    }
+
+    /// Moves the stream's cursor, if it is the one that the call had.
+    async fn page(
+        &mut self,
+        stream: &StreamId,
+        version: i64,
+        cursor: Option<&[u8]>,
+        half_read: bool,
+    ) -> Result<(), Error> {
+        let manifest = &self.step.tree.manifest.plugin;
+        let moved = query(
+            "update rowgate_cursors set version = version + 1, cursor = $1,
+                    cursor_version = $2, mapping_version = $3, half_read = $9
+             where owner_id = $4 and service = $5 and kind = $6 and key = $7
+               and version = $8",
+        )
+        .bind(cursor.map(<[u8]>::to_vec))
+        .bind(manifest.cursor.writes)
+        .bind(manifest.mapping_version)
+        .bind(self.step.under.owner_id)
+        .bind(&stream.service)
+        .bind(&stream.kind)
+        .bind(&stream.key)
+        .bind(version)
+        .bind(half_read)
+        .execute(&mut *self.connection)
+        .await?;
+        if moved.rows_affected() == 0 {
+            return Err(Error::Superseded("the cursor has moved"));
         }
         Ok(())
     }
@@ -441,13 +462,10 @@ async fn new_commit(connection: &mut Connection, under: &Under, now: Micros) -> 
     Ok(row.get("id"))
 }
 
-async fn apply(
-    connection: &mut Connection,
-    scope: &ApplyScope,
-    tree: &TreeTables,
-    writes: &[Write],
-) -> Result<tables::Applied, Error> {
-    tables::apply(connection, scope, &tree.tables, writes).await.map_err(apply_error)
+fn prepare(owner: &str, tree: &TreeTables, writes: &[Write]) -> Result<Vec<Prepared>, Error> {
+    let rows_max = tree.manifest.plugin.limits.rows as usize;
+    tables::prepare(Some(owner), rows_max, &tree.tables, writes)
+        .map_err(|rejected| Error::Refused(rejected.to_string()))
 }
 
 fn apply_error(error: ApplyError) -> Error {
@@ -465,7 +483,6 @@ fn apply_scope(under: &Under, tree: &TreeTables, now: Micros, commit_id: i64) ->
         now,
         commit_id,
         mapping_version: tree.manifest.plugin.mapping_version.into(),
-        max_rows_per_call: tree.manifest.plugin.limits.rows as usize,
     }
 }
 

@@ -63,13 +63,15 @@ pub async fn relay(
 }
 
 /// A replication database that was put back to an older copy has fewer commits than were relayed:
-/// what those commits applied is applied again, and every stream looks again.
+/// what those commits applied since `kept_since` is applied again, and every stream looks again. Of
+/// older items the marks may be gone already ([`super::retention`]).
 pub async fn drive_again(
     control: &Database,
     replication: &Database,
     lease: &mut Lease,
     commit_no: i64,
     now: Micros,
+    kept_since: Micros,
 ) -> Result<(), Error> {
     let applied: Vec<(i64,)> = query_as("select inbox_id from rowgate_applied where owner_id = $1")
         .bind(lease.owner_id)
@@ -83,10 +85,11 @@ pub async fn drive_again(
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
                 let undone = format!(
-                    "update inbox set done_at = null where owner_id = $1 and done_at is not null
+                    "update inbox set done_at = null where owner_id = $1 and done_at >= $2
                        and id not in ({applied})"
                 );
-                query(undone).bind(owner_id).persistent(false).execute(&mut *connection).await?;
+                let undone = query(undone).bind(owner_id).bind(kept_since).persistent(false);
+                undone.execute(&mut *connection).await?;
                 query(
                     "update streams set due_at = case when due_at < $1 then due_at else $1 end
                      where owner_id = $2",

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Micros, OwnerId, Unseen, Write};
+use crate::model::{Condition, Micros, OwnerId, Scalar, Unseen, Write};
 use crate::rows::{Rejected, Rows, TableSpec, Test, Value, assignments, tests};
 use crate::store::Connection;
 
@@ -42,8 +42,6 @@ pub struct ApplyScope {
     pub commit_id: i64,
     /// The manifest's; a full listing ends under the version that it began with.
     pub mapping_version: i64,
-    /// Rows that the call may present.
-    pub max_rows_per_call: usize,
 }
 
 /// What a call's writes did.
@@ -82,42 +80,35 @@ pub enum ApplyError {
     Database(#[from] sqlx::Error),
 }
 
-/// Applies the writes of one call, in order. A write to a service that isn't in `tables` is dropped:
-/// nobody configured an integration for it.
-pub async fn apply(
-    conn: &mut Connection,
-    scope: &ApplyScope,
-    tables: &HashMap<String, Arc<TableSpec>>,
-    writes: &[Write],
-) -> Result<Applied, ApplyError> {
-    let prepared = prepare(scope, tables, writes)?;
-    apply_prepared(conn, scope, &prepared).await
-}
-
 /// A write, checked and normalised: all that needs no database.
 #[derive(Debug)]
-pub struct Prepared<'a> {
-    spec: &'a TableSpec,
-    action: Action<'a>,
+pub struct Prepared {
+    spec: Arc<TableSpec>,
+    action: Action,
 }
 
 #[derive(Debug)]
-enum Action<'a> {
-    Upsert(Rows<'a>),
-    Patch(Rows<'a>),
-    Update { set: Vec<(usize, Value<'a>)>, tests: Vec<Test<'a>> },
-    Delete(Vec<Test<'a>>),
-    BeginFull(Vec<Test<'a>>),
-    EndFull { scope: Vec<Test<'a>>, unseen: Option<Vec<(usize, Value<'a>)>> },
+enum Action {
+    Upsert(Rows<'static>),
+    Patch(Rows<'static>),
+    Update { set: Assignments, tests: Tests },
+    Delete(Tests),
+    BeginFull(Tests),
+    EndFull { scope: Tests, unseen: Option<Assignments> },
 }
 
-/// Checks and normalises writes. Pure: do it before taking the transaction.
-pub fn prepare<'a>(
-    scope: &'a ApplyScope,
-    tables: &'a HashMap<String, Arc<TableSpec>>,
-    writes: &'a [Write],
-) -> Result<Vec<Prepared<'a>>, Rejected> {
-    let owner = scope.external_owner_id.as_deref();
+type Tests = Vec<Test<'static>>;
+type Assignments = Vec<(usize, Value<'static>)>;
+
+/// Checks and normalises the writes of one call for an owner (none: a service without owners), of
+/// `rows_max` rows at most. A write to a service that isn't in `tables` is dropped: nobody configured
+/// an integration for it. Pure and the long part of the work: do it before taking the transaction.
+pub fn prepare(
+    owner: Option<&str>,
+    rows_max: usize,
+    tables: &HashMap<String, Arc<TableSpec>>,
+    writes: &[Write],
+) -> Result<Vec<Prepared>, Rejected> {
     let (mut prepared, mut rows) = (Vec::with_capacity(writes.len()), 0_usize);
     for write in writes {
         let Some(spec) = tables.get(table(write)) else { continue };
@@ -129,11 +120,10 @@ pub fn prepare<'a>(
         let action = match write {
             Write::Upsert(batch) | Write::Patch(batch) => {
                 rows = rows.saturating_add(batch.rows);
-                if rows > scope.max_rows_per_call {
-                    let limit = scope.max_rows_per_call;
-                    return Err(Rejected::Limit(format!("more than {limit} rows in a call")));
+                if rows > rows_max {
+                    return Err(Rejected::Limit(format!("more than {rows_max} rows in a call")));
                 }
-                let rows = Rows::new(spec, batch, owner)?;
+                let rows = Rows::new(spec, batch, owner)?.into_owned();
                 if matches!(write, Write::Patch(_)) {
                     Action::Patch(rows)
                 } else {
@@ -141,30 +131,40 @@ pub fn prepare<'a>(
                 }
             }
             Write::Update { set, conditions, .. } => {
-                Action::Update { set: assignments(spec, set)?, tests: tests(spec, conditions)? }
+                Action::Update { set: owned_set(spec, set)?, tests: owned_tests(spec, conditions)? }
             }
-            Write::Delete { conditions, .. } => Action::Delete(tests(spec, conditions)?),
-            Write::BeginFull { scope, .. } => Action::BeginFull(tests(spec, scope)?),
+            Write::Delete { conditions, .. } => Action::Delete(owned_tests(spec, conditions)?),
+            Write::BeginFull { scope, .. } => Action::BeginFull(owned_tests(spec, scope)?),
             Write::EndFull { scope, unseen, .. } => {
                 let unseen = match unseen {
                     Unseen::Delete => None,
-                    Unseen::Set(set) => Some(assignments(spec, set)?),
+                    Unseen::Set(set) => Some(owned_set(spec, set)?),
                 };
-                Action::EndFull { scope: tests(spec, scope)?, unseen }
+                Action::EndFull { scope: owned_tests(spec, scope)?, unseen }
             }
         };
-        prepared.push(Prepared { spec, action });
+        prepared.push(Prepared { spec: Arc::clone(spec), action });
     }
     Ok(prepared)
 }
 
-/// Applies what [`prepare`] made with the same scope.
-pub async fn apply_prepared(
+fn owned_tests(spec: &TableSpec, conditions: &[Condition]) -> Result<Tests, Rejected> {
+    Ok(tests(spec, conditions)?.into_iter().map(Test::into_owned).collect())
+}
+
+fn owned_set(spec: &TableSpec, set: &[(String, Scalar)]) -> Result<Assignments, Rejected> {
+    let set = assignments(spec, set)?.into_iter();
+    Ok(set.map(|(column, value)| (column, value.into_owned())).collect())
+}
+
+/// Applies what [`prepare`] made for the scope's owner, in order.
+pub async fn apply(
     conn: &mut Connection,
     scope: &ApplyScope,
-    writes: &[Prepared<'_>],
+    writes: &[Prepared],
 ) -> Result<Applied, ApplyError> {
-    let mut brackets = OpenBrackets::load(conn, scope, writes.iter().map(|w| w.spec)).await?;
+    let specs = writes.iter().map(|write| write.spec.as_ref());
+    let mut brackets = OpenBrackets::load(conn, scope, specs).await?;
     let (mut changed, mut applied) = (BTreeMap::new(), Applied::default());
     for Prepared { spec, action } in writes {
         let moved = match action {

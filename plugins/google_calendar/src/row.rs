@@ -5,9 +5,8 @@ use rowgate_plugin::time;
 use crate::manifest::tables::EventRow;
 use crate::wire::{Event, Item, Moment, Text};
 
-/// The row of an event, without the calendar. An instant is `dateTime` with its own offset (the
-/// `timeZone` beside it names the event's zone, for recurrences only); a day stays a day. What is no
-/// time is null: Google has events created in the year 0.
+/// The row of an event, without the calendar. A day stays a day. What is no time is null: Google has
+/// events created in the year 0.
 pub(crate) fn row<'a>(item: &'a Item<'_, Event<'_>>) -> EventRow<'a> {
     let event = &item.parsed;
     let instant = |text: &Option<Text<'_>>| {
@@ -34,8 +33,13 @@ pub(crate) fn is_stub(event: &Event<'_>) -> bool {
     event.is_cancelled() && (event.start.is_none() || event.updated.is_none())
 }
 
+/// An instant is `dateTime` with its own offset, whatever zone stands beside it: that is the event's,
+/// for recurrences. Only where there is no offset the zone says what the time means.
 pub(crate) fn at(moment: &Option<Moment<'_>>) -> Option<i64> {
-    time::micros_from_rfc3339(moment.as_ref()?.date_time.as_ref()?.as_str())
+    let moment = moment.as_ref()?;
+    let text = moment.date_time.as_ref()?.as_str();
+    let in_zone = || time::micros_in_zone(text, moment.time_zone.as_ref()?.as_str());
+    time::micros_from_rfc3339(text).or_else(in_zone)
 }
 
 pub(crate) fn day(moment: &Option<Moment<'_>>) -> Option<i32> {

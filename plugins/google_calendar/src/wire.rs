@@ -74,7 +74,7 @@ pub(crate) struct Event<'a> {
     pub recurrence: Option<Vec<Text<'a>>>,
 }
 
-/// A day, or an instant with its offset.
+/// A day, or an instant: with its offset, or else as the clocks of the zone show it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Moment<'a> {
@@ -82,6 +82,8 @@ pub(crate) struct Moment<'a> {
     pub date: Option<Text<'a>>,
     #[serde(borrow)]
     pub date_time: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub time_zone: Option<Text<'a>>,
 }
 
 impl Event<'_> {
@@ -127,7 +129,8 @@ impl<'a> Identified<'a> for Event<'a> {
     fn lenient(value: &Value) -> Self {
         let moment = |value: &Value| {
             let (date, date_time) = (text(&value["date"]), text(&value["dateTime"]));
-            value.is_object().then_some(Moment { date, date_time })
+            let time_zone = text(&value["timeZone"]);
+            value.is_object().then_some(Moment { date, date_time, time_zone })
         };
         let lines = value["recurrence"].as_array();
         Self {

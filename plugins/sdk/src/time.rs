@@ -1,6 +1,8 @@
 //! Times and dates of the wire as numbers. Nothing here is ever guessed: what isn't a time between
 //! the years 1 and 9999 UTC is none.
 
+use jiff::tz::TimeZone;
+
 const DAY_S: i64 = 86_400;
 
 /// RFC 3339 with an offset, as microseconds since the Unix epoch. Finer digits are cut off; a leap
@@ -14,6 +16,21 @@ pub fn micros_from_rfc3339(text: &str) -> Option<i64> {
     let (micros, rest) = fraction(rest)?;
     let instant = days * DAY_S + second - offset_s(rest)?;
     in_range(instant).then_some(instant * 1_000_000 + micros)
+}
+
+/// A time without offset, as the clocks of an IANA zone show it, as microseconds since the Unix epoch.
+/// A time that a clock change skips counts as the same time before it; one that comes twice is the
+/// first (RFC 5545, 3.3.5). A zone that isn't known gives none.
+pub fn micros_in_zone(text: &str, zone: &str) -> Option<i64> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (clock, rest) = rest.split_at_checked(8)?;
+    let (micros, "") = fraction(rest)? else { return None };
+    let micros =
+        (i64::from(days_from_date(date)?) * DAY_S + second_of_day(clock)?) * 1_000_000 + micros;
+    let local = jiff::Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).datetime();
+    let instant = local.to_zoned(TimeZone::get(zone).ok()?).ok()?.timestamp().as_microsecond();
+    in_range(instant.div_euclid(1_000_000)).then_some(instant)
 }
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
@@ -135,6 +152,36 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(micros_from_rfc3339(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_in_zones() {
+        let cases = [
+            ("2026-03-20T16:00:00", "Asia/Tokyo", "2026-03-20T16:00:00+09:00"),
+            ("2026-03-20T16:00:00.25", "America/Los_Angeles", "2026-03-20T16:00:00.25-07:00"),
+            ("2026-01-20 16:00:00", "America/Los_Angeles", "2026-01-20T16:00:00-08:00"),
+            ("2026-03-20T16:00:00", "UTC", "2026-03-20T16:00:00Z"),
+            // Clocks go from 02:00 to 03:00 on 29 March, and from 03:00 to 02:00 on 25 October.
+            ("2026-03-29T02:30:00", "Europe/Oslo", "2026-03-29T02:30:00+01:00"),
+            ("2026-10-25T02:30:00", "Europe/Oslo", "2026-10-25T02:30:00+02:00"),
+        ];
+        for (text, zone, same) in cases {
+            let expected = micros_from_rfc3339(same);
+            assert!(expected.is_some(), "{same}");
+            assert_eq!(micros_in_zone(text, zone), expected, "{text} in {zone}");
+        }
+        let none = [
+            ("2026-03-20T16:00:00", "Mars/Olympus_Mons"),
+            ("2026-03-20T16:00:00", ""),
+            ("2026-03-20T16:00:00Z", "Asia/Tokyo"),
+            ("2026-03-20T16:00:00+01:00", "Asia/Tokyo"),
+            ("2026-03-20", "Asia/Tokyo"),
+            ("0001-01-01T00:00:00", "Asia/Tokyo"),
+            ("2026-13-20T16:00:00", "Asia/Tokyo"),
+        ];
+        for (text, zone) in none {
+            assert_eq!(micros_in_zone(text, zone), None, "{text} in {zone}");
         }
     }
 

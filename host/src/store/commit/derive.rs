@@ -5,7 +5,7 @@
 use rowgate_manifest::StreamKind;
 use serde_json::Value;
 
-use super::{Message, TreeTables, apply, apply_error, key};
+use super::{Message, TreeTables, apply_error, key, prepare};
 use crate::model::{Condition, Op, OwnerId, Scalar, StreamId, Write};
 use crate::rows::TableSpec;
 use crate::store::tables::{self, ApplyScope, quoted};
@@ -112,7 +112,9 @@ async fn settle_rows(
     let set = removed.set.iter().map(|(column, value)| (column.clone(), scalar(value))).collect();
     let update =
         Write::Update { table: stream.service.clone(), set, conditions: rows_of(kind, stream) };
-    apply(connection, scope, tree, &[update]).await.map(drop)
+    let owner = scope.external_owner_id.as_deref().unwrap_or_default();
+    let writes = prepare(owner, tree, &[update])?;
+    tables::apply(connection, scope, &writes).await.map(drop).map_err(apply_error)
 }
 
 /// The rows that are a stream's, as conditions.

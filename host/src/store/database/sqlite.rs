@@ -44,6 +44,9 @@ impl SqliteDatabase {
             // Each time this is full, the thread that runs SQLite waits for us.
             .row_buffer_size(2048)
             .pragma("cache_size", "-65536")
+            // Pages of indexes change in every commit of a full listing: written back less often, they are
+            // written less in all (SQLite's own 1,000 pages are a single page of a listing).
+            .pragma("wal_autocheckpoint", "4096")
             .pragma("temp_store", "memory");
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(unavailable)?;
         {

@@ -25,6 +25,8 @@ mod property;
 mod sweep;
 mod upsert;
 
+/// Of a call.
+const ROWS_MAX: usize = 100_000;
 const SQLITE: &str = include_str!("../../../migrations/sqlite/replication/0001_init.sql");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres/replication");
 
@@ -90,7 +92,6 @@ impl Fixture {
             now: self.commit_id * 1_000_000,
             commit_id: self.commit_id,
             mapping_version: 1,
-            max_rows_per_call: 100_000,
         }
     }
 
@@ -105,11 +106,16 @@ impl Fixture {
         scope: &ApplyScope,
         writes: &[Write],
     ) -> Result<Applied, ApplyError> {
+        let writes = self.prepared(scope, writes)?;
         self.conn.run("begin").await?;
-        let applied = apply(&mut self.conn, scope, &self.tables, writes).await;
+        let applied = apply(&mut self.conn, scope, &writes).await;
         let end = if applied.is_ok() { "commit" } else { "rollback" };
         self.conn.run(end).await?;
         applied
+    }
+
+    fn prepared(&self, scope: &ApplyScope, writes: &[Write]) -> Result<Vec<Prepared>, Rejected> {
+        prepare(scope.external_owner_id.as_deref(), ROWS_MAX, &self.tables, writes)
     }
 
     /// Rows of a query as text, columns joined by `|`, null as `-`.

@@ -247,19 +247,20 @@ async fn writes_to_a_service_without_integration_are_dropped(dialect: Dialect) {
 }
 
 async fn a_call_has_a_row_limit(dialect: Dialect) {
-    let mut fixture = Fixture::new(dialect).await;
-    let scope = ApplyScope { max_rows_per_call: 3, ..fixture.scope("a") };
+    let fixture = Fixture::new(dialect).await;
     let two = Write::Upsert(things(&[("x", None), ("y", None)]));
-    let error = fixture.apply_in(&scope, &[two.clone(), two]).await.unwrap_err();
-    assert!(matches!(error, ApplyError::Rejected(Rejected::Limit(_))), "{error}");
+    let both = [two.clone(), two];
+    let error = prepare(Some("a"), 3, &fixture.tables, &both).unwrap_err();
+    assert!(matches!(error, Rejected::Limit(_)), "{error}");
+    assert_eq!(prepare(Some("a"), 4, &fixture.tables, &both).unwrap().len(), 2);
 }
 
 async fn large_batches_go_in_chunks(dialect: Dialect) {
     let mut fixture = Fixture::new(dialect).await;
-    let ids: Vec<String> = (0..1_003).map(|id| format!("{id:04}")).collect();
+    let ids: Vec<String> = (0..2_303).map(|id| format!("{id:04}")).collect();
     let rows: Vec<_> = ids.iter().map(|id| (id.as_str(), Some("red"))).collect();
     let applied = fixture.apply("a", &upsert(things(&rows))).await.unwrap();
-    assert_eq!(applied.rows_changed, 1_003);
-    assert_eq!(applied.changed_pks["thing_v1"], (1..=1_003).collect::<Vec<i64>>());
-    assert_eq!(fixture.rows("select count(*) from rowgate_feed").await, ["1003"]);
+    assert_eq!(applied.rows_changed, 2_303);
+    assert_eq!(applied.changed_pks["thing_v1"], (1..=2_303).collect::<Vec<i64>>());
+    assert_eq!(fixture.rows("select count(*) from rowgate_feed").await, ["2303"]);
 }
