@@ -1,6 +1,7 @@
 //! The calendar plugin from a backend's posts to rows: a file per group of cases.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
+mod backend;
 mod calendars;
 mod draining;
 mod ended_series;

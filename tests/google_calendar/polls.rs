@@ -1,6 +1,12 @@
 //! What happens without any post.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowgate::clock::Clock;
 use rowgate_manifest::{Poll, StreamRef};
+use simulator::{Options, Simulator};
+use tests::Settings;
 
 use crate::setup::{ANA, Case, OWNER, live, single};
 
@@ -42,4 +48,26 @@ async fn changes_come_by_polling() {
     case.until("the sources are there too", async || case.differences(&case.tree).await.is_empty())
         .await;
     assert_eq!(case.owner(OWNER).await["state"], "current");
+}
+
+/// A delta never tells of a role that was lost: once a day the list is asked for whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_s_list_of_calendars_is_a_full_one() {
+    const HALF_A_DAY_S: i64 = 43_200;
+    let simulator = Arc::new(Simulator::start(Options::default()).unwrap());
+    let clock = Clock::simulated(simulator.model().now_us);
+    let settings = Settings::default().simulator(simulator).clock(clock.clone());
+    let case = Case::unlinked_with(settings).await;
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    for expected in ["calendars delta", "calendars full"] {
+        case.simulator.clear_requests();
+        case.simulator.advance(HALF_A_DAY_S);
+        clock.advance(Duration::from_secs(HALF_A_DAY_S.unsigned_abs()));
+        case.catch_up().await;
+        let lists: Vec<String> =
+            case.listings().into_iter().filter(|name| name.starts_with("calendars")).collect();
+        // The poll of the same moment may come first; what it does is the same.
+        assert_eq!(lists.last().map(String::as_str), Some(expected), "{lists:?}");
+    }
 }

@@ -207,7 +207,7 @@ impl Host {
     ) -> Result<Under, Error> {
         let mut under = Under {
             owner_id: lease.owner_id,
-            external_owner_id: world.external_owner_id.clone(),
+            external_owner_id: Some(world.external_owner_id.clone()),
             fence: lease.fence,
             generation,
         };

@@ -21,7 +21,7 @@ pub(super) struct CallEnvironment {
     pub(super) tree: Arc<TreeTables>,
     pub(super) replication: Database,
     pub(super) owner_id: i64,
-    pub(super) external_owner_id: String,
+    pub(super) external_owner_id: Option<String>,
     /// Turns true when the commit of the call before has ended; none: it has.
     pub(super) committed: Option<watch::Receiver<bool>>,
     /// The owner's commit number at the first lookup; -1: none yet (R2).
@@ -53,7 +53,7 @@ impl CallEnvironment {
         }
         let scope = tables::ApplyScope {
             owner_id: self.owner_id,
-            external_owner_id: Some(self.external_owner_id.clone()),
+            external_owner_id: self.external_owner_id.clone(),
             now: 0,
             commit_id: 0,
             mapping_version: self.tree.manifest.plugin.mapping_version.into(),

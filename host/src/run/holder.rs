@@ -136,7 +136,7 @@ impl Holder {
             now: self.now(),
             integration,
             service: service.to_owned(),
-            external_owner_id: Some(lease.external_owner_id.clone()),
+            external_owner_id: lease.external_owner(),
             config: tree.config.clone(),
         };
         let environment = Arc::new(CallEnvironment {
@@ -145,7 +145,7 @@ impl Holder {
             tree: Arc::clone(&tree.tables),
             replication: tree.replication.clone(),
             owner_id: lease.owner_id,
-            external_owner_id: lease.external_owner_id,
+            external_owner_id: lease.external_owner(),
             committed,
             read_at: AtomicI64::new(-1),
         });
@@ -304,7 +304,7 @@ impl Holder {
         let lease = self.lease();
         Under {
             owner_id: lease.owner_id,
-            external_owner_id: lease.external_owner_id,
+            external_owner_id: lease.external_owner(),
             fence: lease.fence,
             generation: self.generation(),
         }

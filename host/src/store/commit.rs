@@ -38,7 +38,7 @@ pub struct TreeTables {
 #[allow(missing_docs, reason = "see Lease and Planted")]
 pub struct Under {
     pub owner_id: OwnerId,
-    pub external_owner_id: String,
+    pub external_owner_id: Option<String>,
     pub fence: i64,
     pub generation: i64,
 }
@@ -131,7 +131,8 @@ pub async fn commit_no(replication: &Database, owner_id: OwnerId) -> Result<i64,
 
 /// Commits a call, or refuses it whole.
 pub async fn commit(replication: &Database, step: StepCommit) -> Result<Committed, Error> {
-    let writes = prepare(&step.under.external_owner_id, &step.tree, &step.effects.writes)?;
+    let writes =
+        prepare(step.under.external_owner_id.as_deref(), &step.tree, &step.effects.writes)?;
     replication
         .write(move |connection| {
             Box::pin(
@@ -462,9 +463,13 @@ async fn new_commit(connection: &mut Connection, under: &Under, now: Micros) -> 
     Ok(row.get("id"))
 }
 
-fn prepare(owner: &str, tree: &TreeTables, writes: &[Write]) -> Result<Vec<Prepared>, Error> {
+fn prepare(
+    owner: Option<&str>,
+    tree: &TreeTables,
+    writes: &[Write],
+) -> Result<Vec<Prepared>, Error> {
     let rows_max = tree.manifest.plugin.limits.rows as usize;
-    tables::prepare(Some(owner), rows_max, &tree.tables, writes)
+    tables::prepare(owner, rows_max, &tree.tables, writes)
         .map_err(|rejected| Error::Refused(rejected.to_string()))
 }
 
@@ -479,7 +484,7 @@ fn apply_error(error: ApplyError) -> Error {
 fn apply_scope(under: &Under, tree: &TreeTables, now: Micros, commit_id: i64) -> ApplyScope {
     ApplyScope {
         owner_id: under.owner_id,
-        external_owner_id: Some(under.external_owner_id.clone()),
+        external_owner_id: under.external_owner_id.clone(),
         now,
         commit_id,
         mapping_version: tree.manifest.plugin.mapping_version.into(),

@@ -15,7 +15,7 @@ pub struct Lease {
     pub organization_id: OrganizationId,
     /// Its integration tree.
     pub root_id: String,
-    /// The customer's id of it.
+    /// The customer's id of it; empty where the service has no owners.
     pub external_owner_id: String,
     /// The control fence this claim raised.
     pub fence: i64,
@@ -25,6 +25,13 @@ pub struct Lease {
     pub unreleased: bool,
     /// The configuration's epoch at the claim.
     pub config_epoch: i64,
+}
+
+impl Lease {
+    /// The customer's id of the owner; none where the service has no owners.
+    pub fn external_owner(&self) -> Option<String> {
+        Some(self.external_owner_id.clone()).filter(|id| !id.is_empty())
+    }
 }
 
 /// What the replication database says of an owner when a fence is planted.

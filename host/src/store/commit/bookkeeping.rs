@@ -22,7 +22,7 @@ pub async fn show(
             Box::pin(async move {
                 advance(connection, &under, None).await?;
                 let Some(spec) = tree.tables.get(&service) else { return Ok(()) };
-                let owner = Some(under.external_owner_id.as_str());
+                let owner = under.external_owner_id.as_deref();
                 tables::set_bookkeeping(connection, spec, owner, &key, &values)
                     .await
                     .map(drop)

@@ -112,8 +112,7 @@ async fn settle_rows(
     let set = removed.set.iter().map(|(column, value)| (column.clone(), scalar(value))).collect();
     let update =
         Write::Update { table: stream.service.clone(), set, conditions: rows_of(kind, stream) };
-    let owner = scope.external_owner_id.as_deref().unwrap_or_default();
-    let writes = prepare(owner, tree, &[update])?;
+    let writes = prepare(scope.external_owner_id.as_deref(), tree, &[update])?;
     tables::apply(connection, scope, &writes).await.map(drop).map_err(apply_error)
 }
 

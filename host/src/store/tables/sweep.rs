@@ -108,6 +108,10 @@ pub async fn delete_owner_rows(
     spec: &TableSpec,
     limit: u32,
 ) -> Result<u64, ApplyError> {
+    if spec.owner.is_some() && scope.external_owner_id.is_none() {
+        // Its rows belong to owners, of whom this is none.
+        return Ok(0);
+    }
     let table = quoted(&spec.table_name);
     let sql = format!("delete from {table} where pk in (select pk from {table}");
     let mut query = Query::new(conn.dialect(), sql);

@@ -107,6 +107,8 @@ async fn an_owner_is_deleted_in_slices_with_tombstones(dialect: Dialect) {
         }
     }
     assert_eq!(counts, [3, 1]);
+    let nobody = ApplyScope { external_owner_id: None, ..fixture.scope("a") };
+    assert_eq!(delete_owner_rows(&mut fixture.conn, &nobody, &spec, 9).await.unwrap(), 0);
     assert_eq!(count_rows(&mut fixture.conn, &spec, Some("a")).await.unwrap(), 0);
     assert_eq!(count_rows(&mut fixture.conn, &spec, Some("b")).await.unwrap(), 4);
     assert_eq!(count_rows(&mut fixture.conn, &spec, None).await.unwrap(), 4);
