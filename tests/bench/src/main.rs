@@ -11,6 +11,7 @@ mod times;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use tests::Settings;
 
 /// Measure the built host.
 #[derive(Parser)]
@@ -34,9 +35,24 @@ enum Workload {
     Scale,
 }
 
+/// How glibc gives memory back; as examples/deploy has it.
+const MALLOC: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "262144"),
+    ("MALLOC_TRIM_THRESHOLD_", "1048576"),
+];
+
+/// A host as it is deployed.
+fn deployed() -> Settings {
+    MALLOC.iter().fold(Settings::default(), |settings, (name, value)| settings.env(name, value))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if cfg!(debug_assertions) {
+        eprintln!("built for development: a release is faster");
+    }
     let report = match arguments.workload {
         Workload::Rows => rows::measure(arguments.quick).await?,
         Workload::Scale => scale::measure(arguments.quick).await?,
