@@ -43,7 +43,8 @@ impl SqliteDatabase {
             .statement_cache_capacity(512)
             // Each time this is full, the thread that runs SQLite waits for us.
             .row_buffer_size(2048)
-            .pragma("cache_size", "-65536")
+            // KiB. More only repeats what the system keeps in memory anyway.
+            .pragma("cache_size", "-8192")
             .pragma("temp_store", "memory");
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(unavailable)?;
         {
