@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use tests::Settings;
 
+use report::Report;
+
 /// Measure the built host.
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "cargo xtask bench")]
@@ -35,6 +37,15 @@ enum Workload {
     Scale,
 }
 
+impl Workload {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Scale => "scale",
+        }
+    }
+}
+
 /// How glibc gives memory back; as examples/deploy has it.
 const MALLOC: [(&str, &str); 3] = [
     ("MALLOC_ARENA_MAX", "2"),
@@ -53,10 +64,14 @@ async fn main() -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("built for development: a release is faster");
     }
-    let report = match arguments.workload {
-        Workload::Rows => rows::measure(arguments.quick).await?,
-        Workload::Scale => scale::measure(arguments.quick).await?,
+    let (name, quick) = (arguments.workload.name(), arguments.quick);
+    let mut report = Report::new(name);
+    let measured = match arguments.workload {
+        Workload::Rows => rows::measure(quick, &mut report).await,
+        Workload::Scale => scale::measure(quick, &mut report).await,
     };
+    // What was measured before something failed is worth a look.
     println!("{}", report.table());
+    measured?;
     report.write(&arguments.into)
 }

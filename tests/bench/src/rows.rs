@@ -20,16 +20,15 @@ const OWNER: &str = "many";
 const LOOK: Duration = Duration::from_millis(2);
 
 /// All databases and sizes in turn, several times.
-pub(crate) async fn measure(quick: bool) -> Result<Report> {
+pub(crate) async fn measure(quick: bool, report: &mut Report) -> Result<()> {
     let (sizes, runs) = if quick { (&[2_000][..], 1) } else { (&[10_000, 50_000][..], 5) };
-    let mut report = Report::new("rows");
     for run in 0..runs {
         for events in sizes {
             eprintln!("run {} of {runs}: {events} events", run + 1);
-            one(&mut report, *events).await?;
+            one(report, *events).await?;
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 async fn one(report: &mut Report, events: usize) -> Result<()> {

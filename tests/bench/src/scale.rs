@@ -50,28 +50,26 @@ const QUICK: Sizes = Sizes {
     runs: 1,
 };
 
-pub(crate) async fn measure(quick: bool) -> anyhow::Result<Report> {
+pub(crate) async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     let sizes = if quick { QUICK } else { FULL };
-    let mut report = Report::new("scale");
     for streams in sizes.streams {
         eprintln!("{streams} idle streams: filling the database");
         let mut filled = filled::Filled::new(*streams).await?;
         let at = |name: &str| format!("{streams} idle streams: {name}");
         for _ in 0..sizes.runs {
-            leases::time(&filled, &sizes, &mut report, &at).await?;
+            leases::time(&filled, &sizes, report, &at).await?;
         }
         filled.host.restart().await;
-        idle::watch(&filled, &sizes, &mut report, &at).await?;
-        push::to_row(&filled, &sizes, &mut report, &at).await?;
+        idle::watch(&filled, &sizes, report, &at).await?;
+        push::to_row(&filled, &sizes, report, &at).await?;
         filled.host.stop().await;
         if Some(streams) == sizes.streams.last() {
             eprintln!("{} activations", sizes.activations);
-            growth::by_activations(&filled, &sizes, &mut report).await?;
+            growth::by_activations(&filled, &sizes, report).await?;
         }
     }
     eprintln!("syncs by several hosts");
-    syncs::by_hosts(&sizes, &mut report).await?;
-    Ok(report)
+    syncs::by_hosts(&sizes, report).await
 }
 
 /// The control database of a host.
