@@ -91,6 +91,14 @@ impl Case {
         self.settle().await;
     }
 
+    /// Waits until no owner is held or due before the clock moves on; what waits after a failure isn't.
+    pub(crate) async fn nothing_is_due(&self) {
+        let now = self.clock.as_ref().expect("a case with a clock of its own").now();
+        let due =
+            format!("select count(*) from owners where lease_host is not null or due_at <= {now}");
+        self.until("nothing is due", async || self.number(&due).await == 0).await;
+    }
+
     /// Moves both clocks.
     pub(crate) fn advance(&self, seconds: i64) {
         self.simulator.advance(seconds);

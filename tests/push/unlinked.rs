@@ -1,6 +1,6 @@
 //! Channels of owners that are unlinked.
 
-use simulator::{Fault, Then};
+use simulator::{Fault, Then, When};
 
 use crate::setup::{ANA, Case, DAY_S, LIST, OWNER, stops};
 
@@ -64,4 +64,64 @@ async fn secrets_are_kept_for_a_day_at_most() {
     case.advance(7 * DAY_S);
     case.until("nothing is left", async || case.number("select count(*) from channels").await == 0)
         .await;
+}
+
+const BOB: &str = "bob@example.com";
+const OTHER: &str = "customer-2";
+
+/// The vendor fails as told for an hour, in which Ana's owner is unlinked and Bob's is linked.
+async fn an_hour_of_failure(outage: When, bob_is_served: bool) {
+    let case = Case::timed().await.linked().await;
+    let unavailable = Then::Answer { status: 503, body: String::new() };
+    let fault = case.simulator.add_fault(Fault::when(outage, unavailable));
+    let failed = || {
+        let faults = case.simulator.faults().into_iter();
+        faults.filter(|armed| armed.id == fault).map(|armed| armed.hit).sum::<u64>()
+    };
+    case.host.unlink(&case.tree, OWNER).await;
+    case.simulator.model().create_user(BOB);
+    case.add(BOB, "bobs");
+    for minute in 0..60 {
+        if minute == 20 {
+            case.host.link(&case.tree, OTHER, BOB).await;
+        }
+        let before = failed();
+        case.advance(60);
+        case.nothing_is_due().await;
+        assert!(failed() > before, "minute {minute}: nothing was tried");
+    }
+    assert!(case.row_counts(&case.tree, OWNER).await.values().all(|rows| *rows == 0));
+    assert_eq!(case.watches().iter().filter(|name| *name == ANA).count(), 1, "not stopped yet");
+    assert!(case.secrets().await > 0, "they are kept to stop the channels with");
+    if bob_is_served {
+        assert!(case.watches().contains(&BOB.to_owned()), "{:?}", case.watches());
+        case.arrives(BOB, "bobs").await;
+    }
+    case.simulator.clear_faults(Some(fault));
+    case.advance(60);
+    case.watched(&[LIST, BOB]).await;
+    case.arrives(BOB, "bobs").await;
+    case.add(BOB, "later");
+    case.arrives(BOB, "later").await;
+    let anas = format!(
+        "select (select count(*) from channels c join owners o on o.id = c.owner_id
+                 where o.external_owner_id = '{OWNER}' and c.state <> 'gone')
+              + (select count(*) from owner_secrets s join owners o on o.id = s.owner_id
+                 where o.external_owner_id = '{OWNER}' and s.sealed is not null)"
+    );
+    case.until("nothing of Ana's is left", async || case.number(&anas).await == 0).await;
+    case.host.unlink(&case.tree, OTHER).await;
+    case.watched(&[]).await;
+    case.until("no secret is left", async || case.secrets().await == 0).await;
+    assert_eq!(case.number("select count(*) from channels where state <> 'gone'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_in_which_the_vendor_fails_for_the_unlinked_user_alone() {
+    an_hour_of_failure(When { user: Some(ANA.to_owned()), ..When::default() }, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_in_which_the_vendor_fails_for_everybody() {
+    an_hour_of_failure(When::default(), false).await;
 }

@@ -335,7 +335,12 @@ impl TestHost {
 
     /// Waits until this holds; it is asked over and over.
     pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let asked = async { while !holds().await {} };
+        let asked = async {
+            while !holds().await {
+                // Who asks without waiting would never be timed out.
+                tokio::task::yield_now().await;
+            }
+        };
         if tokio::time::timeout(PATIENCE, asked).await.is_err() {
             panic!("not within {PATIENCE:?}: {what}");
         }

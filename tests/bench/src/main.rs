@@ -11,6 +11,9 @@ mod times;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use tests::Settings;
+
+use report::Report;
 
 /// Measure the built host.
 #[derive(Parser)]
@@ -34,13 +37,41 @@ enum Workload {
     Scale,
 }
 
+impl Workload {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Scale => "scale",
+        }
+    }
+}
+
+/// How glibc gives memory back; as examples/deploy has it.
+const MALLOC: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "262144"),
+    ("MALLOC_TRIM_THRESHOLD_", "1048576"),
+];
+
+/// A host as it is deployed.
+fn deployed() -> Settings {
+    MALLOC.iter().fold(Settings::default(), |settings, (name, value)| settings.env(name, value))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let report = match arguments.workload {
-        Workload::Rows => rows::measure(arguments.quick).await?,
-        Workload::Scale => scale::measure(arguments.quick).await?,
+    if cfg!(debug_assertions) {
+        eprintln!("built for development: a release is faster");
+    }
+    let (name, quick) = (arguments.workload.name(), arguments.quick);
+    let mut report = Report::new(name);
+    let measured = match arguments.workload {
+        Workload::Rows => rows::measure(quick, &mut report).await,
+        Workload::Scale => scale::measure(quick, &mut report).await,
     };
+    // What was measured before something failed is worth a look.
     println!("{}", report.table());
+    measured?;
     report.write(&arguments.into)
 }

@@ -21,6 +21,8 @@ pub(crate) struct Figure {
     unit: &'static str,
     aim: Aim,
     runs: Vec<f64>,
+    /// For people; the latest counts.
+    note: Option<String>,
 }
 
 /// The figures of a workload, in the order in which they are shown.
@@ -65,8 +67,15 @@ impl Report {
             Some(figure) => figure.runs.push(value),
             None => {
                 let (name, runs) = (name.to_owned(), vec![value]);
-                self.figures.push(Figure { name, unit, aim, runs });
+                self.figures.push(Figure { name, unit, aim, runs, note: None });
             }
+        }
+    }
+
+    /// Says more of a figure that is there.
+    pub(crate) fn note(&mut self, name: &str, text: &str) {
+        if let Some(figure) = self.figures.iter_mut().find(|figure| figure.name == name) {
+            figure.note = Some(text.to_owned());
         }
     }
 
@@ -89,6 +98,9 @@ impl Report {
             let line = format!("{name:wide$}  {value:>12}  {:10}  {aim:>10}{holds}", figure.unit);
             table += line.trim_end();
             table.push('\n');
+            for line in figure.note.iter().flat_map(|note| note.lines()) {
+                table += &format!("    {line}\n");
+            }
         }
         table
     }
@@ -99,7 +111,7 @@ impl Report {
             json!({
                 "name": figure.name, "value": figure.value(), "unit": figure.unit,
                 "aim": figure.aim.text(), "holds": figure.aim.holds(figure.value()),
-                "runs": figure.runs,
+                "runs": figure.runs, "note": figure.note,
             })
         });
         let text = format!("{:#}\n", Value::from_iter(figures));
@@ -158,5 +170,9 @@ mod tests {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(words(lines[1]), "latency 3.000 ms < 5.000 holds");
         assert_eq!(words(lines[2]), "rate 29999 rows/s >= 30000 MISSED");
+        report.note("latency", "slow\nat first");
+        let table = report.table();
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines[2..4], ["    slow", "    at first"]);
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use simulator::model::generate::Mix;
 use simulator::{Options, Simulator};
-use tests::{Settings, TestHost, Tree};
+use tests::{TestHost, Tree};
 use tokio::time::MissedTickBehavior;
 
 use crate::report::{Aim, Report};
-use crate::times::{Stopwatch, process_cpu_s, thread_cpu_s};
+use crate::times::{Stopwatch, memory_peak_bytes, process_cpu_s, thread_cpu_s};
 
 mod alone;
 
@@ -20,22 +20,21 @@ const OWNER: &str = "many";
 const LOOK: Duration = Duration::from_millis(2);
 
 /// All databases and sizes in turn, several times.
-pub(crate) async fn measure(quick: bool) -> Result<Report> {
+pub(crate) async fn measure(quick: bool, report: &mut Report) -> Result<()> {
     let (sizes, runs) = if quick { (&[2_000][..], 1) } else { (&[10_000, 50_000][..], 5) };
-    let mut report = Report::new("rows");
     for run in 0..runs {
         for events in sizes {
             eprintln!("run {} of {runs}: {events} events", run + 1);
-            one(&mut report, *events).await?;
+            one(report, *events).await?;
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 async fn one(report: &mut Report, events: usize) -> Result<()> {
     let simulator = Arc::new(Simulator::start(Options::default())?);
     simulator.set_limits(false);
-    let host = Settings::default().simulator(Arc::clone(&simulator)).start().await;
+    let host = crate::deployed().simulator(Arc::clone(&simulator)).start().await;
     let tree = host.integrations().await;
     let token = {
         let mut model = simulator.model();
@@ -60,6 +59,7 @@ async fn one(report: &mut Report, events: usize) -> Result<()> {
     add("host, CPU", "s", Aim::None, linked.host_cpu_s);
     add("host, CPU for 100k rows", "s", Aim::None, linked.host_cpu_s * 1e5 / rows);
     add("of that inside the component", "s", Aim::None, linked.guest_cpu_s);
+    add("host, peak memory", "MiB", Aim::Below(80.0), linked.memory_peak_mib);
     add("simulator, CPU", "s", Aim::None, linked.simulator_cpu_s);
     add("fetching alone", "rows/s", Aim::None, rows / vendor.seconds);
     add("fetching alone, CPU of simulator", "s", Aim::None, vendor.cpu_s);
@@ -75,6 +75,7 @@ struct Linked {
     host_cpu_s: f64,
     guest_cpu_s: f64,
     simulator_cpu_s: f64,
+    memory_peak_mib: f64,
 }
 
 async fn linked(host: &TestHost, tree: &Tree, token: &str, events: usize) -> Result<Linked> {
@@ -103,6 +104,7 @@ async fn linked(host: &TestHost, tree: &Tree, token: &str, events: usize) -> Res
         host_cpu_s: after.0 - before.0,
         guest_cpu_s: after.1 - before.1,
         simulator_cpu_s: after.2 - before.2,
+        memory_peak_mib: memory_peak_bytes(host.pid())? / f64::from(1 << 20),
     })
 }
 

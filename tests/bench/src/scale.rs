@@ -1,24 +1,31 @@
 //! What grows with the number of streams, and what doesn't: on PostgreSQL, at three sizes.
 
 mod filled;
+mod growth;
+mod idle;
 mod leases;
+mod push;
 mod syncs;
 
-use anyhow::Result;
 use postgres_cluster::Database;
 use tests::TestHost;
 
-use crate::report::{Aim, Report};
-use crate::times::memory_bytes;
+use crate::report::Report;
 
 /// Sizes, and how often each is looked at.
 struct Sizes {
     streams: &'static [u32],
     /// Claims that are timed, each after an activation.
     claims: u32,
-    /// Claims among which the tables may grow.
+    /// Activations among which the tables may grow.
     activations: u32,
-    owners: u32,
+    /// Changes at the vendor whose rows are waited for.
+    changes: u32,
+    /// How long an idle host is watched.
+    idle_s: u64,
+    /// Trees of integrations, and owners in each, whose streams several hosts share.
+    trees: u32,
+    owners_a_tree: u32,
     runs: u32,
 }
 
@@ -26,33 +33,43 @@ const FULL: Sizes = Sizes {
     streams: &[10_000, 100_000, 1_000_000],
     claims: 2_000,
     activations: 1_000_000,
-    owners: 200,
+    changes: 300,
+    idle_s: 30,
+    trees: 20,
+    owners_a_tree: 25,
     runs: 3,
 };
-const QUICK: Sizes =
-    Sizes { streams: &[1_000, 10_000], claims: 100, activations: 2_000, owners: 10, runs: 1 };
+const QUICK: Sizes = Sizes {
+    streams: &[1_000, 10_000],
+    claims: 100,
+    activations: 2_000,
+    changes: 20,
+    idle_s: 3,
+    trees: 2,
+    owners_a_tree: 10,
+    runs: 1,
+};
 
-pub(crate) async fn measure(quick: bool) -> Result<Report> {
+pub(crate) async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     let sizes = if quick { QUICK } else { FULL };
-    let mut report = Report::new("scale");
     for streams in sizes.streams {
-        eprintln!("{streams} streams");
+        eprintln!("{streams} idle streams: filling the database");
         let mut filled = filled::Filled::new(*streams).await?;
         let at = |name: &str| format!("{streams} idle streams: {name}");
         for _ in 0..sizes.runs {
-            leases::time(&filled, &sizes, &mut report, &at).await?;
+            leases::time(&filled, &sizes, report, &at).await?;
         }
         filled.host.restart().await;
-        filled.host.idle().await;
-        let memory = memory_bytes(filled.host.pid())?;
-        report.add(&at("memory of a host"), "MB", Aim::Below(100.0), memory / 1e6);
+        idle::watch(&filled, &sizes, report, &at).await?;
+        push::to_row(&filled, &sizes, report, &at).await?;
         filled.host.stop().await;
         if Some(streams) == sizes.streams.last() {
-            leases::growth(&filled, &sizes, &mut report).await?;
+            eprintln!("{} activations", sizes.activations);
+            growth::by_activations(&filled, &sizes, report).await?;
         }
     }
-    syncs::by_hosts(&sizes, &mut report).await?;
-    Ok(report)
+    eprintln!("syncs by several hosts");
+    syncs::by_hosts(&sizes, report).await
 }
 
 /// The control database of a host.

@@ -27,6 +27,10 @@ impl Stopwatch {
     pub(crate) fn seconds(self) -> f64 {
         self.elapsed().as_secs_f64()
     }
+
+    pub(crate) fn milliseconds(self) -> f64 {
+        self.seconds() * 1e3
+    }
 }
 
 /// Processor seconds of a process so far, all its threads in it.
@@ -48,13 +52,22 @@ pub(crate) fn thread_cpu_s(name: &str) -> Result<f64> {
     Ok(sum)
 }
 
-/// Memory of a process that is its own: resident, and not shared with a file.
+/// Resident memory of a process now, its program in it.
 pub(crate) fn memory_bytes(pid: u32) -> Result<f64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that it was so far.
+pub(crate) fn memory_peak_bytes(pid: u32) -> Result<f64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<f64>().ok());
-    Ok(1024.0 * kib.with_context(|| format!("{path} has no VmRSS"))?)
+    Ok(1024.0 * kib.with_context(|| format!("{path} has no {name}"))?)
 }
 
 /// The name may hold spaces and parentheses; what follows the last one is numbers.
@@ -76,6 +89,7 @@ mod tests {
         assert_eq!(cpu_s(stat), Some(2.0));
         assert_eq!(cpu_s("7 (a"), None);
         assert!(process_cpu_s(std::process::id()).is_ok());
-        assert!(memory_bytes(std::process::id()).unwrap() > 100_000.0);
+        let now = memory_bytes(std::process::id()).unwrap();
+        assert!(now > 100_000.0 && memory_peak_bytes(std::process::id()).unwrap() >= now / 2.0);
     }
 }

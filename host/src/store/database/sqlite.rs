@@ -43,7 +43,8 @@ impl SqliteDatabase {
             .statement_cache_capacity(512)
             // Each time this is full, the thread that runs SQLite waits for us.
             .row_buffer_size(2048)
-            .pragma("cache_size", "-65536")
+            // KiB. More only repeats what the system keeps in memory anyway.
+            .pragma("cache_size", "-8192")
             // Pages of indexes change in every commit of a full listing: written back less often, they are
             // written less in all (SQLite's own 1,000 pages are a single page of a listing).
             .pragma("wal_autocheckpoint", "4096")

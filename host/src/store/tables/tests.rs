@@ -151,7 +151,7 @@ async fn file() -> (Connection, Place) {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", "-8192")
         .row_buffer_size(1_024);
     let mut conn = Connection::SqliteWriter(options.connect().await.unwrap());
     conn.run(SQLITE).await.unwrap();

@@ -1,5 +1,6 @@
-//! A control database with many owners, none of whom has anything to do for an hour.
+//! A control database with many owners, none of whom has anything to do for hours.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,7 +9,8 @@ use rowgate::clock::Clock;
 use rowgate::config::{DataDir, Isolation};
 use rowgate::secrets::Keyring;
 use rowgate::store::{ServerOptions, SessionLimits, Store};
-use tests::{Settings, TestHost};
+use simulator::{Options, Simulator};
+use tests::{TestHost, Tree};
 
 use super::control;
 
@@ -18,6 +20,7 @@ pub(super) const STREAMS_AN_OWNER: u32 = 2;
 pub(super) struct Filled {
     /// Stopped.
     pub(super) host: TestHost,
+    pub(super) tree: Tree,
     /// The same databases as the library has them.
     pub(super) store: Store,
     pub(super) organization_id: i64,
@@ -28,35 +31,45 @@ pub(super) struct Filled {
 
 impl Filled {
     pub(super) async fn new(streams: u32) -> Result<Self> {
-        let mut host = Settings::default().on_postgres().start().await;
+        let settings = crate::deployed().on_postgres().simulator(vendor()?);
+        let mut host = settings.env("ROWGATE_PUSH_ALLOW_HTTP", "true").start().await;
         let tree = host.integrations().await;
         host.stop().await;
         let owners = streams / STREAMS_AN_OWNER;
         let mut client = control(&host).connect()?;
         let root = &tree.list.id;
-        // Due within the hour, in no order: as polls are.
-        let due =
-            "(extract(epoch from clock_timestamp()) * 1e6 + 60e6 + random() * 3540e6)::bigint";
+        // In no order, as polls are; later than the longest measurement takes.
+        let due = "(extract(epoch from clock_timestamp()) * 1e6 + 7200e6 + random() * 21600e6)";
         client.query(&format!(
             "insert into owners (organization_id, root_id, external_owner_id, state, fence, due_at,
                                  relayed_no, linked_at)
-             select i.organization_id, i.id, 'user-' || n, 'linked', 3, {due}, 5, 0
+             select i.organization_id, i.id, 'user-' || n, 'linked', 3, {due}::bigint, 5, 0
              from integrations i, generate_series(1, {owners}) n where i.id = '{root}'"
         ))?;
         client.query(
             "insert into streams (owner_id, service, kind, key, due_at, page_limit, last_success_at)
-             select o.id, s.service, s.kind, s.key || o.external_owner_id, o.due_at, 250, 0
-             from owners o cross join (values
+             select o.id, s.service, s.kind, s.key, o.due_at, 250, 0
+             from owners o cross join lateral (values
                ('google_calendar_v1', 'calendars', ''),
-               ('google_calendar_event_v1', 'events', 'calendar-of-')) s (service, kind, key)",
+               ('google_calendar_event_v1', 'events', o.external_owner_id || '@example.org')
+             ) s (service, kind, key)",
         )?;
         client.query("vacuum analyze owners")?;
         client.query("vacuum analyze streams")?;
         let first_owner = client.value("select min(id) from owners")?.parse()?;
         let organization_id = client.value("select min(organization_id) from owners")?.parse()?;
         let store = open(&host).await?;
-        Ok(Self { host, store, organization_id, first_owner, owners })
+        Ok(Self { host, tree, store, organization_id, first_owner, owners })
     }
+}
+
+/// It takes addresses without TLS, knows no limits, and its clock stands at the system's time.
+fn vendor() -> Result<Arc<Simulator>> {
+    let options = Options { http_callbacks: true, limits: false, ..Options::default() };
+    let simulator = Simulator::start(options)?;
+    let ahead_us = Clock::System.now() - simulator.model().now_us;
+    simulator.advance(ahead_us / 1_000_000);
+    Ok(Arc::new(simulator))
 }
 
 async fn open(host: &TestHost) -> Result<Store> {

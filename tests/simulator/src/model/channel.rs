@@ -16,7 +16,7 @@ use super::time::millis_text;
 
 /// Life of a channel that asks for none, seconds.
 pub const CHANNEL_TTL_S: i64 = 604_800;
-/// Longer lives are cut, seconds.
+/// Longer lives are cut, seconds, unless the rules say otherwise.
 pub const CHANNEL_TTL_MAX_S: i64 = 30 * 86_400;
 
 const ID_CHARS_MAX: usize = 64;
@@ -233,13 +233,13 @@ impl Asked {
             id: id.to_owned(),
             address: address.to_owned(),
             token: token.cloned(),
-            expires_at_us: end_of_life(body, now_us)?,
+            expires_at_us: end_of_life(body, now_us, rules.life_max_s)?,
         })
     }
 }
 
 /// The sooner of what is asked for, or the default; never beyond the limit. Whole milliseconds.
-fn end_of_life(body: &Map<String, Value>, now_us: i64) -> Result<i64, ApiError> {
+fn end_of_life(body: &Map<String, Value>, now_us: i64, max_s: i64) -> Result<i64, ApiError> {
     let now_ms = now_us / 1_000;
     let until_ms = match body.get("expiration") {
         None => None,
@@ -257,7 +257,7 @@ fn end_of_life(body: &Map<String, Value>, now_us: i64) -> Result<i64, ApiError> 
     if end_ms <= now_ms {
         return Err(invalid("expiration"));
     }
-    Ok(end_ms.min(now_ms + CHANNEL_TTL_MAX_S * 1_000) * 1_000)
+    Ok(end_ms.min(now_ms + max_s * 1_000) * 1_000)
 }
 
 /// An int64 is text on the wire; a number is taken as well.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Model;
-use super::channel::{Channel, Resource};
+use super::channel::{CHANNEL_TTL_MAX_S, Channel, Resource};
 use super::error::ApiError;
 use super::time::{http_date, timestamp};
 
@@ -19,6 +19,8 @@ pub struct PushRules {
     pub unauthorized: Vec<String>,
     /// Calendars whose id ends so can't be watched.
     pub unwatchable: Vec<String>,
+    /// Longest life of a channel, seconds; one that asks for more gets this.
+    pub life_max_s: i64,
     /// Answer `expiration` as a number instead of text.
     pub numeric_expiration: bool,
     /// When the `sync` message goes out.
@@ -55,6 +57,7 @@ impl Default for PushRules {
             allow_http: false,
             unauthorized: Vec::new(),
             unwatchable: vec!["@group.v.calendar.google.com".to_owned()],
+            life_max_s: CHANNEL_TTL_MAX_S,
             numeric_expiration: false,
             sync: SyncTime::Late,
             via: None,
