@@ -85,7 +85,7 @@ async fn deliveries_are_signed() {
 async fn a_change_is_delivered_without_waiting_for_the_period() {
     let case = Case::linked(2).await;
     let receiver = Receiver::start();
-    case.target(&receiver, &["--period", "86400"]).await;
+    case.target(&receiver, &[]).await;
     receiver.has_rows(2).await;
     case.add("later", 9);
     case.catch_up().await;

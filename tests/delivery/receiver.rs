@@ -161,8 +161,9 @@ impl Copy {
         if fence < self.fence {
             self.violations.push(format!("fence {fence} after {}", self.fence));
         }
+        // Another holder goes on from where the last answer was heard.
         if let Some((of, last)) = &self.place
-            && *of == epoch
+            && (fence, &epoch) == (self.fence, of)
             && number < *last
         {
             self.violations.push(format!("number {number} after {last}"));
