@@ -2,6 +2,7 @@
 //! end each receiver's copy is the table, and nothing came out of order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -18,6 +19,8 @@ use crate::setup::{Case, rows_of, settings};
 const SEEDS: u64 = 8;
 const OWNERS: [&str; 3] = ["ann", "bob", "cy"];
 const VERBS: [&str; 5] = ["LINKED", "REFRESHED", "REFRESHED", "RESYNC", "UNLINKED"];
+/// Shorter than what a host waits for at most, so that what differs can be told.
+const PATIENCE: Duration = Duration::from_secs(50);
 const CHANGES: usize = 6;
 const POSTS: usize = 6;
 
@@ -216,7 +219,9 @@ async fn one(case: &mut Case, receivers: &mut Receivers, seed: u64, met: &mut Me
         // It dies at its edge, or has nothing left that leads there.
         let url = format!("{}/statusz/idle", case.base_url());
         let _either = client().get(url).send().await;
-        while case.is_running() && !receivers.differ(case).await.is_empty() {}
+        let ended =
+            async { while case.is_running() && !receivers.differ(case).await.is_empty() {} };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it dies, or delivers everything");
     }
     met.at_edge += u64::from(at_edge && !case.is_running());
     case.kill().await;
@@ -230,7 +235,7 @@ async fn one(case: &mut Case, receivers: &mut Receivers, seed: u64, met: &mut Me
     case.settle().await;
     let same = async || receivers.differ(case).await.is_empty();
     let waited = case.until("each copy is its table", same);
-    let outcome = tokio::time::timeout(std::time::Duration::from_secs(50), waited).await;
+    let outcome = tokio::time::timeout(PATIENCE, waited).await;
     if outcome.is_err() {
         let targets = case.json(&["httpsync", "list"]).await;
         panic!("seed {seed}: differ: {:?}\n{targets:#}", receivers.differ(case).await);

@@ -5,6 +5,7 @@ mod contract;
 mod examples;
 mod failures;
 mod feed;
+mod hosts;
 mod operator;
 mod receiver;
 mod setup;

@@ -126,9 +126,9 @@ async fn write(
         now: commit_id * 1_000_000,
         commit_id,
         mapping_version: 1,
-        max_rows_per_call: 1_000,
     };
-    tables::apply(connection, &scope, tables, writes).await.unwrap();
+    let prepared = tables::prepare(Some(owner), 1_000, tables, writes).unwrap();
+    tables::apply(connection, &scope, &prepared).await.unwrap();
 }
 
 fn put(ids: &[&str], color: &str) -> Write {
