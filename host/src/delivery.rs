@@ -51,6 +51,9 @@ pub struct DeliveryOptions {
 /// A lease outlives the timeout by half of it, and by no more than this: time for the database.
 const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 
+/// Between two looks that commits ask for.
+const LOOK_PAUSE: Micros = 20_000;
+
 impl DeliveryOptions {
     /// Until when a holder has the target that begins a delivery now.
     fn lease_until(&self, now: Micros) -> Micros {
@@ -160,9 +163,18 @@ impl Deliveries {
         let wait = if next <= now { at_most } else { (next - now).min(at_most) };
         tokio::select! {
             () = self.stopped() => {}
-            () = self.store.changed().wait() => {}
+            () = self.store.changed().wait() => self.breathe(now).await,
             Some(ended) = running.join_next() => over(ended, failing),
             () = self.store.clock().sleep(Duration::from_micros(wait.unsigned_abs())) => {}
+        }
+    }
+
+    /// Commits come by the hundred; one look serves many of them.
+    async fn breathe(&self, looked_at: Micros) {
+        let clock = self.store.clock();
+        tokio::select! {
+            () = self.stopped() => {}
+            () = clock.sleep_until(looked_at.saturating_add(LOOK_PAUSE)) => {}
         }
     }
 
