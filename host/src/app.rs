@@ -2,6 +2,7 @@
 
 pub mod integrations;
 pub mod plugins;
+pub mod targets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use tokio::sync::watch;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
-use crate::egress::{Egress, EgressOptions};
+use crate::delivery::{Deliveries, DeliveryOptions, Patience};
+use crate::egress::{Egress, EgressOptions, Poster};
 use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
@@ -188,6 +190,8 @@ struct Working {
     /// Its name in leases.
     host: String,
     task: tokio::task::JoinHandle<()>,
+    deliveries: Arc<Deliveries>,
+    delivering: tokio::task::JoinHandle<()>,
 }
 
 impl Working {
@@ -196,14 +200,33 @@ impl Working {
     async fn drain(self, server: &config::Server, clock: &Clock) -> Micros {
         let since = clock.now();
         self.runner.stop();
+        self.deliveries.stop();
         self.wake.look();
         let noticed = clock.sleep(Duration::from_millis(server.drain_ms));
-        let (ended, ()) = tokio::join!(self.task, noticed);
+        let delivered = ended_within(self.delivering, drain_max(server), clock);
+        let (ended, (), ()) = tokio::join!(self.task, noticed, delivered);
         if let Err(error) = ended {
             tracing::error!(%error, "the scheduler ended badly");
         }
         let timeout_us = server.shutdown_timeout_ms.saturating_mul(1_000);
         since.saturating_add(Micros::try_from(timeout_us).unwrap_or(Micros::MAX))
+    }
+}
+
+/// Calls and deliveries in flight get so long; the rest is for requests that are being answered.
+fn drain_max(server: &config::Server) -> Duration {
+    Duration::from_millis(server.shutdown_timeout_ms) * 9 / 10
+}
+
+/// A receiver that doesn't answer holds nothing up: what it didn't take is sent again.
+async fn ended_within(mut delivering: tokio::task::JoinHandle<()>, limit: Duration, clock: &Clock) {
+    tokio::select! {
+        ended = &mut delivering => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "deliveries ended badly");
+            }
+        }
+        () = clock.sleep(limit) => delivering.abort(),
     }
 }
 
@@ -228,23 +251,49 @@ async fn start(
         },
         workers: run.workers,
         poll: Duration::from_millis(run.poll_ms),
-        // The rest is for requests that are being answered.
-        drain_max: Duration::from_millis(app.config.server.shutdown_timeout_ms) * 9 / 10,
+        drain_max: drain_max(&app.config.server),
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
     let (mut heard, told) = (app.store.watch().await?, wake.clone());
+    let changed = app.store.changed().clone();
     tokio::spawn(async move {
         while let Some(heard) = heard.recv().await {
             match heard {
                 Heard::Owner(owner_id) => told.arrived(owner_id),
-                Heard::Something => told.nudge(),
+                Heard::Something => {
+                    told.nudge();
+                    changed.look();
+                }
             }
         }
     });
     let inbox_us = Micros::try_from(inbox_kept(app).as_micros()).unwrap_or(Micros::MAX);
     tokio::spawn(retention::keep(Arc::clone(&app.store), inbox_us));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
-    Ok(Working { runner, wake, host, task })
+    let deliveries = Arc::new(deliveries(app, host.clone())?);
+    let delivering = tokio::spawn(Arc::clone(&deliveries).work());
+    Ok(Working { runner, wake, host, task, deliveries, delivering })
+}
+
+fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> {
+    let delivery = &app.config.delivery;
+    let us = |ms: u64| Micros::try_from(ms.saturating_mul(1_000)).unwrap_or(Micros::MAX / 4);
+    let options = DeliveryOptions {
+        host,
+        workers: delivery.workers,
+        timeout: Duration::from_millis(delivery.timeout_ms),
+        turn: Duration::from_millis(delivery.turn_ms),
+        poll: Duration::from_millis(app.config.run.poll_ms),
+        patience: Patience {
+            back_off_base: us(delivery.back_off_base_ms),
+            back_off_max: us(delivery.back_off_max_ms),
+            alert_after: targets::seconds(delivery.alert_after_s),
+            pause_after: targets::seconds(delivery.pause_after_s),
+        },
+        rules: targets::rules(delivery),
+    };
+    let metrics = Arc::clone(&app.metrics);
+    Ok(Deliveries::new(Arc::clone(&app.store), Poster::new()?, metrics, options))
 }
 
 fn inbox_kept(app: &App) -> Duration {

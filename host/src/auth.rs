@@ -1,5 +1,7 @@
 //! Whether a webhook may come in: by the manifest's list, in its order.
 
+pub mod sign;
+
 use axum::http::HeaderMap;
 use rowgate_manifest::{Webhook, WebhookAuth};
 use subtle::ConstantTimeEq;

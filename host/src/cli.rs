@@ -3,6 +3,7 @@
 
 mod db;
 mod doctor;
+mod httpsync;
 mod integrations;
 mod orgs;
 mod output;
@@ -67,6 +68,9 @@ enum Command {
     /// Services configured in an organization
     #[command(subcommand)]
     Integrations(integrations::Integrations),
+    /// Receivers of a table's changes (HTTP Sync)
+    #[command(subcommand, name = "httpsync")]
+    HttpSync(httpsync::HttpSync),
     /// Installed components and which of them run
     #[command(subcommand)]
     Plugins(plugins::Plugins),
@@ -120,6 +124,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Orgs(orgs) => orgs.run(&app, format).await?,
         Command::Integrations(integrations) => integrations.run(&app, format).await?,
+        Command::HttpSync(httpsync) => httpsync.run(&app, format).await?,
         Command::Plugins(plugins) => plugins.run(&app, format).await?,
         Command::Db(db) => db.run(&app, format).await?,
         Command::Owners(owners) => owners.run(&app, format).await?,

@@ -51,6 +51,8 @@ pub struct Config {
     pub retention: Retention,
     /// Notifications of vendors.
     pub push: PushSettings,
+    /// HTTP Sync.
+    pub delivery: Delivery,
     /// Limits on what comes in and goes out.
     pub limits: Limits,
     #[serde(skip)]
@@ -135,6 +137,23 @@ pub struct Retention {
 #[allow(missing_docs, reason = "config.default.toml says what each is")]
 pub struct PushSettings {
     pub allow_http: bool,
+}
+
+/// `[delivery]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Delivery {
+    pub workers: usize,
+    pub timeout_ms: u64,
+    pub turn_ms: u64,
+    pub period_min_s: i64,
+    pub back_off_base_ms: u64,
+    pub back_off_max_ms: u64,
+    pub alert_after_s: u64,
+    pub pause_after_s: u64,
+    pub allow_http: bool,
+    pub allow_private_addresses: bool,
 }
 
 /// `[limits]`.
@@ -268,6 +287,10 @@ impl Config {
             ("run.back_off_base_ms", self.run.back_off_base_ms),
             ("run.back_off_max_ms", self.run.back_off_max_ms),
             ("retention.inbox_hours", self.retention.inbox_hours),
+            ("delivery.workers", self.delivery.workers as u64),
+            ("delivery.timeout_ms", self.delivery.timeout_ms),
+            ("delivery.period_min_s", self.delivery.period_min_s.max(0).unsigned_abs()),
+            ("delivery.back_off_base_ms", self.delivery.back_off_base_ms),
             ("server.connections_max", self.server.connections_max as u64),
             ("limits.webhook_body_max_bytes", self.limits.webhook_body_max_bytes as u64),
             ("limits.accept_timeout_ms", self.limits.accept_timeout_ms),

@@ -2,7 +2,8 @@
 //!
 //! The path of data, in the order of the modules: a `webhook` is authenticated (`auth`), stored
 //! (`inbox` in `store`), scheduled (`schedule`), and run (`run`): the component (`plugin`) sends
-//! requests (`egress`) and writes rows (`rows`), which `store` commits with the cursor.
+//! requests (`egress`) and writes rows (`rows`), which `store` commits with the cursor. `delivery` sends
+//! what changed to the customer's receivers.
 
 // Plain data and the rim.
 pub mod chance;
@@ -30,6 +31,8 @@ pub mod secrets;
 pub mod rows;
 
 pub mod store;
+
+pub mod delivery;
 
 // What wires it.
 pub mod trace;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use load::Gauges;
-pub use load::{COUNTED_MAX, Connections, Load, Owners};
+pub use load::{COUNTED_MAX, Connections, Load, Owners, Targets};
 
 /// Seconds of a call: from a page without changes to one that is given up.
 const WALL_SECONDS: [f64; 8] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0];
@@ -40,6 +40,8 @@ pub struct Metrics {
     limit_waits: Family<Scope, Counter>,
     limit_waited: Family<Scope, Counter<f64, AtomicU64>>,
     limit_refusals: Family<Scope, Counter>,
+    deliveries: Family<Outcome, Counter>,
+    delivered: Counter,
     load: Gauges,
 }
 
@@ -131,6 +133,11 @@ impl Default for Metrics {
         let limit_refusals = Family::default();
         let refusals_help = "Calls that ended because the vendor's limit was used up";
         registry.register("limit_refusals", refusals_help, limit_refusals.clone());
+        let deliveries = Family::default();
+        registry.register("deliveries", "Deliveries by how they ended", deliveries.clone());
+        let delivered = Counter::default();
+        let delivered_help = "Changed rows that receivers took";
+        registry.register("delivered_rows", delivered_help, delivered.clone());
         let load = Gauges::registered(&mut registry);
         Self {
             registry,
@@ -147,6 +154,8 @@ impl Default for Metrics {
             limit_waits,
             limit_waited,
             limit_refusals,
+            deliveries,
+            delivered,
             load,
         }
     }
@@ -218,6 +227,12 @@ impl Metrics {
         self.limit_refusals.get_or_create(&Scope { scope }).inc();
     }
 
+    /// A delivery was `taken` with so many changed rows, or `failed`, or was `too_large`.
+    pub fn delivery(&self, outcome: &'static str, rows: u64) {
+        self.deliveries.get_or_create(&Outcome { outcome }).inc();
+        self.delivered.inc_by(rows);
+    }
+
     /// Everything, in the text format of OpenMetrics 1.0.
     pub fn text(&self, load: &Load) -> String {
         self.load.set(load);
@@ -244,12 +259,15 @@ mod tests {
         metrics.commit("page", Duration::from_millis(3));
         metrics.limit_wait("owner", Duration::from_millis(500));
         metrics.limit_refusal("integration");
+        metrics.delivery("taken", 5);
+        metrics.delivery("failed", 0);
         let load = Load {
             owners: Owners { grant_dead: 2, ..Owners::default() },
             owners_due: 4,
             oldest_due_s: 1.5,
             leases: 3,
             runs_in_flight: 1,
+            targets: Targets { failing: 2, paused: 3, oldest_due_s: 0.5 },
             control: Connections { open: 4, busy: 2, writes_waiting: 7 },
             ..Load::default()
         };
@@ -276,6 +294,12 @@ mod tests {
             "rowgate_limit_waits_total{scope=\"owner\"} 1",
             "rowgate_limit_wait_seconds_total{scope=\"owner\"} 0.5",
             "rowgate_limit_refusals_total{scope=\"integration\"} 1",
+            "rowgate_deliveries_total{outcome=\"taken\"} 1",
+            "rowgate_deliveries_total{outcome=\"failed\"} 1",
+            "rowgate_delivered_rows_total 5",
+            "rowgate_targets{state=\"failing\"} 2",
+            "rowgate_targets{state=\"paused\"} 3",
+            "rowgate_oldest_target_due_seconds 0.5",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} isn't in\n{text}");
         }

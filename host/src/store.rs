@@ -4,9 +4,11 @@
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed
 //! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
+mod changed;
 pub mod channels;
 pub mod commit;
 mod database;
+pub mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod inbox;
@@ -24,6 +26,7 @@ pub mod sql;
 pub mod status;
 pub mod streams;
 pub mod tables;
+pub mod targets;
 mod watch;
 
 use std::collections::HashMap;
@@ -33,6 +36,7 @@ use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
 use zeroize::Zeroizing;
 
+pub use changed::Changed;
 pub use database::{
     Answer, Argument, Cell, Connection, Database, Dialect, Done, Error, PostgresDatabase, Query,
     Record, Row, SessionLimits, SqliteDatabase, Target, query, query_as, query_scalar,
@@ -62,6 +66,7 @@ pub struct Store {
     chance: Chance,
     /// Owners of whom other hosts are to be told.
     told: Told,
+    changed: Changed,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
@@ -76,9 +81,20 @@ impl Store {
         chance: Chance,
     ) -> Result<Self, Error> {
         let control = Database::open(&data_dir.control(), &CONTROL).await?;
-        let (replication, manifests, told) = Default::default();
+        let (replication, manifests, told, changed) = Default::default();
         let server = None;
-        Ok(Self { control, server, data_dir, clock, keyring, chance, told, replication, manifests })
+        Ok(Self {
+            control,
+            server,
+            data_dir,
+            clock,
+            keyring,
+            chance,
+            told,
+            changed,
+            replication,
+            manifests,
+        })
     }
 
     /// Opens the databases of a server, making what is missing. The data directory keeps what can be
@@ -92,7 +108,7 @@ impl Store {
     ) -> Result<Self, Error> {
         let server = Server::new(options)?;
         let control = server.open_control().await?;
-        let (replication, manifests, told) = Default::default();
+        let (replication, manifests, told, changed) = Default::default();
         let server = Some(server);
         let store = Self {
             control,
@@ -102,6 +118,7 @@ impl Store {
             keyring,
             chance,
             told,
+            changed,
             replication,
             manifests,
         };
@@ -156,6 +173,11 @@ impl Store {
     pub async fn config_epoch(&self) -> Result<i64, Error> {
         let epoch = query_scalar("select epoch from configuration");
         Ok(epoch.fetch_one(self.control.readers()).await?)
+    }
+
+    /// Trees whose rows this process has changed.
+    pub fn changed(&self) -> &Changed {
+        &self.changed
     }
 
     /// Where the time of this store comes from.

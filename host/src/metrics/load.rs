@@ -28,6 +28,8 @@ pub struct Load {
     pub leases: i64,
     /// Leased owners that this process works on.
     pub runs_in_flight: i64,
+    /// Receivers of deliveries that need somebody's eye.
+    pub targets: Targets,
     /// Of this process, to the control database.
     pub control: Connections,
     /// Of this process, to the replication databases that it has opened.
@@ -41,6 +43,17 @@ pub struct Owners {
     pub linked: i64,
     pub unlinked: i64,
     pub grant_dead: i64,
+}
+
+/// Receivers of deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Targets {
+    /// Their last delivery failed; they are tried again.
+    pub failing: i64,
+    /// They get nothing until somebody resumes them.
+    pub paused: i64,
+    /// How long the oldest has waited that could be delivered to.
+    pub oldest_due_s: f64,
 }
 
 /// Use of a database's connections.
@@ -71,6 +84,8 @@ pub(super) struct Gauges {
     inbox_parked: Gauge,
     leases: Gauge,
     runs_in_flight: Gauge,
+    targets: Family<State, Gauge>,
+    oldest_target_due_s: Gauge<f64, AtomicU64>,
     connections: Family<Connection, Gauge>,
     writes_waiting: Family<Database, Gauge>,
 }
@@ -107,6 +122,16 @@ impl Gauges {
         registry.register("leases", "Live leases of all hosts", gauges.leases.clone());
         let running = "Leased owners that this process works on";
         registry.register("runs_in_flight", running, gauges.runs_in_flight.clone());
+        let targets = "Receivers of deliveries that fail or are paused";
+        registry.register("targets", targets, gauges.targets.clone());
+        let oldest = "How long the receiver that is due the longest has waited for a delivery";
+        let oldest_target_due_s = gauges.oldest_target_due_s.clone();
+        registry.register_with_unit(
+            "oldest_target_due",
+            oldest,
+            Unit::Seconds,
+            oldest_target_due_s,
+        );
         let pooled = "Connections that read";
         registry.register("connections", pooled, gauges.connections.clone());
         let in_line = "Writes that stand in line";
@@ -127,6 +152,11 @@ impl Gauges {
         self.inbox_parked.set(load.inbox_parked);
         self.leases.set(load.leases);
         self.runs_in_flight.set(load.runs_in_flight);
+        let Targets { failing, paused, oldest_due_s } = load.targets;
+        for (state, count) in [("failing", failing), ("paused", paused)] {
+            self.targets.get_or_create(&State { state }).set(count);
+        }
+        self.oldest_target_due_s.set(oldest_due_s);
         for (database, used) in [("control", load.control), ("replication", load.replication)] {
             for (state, count) in [("busy", used.busy), ("idle", used.open - used.busy)] {
                 self.connections.get_or_create(&Connection { database, state }).set(count);

@@ -25,7 +25,7 @@ use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId};
 use crate::plugin::Called;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
-use crate::store::{Database, Error, items, relay, streams};
+use crate::store::{Database, Error, feed, items, relay, streams};
 
 /// See the module.
 pub(super) struct Holder {
@@ -80,6 +80,8 @@ impl Holder {
         if planted.commit_no < lease.relayed_no {
             let (no, now) = (planted.commit_no, runner.clock.now());
             let since = now.saturating_sub(micros(runner.options.inbox_kept));
+            // It gives numbers again that readers of the feed have seen.
+            feed::new_epoch(&tree.replication, runner.chance.uuid()).await?;
             relay::drive_again(control, &tree.replication, &mut lease, no, now, since).await?;
         }
         if lease.unreleased {

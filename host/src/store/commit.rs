@@ -277,7 +277,7 @@ impl<'c> Transaction<'c> {
         let tree = &self.step.tree;
         let applied = tables::apply(self.connection, &self.scope, self.writes).await;
         let applied = applied.map_err(apply_error)?;
-        self.committed.rows_changed += applied.rows_changed;
+        self.committed.rows_changed += applied.rows_changed + applied.deleted;
         let parents: Vec<&str> = match applied.deleted > 0 {
             true => tree.tables.keys().map(String::as_str).collect(),
             false => applied.changed_pks.keys().map(String::as_str).collect(),

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Error, Store, query_scalar};
-use crate::metrics::{COUNTED_MAX, Connections, Load, Owners};
+use super::{Error, Store, query_as, query_scalar};
+use crate::metrics::{COUNTED_MAX, Connections, Load, Owners, Targets};
 use crate::model::Micros;
 
 /// Leased owners are due too, and stay so until they are released.
@@ -41,6 +41,13 @@ select count(*) from (
   select 1 from inbox where parked and done_at is null limit $1
 ) as counted";
 
+/// A table of as many rows as operators made targets.
+const TARGETS: &str = "
+select (select count(*) from targets where failing_since is not null and paused is null) as failing,
+  (select count(*) from targets where paused is not null) as paused,
+  (select min(due_at) from targets
+   where paused is null and due_at <= $1 and not_before <= $1 and lease_until <= $1) as oldest";
+
 impl Store {
     /// What waits and what is held, now. What only this process knows of its runs is left out.
     pub async fn load(&self) -> Result<Load, Error> {
@@ -67,9 +74,18 @@ impl Store {
             inbox_parked: parked,
             leases,
             runs_in_flight: 0,
+            targets: self.targets_load(now).await?,
             control: control.connections(),
             replication,
         })
+    }
+
+    async fn targets_load(&self, now: Micros) -> Result<Targets, Error> {
+        let (failing, paused, oldest): (i64, i64, Option<Micros>) =
+            query_as(TARGETS).bind(now).fetch_one(self.control().readers()).await?;
+        let waited_us = oldest.map_or(0, |at| now.saturating_sub(at)).unsigned_abs();
+        let oldest_due_s = Duration::from_micros(waited_us).as_secs_f64();
+        Ok(Targets { failing, paused, oldest_due_s })
     }
 
     async fn owners_by_state(&self) -> Result<Owners, Error> {

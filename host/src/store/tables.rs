@@ -22,8 +22,9 @@ mod upsert;
 
 pub use brackets::drop_brackets;
 pub use ddl::{SchemaError, add_missing_columns, create, create_all};
-pub(in crate::store) use dialect::{literal, quoted};
+pub(in crate::store) use dialect::{key_text, literal, quoted};
 pub use read::{count_rows, lookup};
+pub(in crate::store) use read::{select_list, values};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

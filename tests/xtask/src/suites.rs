@@ -55,7 +55,7 @@ const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 2] = [HOSTS, "contract"];
+const ON_POSTGRES: [&str; 3] = [HOSTS, "contract", "delivery"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
@@ -162,8 +162,10 @@ impl Suite {
 /// Run tests that start hosts.
 fn with_host(checkout: &Checkout, cargo: &mut Command) -> Result<Passed> {
     let host = built_binary(checkout, "rowgate")?;
+    let receiver = built_binary(checkout, "receiver")?;
     cargo
         .env("ROWGATE_TEST_HOST", host)
+        .env("ROWGATE_TEST_RECEIVER", receiver)
         .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS))
         .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
     at_least_one(cargo)

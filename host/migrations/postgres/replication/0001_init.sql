@@ -66,6 +66,7 @@ create table rowgate_feed (
   primary key (table_name, unique_key)
 );
 create index rowgate_feed_order on rowgate_feed (commit_id, table_name);
+create index rowgate_feed_tombstones on rowgate_feed (commit_id) where deleted;
 create table rowgate_commits (
   id bigint generated always as identity primary key,
   owner_id bigint not null,
@@ -76,8 +77,13 @@ create table rowgate_commits (
 create unique index rowgate_commits_number on rowgate_commits (number) where number is not null;
 create index rowgate_commits_unnumbered on rowgate_commits (xid) where number is null;
 
--- Held by whoever numbers commits.
-create table rowgate_feed_head (epoch text not null, number bigint not null);
+-- Held by whoever numbers commits. Bookmarks of another epoch, or below the floor, are good for nothing:
+-- the numbers are others, or tombstones are gone.
+create table rowgate_feed_head (
+  epoch text not null,
+  number bigint not null,                              -- the last that was given
+  floor bigint not null default 0                      -- tombstones up to this number may be gone
+);
 insert into rowgate_feed_head (epoch, number) values (gen_random_uuid()::text, 0);
 
 -- Numbers of rows, in all replicated tables.

@@ -202,6 +202,40 @@ create table push_pauses (
   reason text not null
 );
 
+-- Where a table's changes are delivered to (HTTP Sync): schedule, lease and bookmark of each.
+create table targets (
+  id text primary key,                                 -- syt_...
+  organization_id bigint not null references organizations (id),
+  integration_id text not null references integrations (id),
+  root_id text not null,
+  url blob not null,                                   -- sealed: it holds a password
+  shown_url text not null,                             -- without it
+  signing_secret blob not null,                        -- sealed
+  period_s bigint not null,                            -- at most so long without a look at the feed
+  page_size bigint not null,
+  deletions boolean not null,                          -- deliveries tell of deleted rows too
+  created_at bigint not null,
+  number bigint not null,                              -- ascending in the order of creation
+  bookmark text not null,                              -- JSON; moves only when a page was taken
+  rewinds bigint not null default 0,                   -- what comes again after one is no repetition
+  rows_max bigint,                                     -- less than page_size after a 413
+  fence bigint not null default 0,                     -- raised by each claim; deliveries carry it
+  lease_host text,
+  lease_until bigint not null default 0,               -- later than the timeout of the last delivery
+  due_at bigint not null,                              -- of a leased one: lease_until, unless it was marked
+  not_before bigint not null default 0,                -- back-off; no mark moves it
+  attempts bigint not null default 0,                  -- failures in a row
+  failing_since bigint,
+  last_error text,
+  last_error_at bigint,
+  last_synced_at bigint,                               -- it had everything
+  last_delivery_ms bigint,
+  paused text                                          -- the reason; null: it is delivered to
+);
+create index targets_due on targets (due_at) where paused is null;
+create index targets_root on targets (root_id);
+create index targets_organization on targets (organization_id, number);
+
 -- Moves with every change of what runs how, by whatever process: caches ask for it.
 create table configuration (epoch bigint not null);
 insert into configuration (epoch) values (1);

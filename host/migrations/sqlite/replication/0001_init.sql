@@ -66,8 +66,17 @@ create table rowgate_feed (
   primary key (table_name, unique_key)
 ) without rowid;
 create index rowgate_feed_order on rowgate_feed (commit_id, table_name);
+create index rowgate_feed_tombstones on rowgate_feed (commit_id) where deleted;
 create table rowgate_commits (
   id integer primary key autoincrement,
   owner_id bigint not null,
   committed_at bigint not null
 );
+
+-- Bookmarks of another epoch, or below the floor, are good for nothing: the numbers are others, or
+-- tombstones are gone.
+create table rowgate_feed_head (
+  epoch text not null,
+  floor bigint not null default 0                      -- tombstones up to this number may be gone
+);
+insert into rowgate_feed_head (epoch) values (lower(hex(randomblob(16))));

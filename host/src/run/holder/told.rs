@@ -45,6 +45,9 @@ impl Holder {
         let done = commit::commit(&tree.replication, step).instrument(span.clone()).await?;
         self.metrics().commit(what, asked.elapsed());
         span.record("rows_changed", done.rows_changed);
+        if done.rows_changed > 0 {
+            self.runner.store.changed().note(&self.lease().root_id);
+        }
         Ok(done)
     }
 

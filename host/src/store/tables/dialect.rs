@@ -108,7 +108,7 @@ pub(in crate::store) fn literal(text: &str) -> String {
 }
 
 /// The unique key as the feed stores it. `table`: a name and its dot, or nothing.
-pub(super) fn key_text(spec: &TableSpec, table: &str) -> String {
+pub(in crate::store) fn key_text(spec: &TableSpec, table: &str) -> String {
     let ColumnSpec { name, kind, .. } = spec.unique_column();
     match kind {
         ColumnType::Text => format!("{table}{}", quoted(name)),

@@ -14,7 +14,7 @@ use crate::rows::{
     ColumnSpec, Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date,
     text_timestamp,
 };
-use crate::store::{Connection, Row, query, query_scalar};
+use crate::store::{Connection, Dialect, Row, query, query_scalar};
 
 /// One row by its natural key (manifest order, without the owner column), with the call's own
 /// buffered writes on top: the values of `columns`, or none if there is no such row.
@@ -87,17 +87,27 @@ async fn committed(
     key: &Value<'static>,
 ) -> sqlx::Result<Option<Vec<Value<'static>>>> {
     let dialect = conn.dialect();
-    let values = spec.columns.iter().map(|column| {
-        let name = quoted(&column.name);
-        format!("{} as {name}", dialect.as_value(&name, column.kind))
-    });
-    let values: Vec<String> = values.collect();
-    let sql = format!("select {} from {}", values.join(", "), quoted(&spec.table_name));
+    let columns = select_list(dialect, spec, "");
+    let sql = format!("select {columns} from {}", quoted(&spec.table_name));
     let mut select = Query::new(dialect, sql);
     push_key(&mut select, spec, owner, key);
     let rows = select.fetch(conn, query).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(spec.columns.iter().map(|column| value(row, column)).collect()))
+    Ok(rows.first().map(|row| values(row, spec)))
+}
+
+/// All columns of a table in the form of [`Value`], to be read by [`values`]. `table`: a name and its
+/// dot, or nothing.
+pub(in crate::store) fn select_list(dialect: Dialect, spec: &TableSpec, table: &str) -> String {
+    let columns = spec.columns.iter().map(|column| {
+        let name = quoted(&column.name);
+        format!("{} as {name}", dialect.as_value(&format!("{table}{name}"), column.kind))
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// A row, in the order of the table's columns.
+pub(in crate::store) fn values(row: &Row, spec: &TableSpec) -> Vec<Value<'static>> {
+    spec.columns.iter().map(|column| value(row, column)).collect()
 }
 
 fn value(row: &Row, column: &ColumnSpec) -> Value<'static> {

@@ -1,0 +1,310 @@
+//! What an operator does with targets of HTTP Sync, with every check, whoever asks.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::App;
+use crate::config;
+use crate::delivery::{Destination, DestinationRules, verify};
+use crate::egress::Poster;
+use crate::model::{Micros, OrganizationId};
+use crate::store::feed::{self, Bookmark};
+use crate::store::integrations::Integration;
+use crate::store::targets::{Health, NewTarget, Target};
+use crate::store::{Error, Store};
+
+/// Rows of a delivery where none are asked for.
+pub const PAGE_SIZE: i64 = 200;
+const PAGE_SIZES: std::ops::RangeInclusive<i64> = 1..=1_000;
+
+/// The longest period.
+const PERIOD_MAX_S: i64 = 86_400;
+
+/// Operations on the targets of organizations.
+pub struct Targets {
+    store: Arc<Store>,
+    poster: Poster,
+    rules: DestinationRules,
+    period_min_s: i64,
+    alert_after: Micros,
+}
+
+/// A target that is asked for.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Asked<'a> {
+    /// Opaque id, name of the table, or service.
+    pub integration: &'a str,
+    pub connection_url: &'a str,
+    pub period_seconds: i64,
+    pub page_size: Option<i64>,
+    /// Deliveries tell of deleted rows too.
+    pub deletions: bool,
+}
+
+/// What of a target is changed. None: it stays.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Change {
+    pub period_seconds: Option<i64>,
+    pub page_size: Option<i64>,
+    pub deletions: Option<bool>,
+}
+
+/// Where deliveries go on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewind {
+    /// Every row as it stands, then what changes.
+    Beginning,
+    /// What changed behind this number of the feed.
+    Number(i64),
+    /// What changed at this time or later.
+    Time(Micros),
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// A value that can't be taken.
+    #[error("{field} {reason}")]
+    Field {
+        /// Name of the value.
+        field: &'static str,
+        /// What it must be.
+        reason: String,
+    },
+    /// Nothing of the organization is called so.
+    #[error("there is no integration `{0}`")]
+    NoIntegration(String),
+    /// The service of several integrations.
+    #[error("several integrations offer `{service}`: choose {}", ids.join(" or "))]
+    SeveralIntegrations {
+        /// What was asked for.
+        service: String,
+        /// What may be meant.
+        ids: Vec<String>,
+    },
+    /// Nothing of the organization has this id.
+    #[error("there is no target `{0}`")]
+    NoTarget(String),
+    /// The database's.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl App {
+    /// Operations on targets, by the configured rules.
+    pub fn targets(&self) -> anyhow::Result<Targets> {
+        let delivery = &self.config.delivery;
+        Ok(Targets {
+            store: Arc::clone(&self.store),
+            poster: Poster::new()?,
+            rules: rules(delivery),
+            period_min_s: delivery.period_min_s,
+            alert_after: seconds(delivery.alert_after_s),
+        })
+    }
+}
+
+/// Where deliveries may go.
+pub(super) fn rules(delivery: &config::Delivery) -> DestinationRules {
+    DestinationRules {
+        allow_http: delivery.allow_http,
+        allow_private_addresses: delivery.allow_private_addresses,
+    }
+}
+
+/// A duration of the configuration.
+pub(super) fn seconds(seconds: u64) -> Micros {
+    Micros::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(Micros::MAX / 4)
+}
+
+impl Targets {
+    /// Makes a target once its receiver has answered a test post.
+    pub async fn create(
+        &self,
+        organization: OrganizationId,
+        asked: Asked<'_>,
+    ) -> Result<Target, TargetError> {
+        let integration = self.integration(organization, asked.integration).await?;
+        let period_s = self.period(asked.period_seconds)?;
+        let page_size = page_size(asked.page_size.unwrap_or(PAGE_SIZE))?;
+        let destination = self.verified(asked.connection_url).await?;
+        let new = NewTarget {
+            integration,
+            url: Zeroizing::new(asked.connection_url.trim().to_owned()),
+            shown_url: destination.shown(),
+            period_s,
+            page_size,
+            deletions: asked.deletions,
+        };
+        Ok(self.store.create_target(new).await?)
+    }
+
+    /// All of the organization.
+    pub async fn list(&self, organization: OrganizationId) -> Result<Vec<Target>, TargetError> {
+        Ok(self.store.targets(organization).await?)
+    }
+
+    /// One of them.
+    pub async fn get(&self, organization: OrganizationId, id: &str) -> Result<Target, TargetError> {
+        let found = self.store.target(organization, id).await?;
+        found.ok_or_else(|| TargetError::NoTarget(id.to_owned()))
+    }
+
+    /// How it is.
+    pub fn health(&self, target: &Target) -> Health {
+        target.health(self.store.clock().now(), self.alert_after)
+    }
+
+    /// What its receiver checks signatures with: for whoever may see secrets.
+    pub async fn signing_secret(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+    ) -> Result<Zeroizing<String>, TargetError> {
+        let target = self.get(organization, id).await?;
+        Ok(self.store.target_secrets(&target.id).await?.signing_secret)
+    }
+
+    /// Changes period, page size or shape.
+    pub async fn update(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+        change: Change,
+    ) -> Result<Target, TargetError> {
+        let target = self.get(organization, id).await?;
+        let period_s = match change.period_seconds {
+            Some(period_s) => self.period(period_s)?,
+            None => target.period_s,
+        };
+        let page_size = match change.page_size {
+            Some(rows) => page_size(rows)?,
+            None => target.page_size,
+        };
+        let deletions = change.deletions.unwrap_or(target.deletions);
+        self.store.update_target(id, period_s, page_size, deletions).await?;
+        self.get(organization, id).await
+    }
+
+    /// Changes user and password of its address, once the receiver has taken them.
+    pub async fn update_credentials(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Target, TargetError> {
+        let target = self.get(organization, id).await?;
+        let secrets = self.store.target_secrets(&target.id).await?;
+        let url = Destination::with_credentials(&secrets.url, user, password)
+            .map_err(|reason| TargetError::Field { field: "user", reason })?;
+        let destination = self.verified(&url).await?;
+        self.store.move_target(id, &url, destination.shown()).await?;
+        self.get(organization, id).await
+    }
+
+    /// Forgets it.
+    pub async fn delete(&self, organization: OrganizationId, id: &str) -> Result<(), TargetError> {
+        let target = self.get(organization, id).await?;
+        Ok(self.store.delete_target(&target.id).await?)
+    }
+
+    /// Delivers now what there is, also where it waits after a failure.
+    pub async fn trigger(&self, organization: OrganizationId, id: &str) -> Result<(), TargetError> {
+        let target = self.get(organization, id).await?;
+        Ok(self.store.trigger_target(&target.id).await?)
+    }
+
+    /// Delivers again from a point of the past.
+    pub async fn rewind(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+        to: Rewind,
+    ) -> Result<(), TargetError> {
+        let target = self.get(organization, id).await?;
+        let replication = self.store.replication(organization).await?;
+        let head = feed::head(&replication).await?;
+        let behind = |number: i64| Bookmark::behind(&head.epoch, number);
+        let bookmark = match to {
+            Rewind::Beginning => Bookmark::Start,
+            Rewind::Number(number) if (0..=head.number).contains(&number) => behind(number),
+            Rewind::Number(_) => {
+                let reason = format!("must be from 0 to {}, where the feed ends", head.number);
+                return Err(TargetError::Field { field: "number", reason });
+            }
+            Rewind::Time(at) => behind(feed::number_before(&replication, at).await?),
+        };
+        Ok(self.store.rewind_target(&target.id, &bookmark).await?)
+    }
+
+    /// Stops deliveries.
+    pub async fn pause(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+        reason: &str,
+    ) -> Result<Target, TargetError> {
+        let target = self.get(organization, id).await?;
+        self.store.pause_target(&target.id, reason).await?;
+        self.get(organization, id).await
+    }
+
+    /// Goes on with what came meanwhile.
+    pub async fn resume(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+    ) -> Result<Target, TargetError> {
+        let target = self.get(organization, id).await?;
+        self.store.resume_target(&target.id).await?;
+        self.get(organization, id).await
+    }
+
+    /// An integration by its id, its table or its service.
+    async fn integration(
+        &self,
+        organization: OrganizationId,
+        name: &str,
+    ) -> Result<Integration, TargetError> {
+        let all = self.store.integrations(organization).await?;
+        if let Some(named) = all.iter().find(|one| one.id == name || one.table_name == name) {
+            return Ok(named.clone());
+        }
+        let of_service = all.iter().filter(|one| one.service == name).collect::<Vec<_>>();
+        match of_service.as_slice() {
+            [] => Err(TargetError::NoIntegration(name.to_owned())),
+            [only] => Ok((*only).clone()),
+            several => Err(TargetError::SeveralIntegrations {
+                service: name.to_owned(),
+                ids: several.iter().map(|one| one.id.clone()).collect(),
+            }),
+        }
+    }
+
+    async fn verified(&self, url: &str) -> Result<Destination, TargetError> {
+        let refused = |reason| TargetError::Field { field: "connection_url", reason };
+        let destination = Destination::parse(url, self.rules).map_err(refused)?;
+        verify(&self.poster, &destination, self.store.clock()).await.map_err(refused)?;
+        Ok(destination)
+    }
+
+    fn period(&self, period_s: i64) -> Result<i64, TargetError> {
+        if (self.period_min_s..=PERIOD_MAX_S).contains(&period_s) {
+            return Ok(period_s);
+        }
+        let reason = format!("must be from {} to {PERIOD_MAX_S} seconds", self.period_min_s);
+        Err(TargetError::Field { field: "period_seconds", reason })
+    }
+}
+
+fn page_size(rows: i64) -> Result<i64, TargetError> {
+    if PAGE_SIZES.contains(&rows) {
+        return Ok(rows);
+    }
+    let reason = format!("must be from {} to {} rows", PAGE_SIZES.start(), PAGE_SIZES.end());
+    Err(TargetError::Field { field: "page_size", reason })
+}

@@ -1,0 +1,221 @@
+//! HTTP Sync: sends what changed in a table to the customer's receiver, page after page, each after
+//! the one before was taken.
+//!
+//! A target is due when a commit changed rows of its tree, when its period is over, or when somebody
+//! asks. Whoever has slots claims it under a fence. The bookmark moves only behind a page that was
+//! answered 2xx, so what was lost on the way comes again. Nothing here holds a sync up: it only reads
+//! the feed.
+
+mod decision;
+mod deliver;
+mod destination;
+mod payload;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument as _;
+
+pub use decision::Patience;
+pub use deliver::verify;
+pub use destination::{Destination, DestinationRules};
+
+use crate::egress::Poster;
+use crate::metrics::Metrics;
+use crate::model::Micros;
+use crate::store::targets::{self, Claimed};
+use crate::store::{Error, Store};
+
+/// Settings of deliveries.
+#[derive(Clone, Debug)]
+pub struct DeliveryOptions {
+    /// This host, as leases name it.
+    pub host: String,
+    /// Targets that are delivered to at once. Failing ones get half of them.
+    pub workers: usize,
+    /// A receiver has so long to answer.
+    pub timeout: Duration,
+    /// A target with much to take makes room for others after so long.
+    pub turn: Duration,
+    /// At most so long without looking, whatever else was heard.
+    pub poll: Duration,
+    /// How long failures are borne.
+    pub patience: Patience,
+    /// Where deliveries may go.
+    pub rules: DestinationRules,
+}
+
+/// A lease outlives the timeout by half of it, and by no more than this: time for the database.
+const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
+
+/// Between two looks that commits ask for.
+const LOOK_PAUSE: Micros = 20_000;
+
+impl DeliveryOptions {
+    /// Until when a holder has the target that begins a delivery now.
+    fn lease_until(&self, now: Micros) -> Micros {
+        let margin = (self.timeout / 2).min(LEASE_MARGIN_MAX);
+        now.saturating_add(micros(self.timeout.saturating_add(margin)))
+    }
+}
+
+/// Delivers until it is stopped.
+pub struct Deliveries {
+    store: Arc<Store>,
+    poster: Poster,
+    metrics: Arc<Metrics>,
+    options: DeliveryOptions,
+    stopping: watch::Sender<bool>,
+}
+
+impl Deliveries {
+    /// Nothing is delivered yet.
+    pub fn new(
+        store: Arc<Store>,
+        poster: Poster,
+        metrics: Arc<Metrics>,
+        options: DeliveryOptions,
+    ) -> Self {
+        Self { store, poster, metrics, options, stopping: watch::Sender::new(false) }
+    }
+
+    /// No target is claimed any more; those that are worked on end after the delivery in flight.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Claims what is due, up to a number at once. Ends when it is stopped and the last delivery is
+    /// over.
+    pub async fn work(self: Arc<Self>) {
+        let mut running = JoinSet::new();
+        let mut failing = BTreeSet::new();
+        let mut unmarked = BTreeSet::new();
+        while !self.is_stopping() {
+            while let Some(ended) = running.try_join_next() {
+                over(ended, &mut failing);
+            }
+            unmarked.append(&mut self.store.changed().take());
+            let next = self.next(&mut unmarked, running.len(), failing.len()).await;
+            match next {
+                Ok(Some((claimed, was_failing))) => {
+                    if was_failing {
+                        failing.insert(claimed.id.clone());
+                    }
+                    running.spawn(Arc::clone(&self).deliver(claimed));
+                }
+                Ok(None) => self.rest(&mut running, &mut failing).await,
+                Err(error) => {
+                    tracing::error!(%error, "no target can be claimed");
+                    tokio::select! {
+                        () = self.stopped() => {}
+                        () = self.store.clock().sleep(self.options.poll) => {}
+                    }
+                }
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Marks targets whose tables changed, and claims one.
+    async fn next(
+        &self,
+        unmarked: &mut BTreeSet<String>,
+        running: usize,
+        failing: usize,
+    ) -> Result<Option<(Claimed, bool)>, Error> {
+        let (control, now) = (self.store.control(), self.store.clock().now());
+        if !unmarked.is_empty() {
+            targets::mark_due(control, unmarked, now).await?;
+            unmarked.clear();
+        }
+        if running >= self.options.workers.max(1) {
+            return Ok(None);
+        }
+        if targets::next_due(control).await?.is_none_or(|due_at| due_at > now) {
+            return Ok(None);
+        }
+        let lease_until = self.options.lease_until(now);
+        for also_failing in [false, true] {
+            if also_failing && failing >= self.options.workers.div_ceil(2) {
+                break;
+            }
+            let host = &self.options.host;
+            let claimed = targets::claim(control, host, also_failing, now, lease_until).await?;
+            if let Some(claimed) = claimed {
+                return Ok(Some((claimed, also_failing)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until something changed, a delivery ended, or a target falls due.
+    async fn rest(&self, running: &mut JoinSet<String>, failing: &mut BTreeSet<String>) {
+        let now = self.store.clock().now();
+        let next = match targets::next_due(self.store.control()).await {
+            Ok(next) => next.unwrap_or(Micros::MAX),
+            Err(_) => Micros::MAX,
+        };
+        // What is due and can't be claimed waits for a slot, or another host has it by now.
+        let at_most = micros(self.options.poll);
+        let wait = if next <= now { at_most } else { (next - now).min(at_most) };
+        tokio::select! {
+            () = self.stopped() => {}
+            () = self.store.changed().wait() => self.breathe(now).await,
+            Some(ended) = running.join_next() => over(ended, failing),
+            () = self.store.clock().sleep(Duration::from_micros(wait.unsigned_abs())) => {}
+        }
+    }
+
+    /// Commits come by the hundred; one look serves many of them.
+    async fn breathe(&self, looked_at: Micros) {
+        let clock = self.store.clock();
+        tokio::select! {
+            () = self.stopped() => {}
+            () = clock.sleep_until(looked_at.saturating_add(LOOK_PAUSE)) => {}
+        }
+    }
+
+    /// Answers the target's id.
+    async fn deliver(self: Arc<Self>, claimed: Claimed) -> String {
+        let id = claimed.id.clone();
+        let span = tracing::error_span!("delivery", target = id.as_str(), fence = claimed.fence);
+        let delivered = deliver::deliver(&self, claimed).instrument(span.clone()).await;
+        span.in_scope(|| match delivered {
+            Ok(()) => {}
+            Err(Error::Superseded(what)) => {
+                tracing::info!(what, "another holder goes on, or nobody");
+            }
+            Err(error) => {
+                tracing::error!(%error, "deliveries broke off; they go on when the lease is over");
+            }
+        });
+        id
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self`.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// A target that panicked counts as failing from then on: rather too few than too many.
+fn over(ended: Result<String, JoinError>, failing: &mut BTreeSet<String>) {
+    match ended {
+        Ok(id) => {
+            failing.remove(&id);
+        }
+        Err(error) => tracing::error!(%error, "a delivery broke off"),
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 4)
+}

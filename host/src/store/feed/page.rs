@@ -1,0 +1,155 @@
+//! One page: of changes, or of a copy. One statement each, so feed and rows are of one moment.
+
+use super::{Bookmark, Change, CopyPart, Head, Page, PageLimits, Position};
+use crate::rows::{TableSpec, Value};
+use crate::store::tables::{key_text, literal, quoted, select_list, values};
+use crate::store::{Database, Dialect, Error, query};
+use rowgate_manifest::ColumnType;
+
+/// Where a copy stands.
+pub(super) struct Copying<'a> {
+    pub(super) epoch: &'a str,
+    pub(super) number: i64,
+    pub(super) id: &'a str,
+    pub(super) after_pk: Option<i64>,
+}
+
+/// The next rows of a copy, by their numbers: a row that changes meanwhile comes again in the feed.
+pub(super) async fn copied(
+    database: &Database,
+    spec: &TableSpec,
+    copying: &Copying<'_>,
+    limits: PageLimits,
+) -> Result<Page, Error> {
+    let sql = format!(
+        "select {}, {} as rowgate_key from {} as live where live.pk > $1 order by live.pk limit $2",
+        select_list(database.dialect(), spec, "live."),
+        key_text(spec, "live."),
+        quoted(&spec.table_name),
+    );
+    let rows = query(sql)
+        .bind(copying.after_pk.unwrap_or(i64::MIN))
+        .bind(integer(limits.rows))
+        .fetch_all(database.readers())
+        .await?;
+    let changes = rows.iter().map(|row| {
+        let pk = row.get("pk");
+        let after = Bookmark::Copying {
+            epoch: copying.epoch.to_owned(),
+            number: copying.number,
+            id: copying.id.to_owned(),
+            after_pk: Some(pk),
+        };
+        Change { pk, key: row.get("rowgate_key"), row: Some(values(row, spec)), after }
+    });
+    let (changes, more) = cut(changes, limits);
+    let end = match changes.last() {
+        Some(last) if more => last.after.clone(),
+        _ => Bookmark::behind(copying.epoch, copying.number),
+    };
+    let (id, first) = (copying.id.to_owned(), copying.after_pk.is_none());
+    // Behind a copy the feed goes on with what changed meanwhile.
+    Ok(Page { changes, copy: Some(CopyPart { id, first, last: !more }), end, more: true })
+}
+
+/// The next changes of the feed.
+pub(super) async fn changed(
+    database: &Database,
+    spec: &TableSpec,
+    epoch: &str,
+    position: &Position,
+    head: &Head,
+    limits: PageLimits,
+) -> Result<Page, Error> {
+    let sql = changed_sql(database.dialect(), spec, position.within.is_some());
+    let mut statement = query(sql).bind(integer(limits.rows)).bind(position.number);
+    if let Some((deleted, key)) = &position.within {
+        statement = statement.bind(*deleted).bind(key);
+    }
+    let rows = statement.fetch_all(database.readers()).await?;
+    let last = rows.last().map_or(0, |row| row.get("rowgate_number"));
+    let changes = rows.iter().map(|row| {
+        let (key, deleted): (String, bool) = (row.get("rowgate_key"), row.get("rowgate_deleted"));
+        let live = row.get::<Option<i64>>("pk").is_some();
+        let position =
+            Position { number: row.get("rowgate_number"), within: Some((deleted, key.clone())) };
+        Change {
+            pk: row.get("rowgate_pk"),
+            key,
+            row: live.then(|| values(row, spec)),
+            after: Bookmark::At { epoch: epoch.to_owned(), position },
+        }
+    });
+    let (changes, more) = cut(changes, limits);
+    let end = match changes.last() {
+        Some(last) if more => last.after.clone(),
+        // All that was visible was read: also what got its number after the head was looked at.
+        _ => Bookmark::behind(epoch, head.number.max(last)),
+    };
+    Ok(Page { changes, copy: None, end, more })
+}
+
+/// Arguments: rows, number; `within`: also whether it was a deletion, and its key.
+pub(super) fn changed_sql(dialect: Dialect, spec: &TableSpec, within: bool) -> String {
+    let (number, feed) = match dialect {
+        // Else it takes the primary key, and sorts all changes of the table.
+        Dialect::Sqlite => ("feed.commit_id", "rowgate_feed as feed indexed by rowgate_feed_order"),
+        Dialect::Postgres => (
+            "one.number",
+            "rowgate_commits as one join rowgate_feed as feed on feed.commit_id = one.id",
+        ),
+    };
+    let behind = match within {
+        false => format!("{number} > $2"),
+        true => format!(
+            "{number} >= $2 and ({number} > $2 or feed.deleted < $3 \
+             or feed.deleted = $3 and feed.unique_key > $4)"
+        ),
+    };
+    let key = match (dialect, spec.unique_column().kind) {
+        (Dialect::Postgres, ColumnType::Int) => "page.rowgate_key::bigint",
+        (Dialect::Sqlite, ColumnType::Int) => "cast(page.rowgate_key as integer)",
+        _ => "page.rowgate_key",
+    };
+    format!(
+        "with page as (
+           select feed.unique_key as rowgate_key, feed.pk as rowgate_pk,
+             feed.deleted as rowgate_deleted, {number} as rowgate_number
+           from {feed} where feed.table_name = {table_name} and {behind}
+           order by {number}, feed.deleted desc, feed.unique_key limit $1
+         )
+         select page.*, {columns} from page left join {table} as live on live.{unique} = {key}
+         order by rowgate_number, rowgate_deleted desc, rowgate_key",
+        table_name = literal(&spec.table_name),
+        columns = select_list(dialect, spec, "live."),
+        table = quoted(&spec.table_name),
+        unique = quoted(&spec.unique_column().name),
+    )
+}
+
+/// As many as fit, and whether more may follow.
+fn cut(changes: impl Iterator<Item = Change>, limits: PageLimits) -> (Vec<Change>, bool) {
+    let (mut kept, mut bytes) = (Vec::new(), 0_usize);
+    for change in changes {
+        bytes = bytes.saturating_add(size(&change));
+        if bytes > limits.bytes && !kept.is_empty() {
+            return (kept, true);
+        }
+        kept.push(change);
+    }
+    let more = kept.len() >= limits.rows;
+    (kept, more)
+}
+
+fn size(change: &Change) -> usize {
+    let values = change.row.iter().flatten().map(|value| match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 8,
+    });
+    change.key.len() + values.sum::<usize>()
+}
+
+fn integer(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

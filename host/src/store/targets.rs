@@ -1,0 +1,188 @@
+//! Targets: where the changes of a table are delivered to, and how far that has come.
+
+mod lease;
+mod operate;
+
+use sqlx::FromRow;
+use zeroize::Zeroizing;
+
+use super::feed::Bookmark;
+use super::{Connection, Error, Store, query_as};
+use crate::model::{Micros, OrganizationId};
+
+pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save, settle_failure};
+pub use operate::NewTarget;
+
+/// A target without its secrets.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct Target {
+    /// `syt_...`
+    pub id: String,
+    /// Whose.
+    pub organization_id: OrganizationId,
+    /// Whose table it is.
+    pub integration_id: String,
+    /// The integration's service.
+    pub service: String,
+    /// The integration's plugin.
+    pub plugin: String,
+    /// The integration's table.
+    pub table_name: String,
+    /// Where deliveries go, user and password hidden.
+    pub shown_url: String,
+    /// At most so long without a look at the feed.
+    pub period_s: i64,
+    /// Rows of a delivery at most.
+    pub page_size: i64,
+    /// Fewer, because it refused larger ones.
+    pub rows_max: Option<i64>,
+    /// Deliveries tell of deleted rows too.
+    pub deletions: bool,
+    /// When it was made.
+    pub created_at: Micros,
+    /// A [`Bookmark`] as JSON: see [`Target::bookmark`].
+    pub bookmark: String,
+    /// How often it was put elsewhere by an operator.
+    pub rewinds: i64,
+    /// Raised by each claim.
+    pub fence: i64,
+    /// When it is looked at next, if nothing changes before.
+    pub due_at: Micros,
+    /// Not before that, whatever changes: it failed.
+    pub not_before: Micros,
+    /// Failures in a row.
+    pub attempts: i64,
+    /// Since when it has failed.
+    pub failing_since: Option<Micros>,
+    /// The last failure; gone with the next success.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Micros>,
+    /// When it last had everything.
+    pub last_synced_at: Option<Micros>,
+    /// How long the last delivery took.
+    pub last_delivery_ms: Option<i64>,
+    /// Why it is paused. None: it is delivered to.
+    pub paused: Option<String>,
+}
+
+const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
+  t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
+  t.fence,
+  t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
+  t.last_synced_at, t.last_delivery_ms, t.paused
+  from targets t join integrations i on i.id = t.integration_id";
+
+/// What a target's deliveries need of secrets.
+pub struct TargetSecrets {
+    /// With user and password.
+    pub url: Zeroizing<String>,
+    /// `whsec_...`
+    pub signing_secret: Zeroizing<String>,
+}
+
+/// How a target is, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It takes what it is sent.
+    Ok,
+    /// It has failed for a while; it is tried again.
+    Failing,
+    /// It has failed for so long that somebody should look.
+    Alert,
+    /// Nothing is sent until somebody resumes it.
+    Paused,
+}
+
+impl Health {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failing => "failing",
+            Self::Alert => "alert",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+impl Target {
+    /// How it is, if an alert is due after so long a failure.
+    pub fn health(&self, now: Micros, alert_after: Micros) -> Health {
+        match (&self.paused, self.failing_since) {
+            (Some(_), _) => Health::Paused,
+            (None, Some(since)) if now - since >= alert_after => Health::Alert,
+            (None, Some(_)) => Health::Failing,
+            (None, None) => Health::Ok,
+        }
+    }
+
+    /// How far it has come.
+    pub fn bookmark(&self) -> Result<Bookmark, Error> {
+        serde_json::from_str(&self.bookmark)
+            .map_err(|error| Error::Inconsistent(format!("bookmark of {}: {error}", self.id)))
+    }
+}
+
+impl Store {
+    /// The organization's targets, oldest first.
+    pub async fn targets(&self, organization: OrganizationId) -> Result<Vec<Target>, Error> {
+        let sql = format!("select {COLUMNS} where t.organization_id = $1 order by t.number, t.id");
+        Ok(query_as(sql).bind(organization).fetch_all(self.control.readers()).await?)
+    }
+
+    /// One target of the organization.
+    pub async fn target(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+    ) -> Result<Option<Target>, Error> {
+        let sql = format!("select {COLUMNS} where t.organization_id = $1 and t.id = $2");
+        let target = query_as(sql).bind(organization).bind(id);
+        Ok(target.fetch_optional(self.control.readers()).await?)
+    }
+
+    /// A target that was claimed, with its secrets. None: it is gone.
+    pub async fn claimed_target(&self, id: &str) -> Result<Option<(Target, TargetSecrets)>, Error> {
+        let sql = format!("select {COLUMNS} where t.id = $1");
+        let found: Option<Target> =
+            query_as(sql).bind(id).fetch_optional(self.control.readers()).await?;
+        match found {
+            None => Ok(None),
+            Some(target) => Ok(Some((target, self.target_secrets(id).await?))),
+        }
+    }
+
+    /// The secrets of a target that is there.
+    pub async fn target_secrets(&self, id: &str) -> Result<TargetSecrets, Error> {
+        let (url, signing_secret): (Vec<u8>, Vec<u8>) =
+            query_as("select url, signing_secret from targets where id = $1")
+                .bind(id)
+                .fetch_one(self.control.readers())
+                .await?;
+        let open = |name: &str, sealed: &[u8]| {
+            let broken = |error: String| Error::Inconsistent(error);
+            let opened = self.keyring.open(&place(id, name), sealed);
+            let opened = opened.map_err(|error| broken(error.to_string()))?;
+            let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
+            Ok::<_, Error>(Zeroizing::new(text.to_owned()))
+        };
+        Ok(TargetSecrets {
+            url: open("url", &url)?,
+            signing_secret: open("signing_secret", &signing_secret)?,
+        })
+    }
+}
+
+/// Where a sealed value lives.
+fn place(id: &str, name: &str) -> String {
+    format!("targets/{id}/{name}")
+}
+
+async fn by_id(connection: &mut Connection, id: &str) -> Result<Target, Error> {
+    let sql = format!("select {COLUMNS} where t.id = $1");
+    Ok(query_as(sql).bind(id).fetch_one(connection).await?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Who may deliver to a target. One host at a time holds it, under a fence; a lease always outlives
+//! the timeout of the holder's last delivery, so whoever comes next has waited that out (R15).
+
+use std::collections::BTreeSet;
+
+use sqlx::FromRow;
+
+use super::operate::text;
+use crate::model::Micros;
+use crate::store::feed::Bookmark;
+use crate::store::{Database, Dialect, Error, query, query_as, query_scalar};
+
+/// A claimed target.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Claimed {
+    /// `syt_...`
+    pub id: String,
+    /// The fence that this claim raised.
+    pub fence: i64,
+    /// No delivery may last longer.
+    pub lease_until: Micros,
+}
+
+/// How far a holder has come.
+#[derive(Clone, Debug)]
+pub struct Saved<'a> {
+    /// Behind what was taken, or needed no delivery.
+    pub bookmark: &'a Bookmark,
+    /// See [`super::Target::rows_max`].
+    pub rows_max: Option<i64>,
+    /// How long the delivery took that was taken. None: there was none.
+    pub took_ms: Option<i64>,
+    /// Of the next delivery.
+    pub lease_until: Micros,
+}
+
+/// A delivery that failed.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// In words.
+    pub error: String,
+    /// When it is tried again.
+    pub at: Micros,
+    /// See [`super::Target::rows_max`].
+    pub rows_max: Option<i64>,
+    /// Why it isn't.
+    pub pause: Option<String>,
+}
+
+/// Claims the target that has been due the longest; one that failed only after all others, and only
+/// if `failing`.
+pub async fn claim(
+    control: &Database,
+    host: &str,
+    failing: bool,
+    now: Micros,
+    lease_until: Micros,
+) -> Result<Option<Claimed>, Error> {
+    let skip = match control.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "for no key update skip locked",
+    };
+    // Due again when the lease runs out, unless a mark comes before.
+    let sql = format!(
+        "update targets set fence = fence + 1, lease_host = $2, lease_until = $3, due_at = $3
+         where id = (
+           select id from targets
+           where paused is null and due_at <= $1 and not_before <= $1 and lease_until <= $1
+             and (attempts = 0 or $4)
+           order by case when attempts = 0 then 0 else 1 end, due_at limit 1 {skip}
+         )
+         returning id, fence, lease_until"
+    );
+    let claim = query_as(sql).bind(now).bind(host.to_owned()).bind(lease_until).bind(failing);
+    control.fetch(claim).await
+}
+
+/// When the next target can be claimed, if nothing changes.
+pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
+    let next = query_scalar(
+        "select min(case when due_at >= not_before and due_at >= lease_until then due_at
+                         when not_before >= lease_until then not_before else lease_until end)
+         from targets where paused is null",
+    );
+    Ok(next.fetch_one(control.readers()).await?)
+}
+
+/// Makes all targets of these trees due: their tables changed. Writes nothing where that is known.
+pub async fn mark_due(
+    control: &Database,
+    roots: &BTreeSet<String>,
+    now: Micros,
+) -> Result<(), Error> {
+    for root_id in roots {
+        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null";
+        let any: bool = query_scalar(format!("select exists (select 1 {unmarked})"))
+            .bind(root_id)
+            .bind(now)
+            .fetch_one(control.readers())
+            .await?;
+        if any {
+            let mark =
+                query(format!("update targets set due_at = $2 where id in (select id {unmarked})"));
+            control.execute(mark.bind(root_id.clone()).bind(now)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the bookmark and renews the lease. False: it was paused meanwhile.
+///
+/// # Errors
+/// [`Error::Superseded`]: another holder, a rewind or a deletion came between.
+pub async fn save(
+    control: &Database,
+    claimed: &mut Claimed,
+    saved: Saved<'_>,
+) -> Result<bool, Error> {
+    let Saved { bookmark, rows_max, took_ms, lease_until } = saved;
+    let statement = query_scalar(
+        "update targets set bookmark = $3, rows_max = $4,
+                attempts = case when $5 is null then attempts else 0 end,
+                failing_since = case when $5 is null then failing_since end,
+                last_error = case when $5 is null then last_error end,
+                last_delivery_ms = coalesce($5, last_delivery_ms),
+                due_at = case when due_at = lease_until then $6 else due_at end, lease_until = $6
+         where id = $1 and fence = $2 returning paused is null",
+    )
+    .bind(claimed.id.clone())
+    .bind(claimed.fence)
+    .bind(text(bookmark))
+    .bind(rows_max)
+    .bind(took_ms)
+    .bind(lease_until);
+    let goes_on: Option<bool> = control.fetch(statement).await?;
+    claimed.lease_until = lease_until;
+    goes_on.ok_or(Error::Superseded("the target has passed on"))
+}
+
+/// Gives the target back; it is due at `next`, or at once if it was marked. `synced_at`: when it had
+/// everything.
+pub async fn release(
+    control: &Database,
+    claimed: &Claimed,
+    next: Micros,
+    synced_at: Option<Micros>,
+) -> Result<(), Error> {
+    let statement = query(
+        "update targets set lease_host = null, lease_until = 0,
+                due_at = case when due_at < lease_until then due_at else $3 end,
+                attempts = case when $4 is null then attempts else 0 end,
+                failing_since = case when $4 is null then failing_since end,
+                last_error = case when $4 is null then last_error end,
+                last_synced_at = coalesce($4, last_synced_at)
+         where id = $1 and fence = $2",
+    );
+    let statement = statement.bind(claimed.id.clone()).bind(claimed.fence).bind(next);
+    let statement = statement.bind(synced_at);
+    control.execute(statement).await.map(drop)
+}
+
+/// Gives a target back whose delivery failed.
+pub async fn settle_failure(
+    control: &Database,
+    claimed: &Claimed,
+    failed: Failed,
+    now: Micros,
+) -> Result<(), Error> {
+    let statement = query(
+        "update targets set lease_host = null, lease_until = 0, due_at = $3, not_before = $3,
+                attempts = attempts + 1, failing_since = coalesce(failing_since, $4),
+                last_error = $5, last_error_at = $4, rows_max = $6,
+                paused = coalesce(paused, $7)
+         where id = $1 and fence = $2",
+    )
+    .bind(claimed.id.clone())
+    .bind(claimed.fence)
+    .bind(failed.at)
+    .bind(now)
+    .bind(failed.error)
+    .bind(failed.rows_max)
+    .bind(failed.pause);
+    control.execute(statement).await.map(drop)
+}

@@ -1,0 +1,150 @@
+//! What an operator does with targets. Values are checked already.
+
+use zeroize::Zeroizing;
+
+use super::{Target, by_id, place};
+use crate::store::feed::Bookmark;
+use crate::store::integrations::Integration;
+use crate::store::{Error, Query, Row, Store, query};
+
+/// A target that is to be made.
+#[allow(missing_docs, reason = "see Target")]
+pub struct NewTarget {
+    pub integration: Integration,
+    pub url: Zeroizing<String>,
+    pub shown_url: String,
+    pub period_s: i64,
+    pub page_size: i64,
+    pub deletions: bool,
+}
+
+/// Bytes of a signing secret: as many as the signature has.
+const SIGNING_SECRET_BYTES: usize = 32;
+
+impl Store {
+    /// Makes a target, and its signing secret.
+    pub async fn create_target(&self, new: NewTarget) -> Result<Target, Error> {
+        use base64::Engine as _;
+        let id = format!("syt_{}", self.chance.base36(16));
+        let random = Zeroizing::new(self.chance.bytes::<SIGNING_SECRET_BYTES>());
+        let encoded = base64::prelude::BASE64_STANDARD.encode(random.as_slice());
+        let secret = Zeroizing::new(format!("whsec_{encoded}"));
+        let url = self.keyring.seal(&place(&id, "url"), new.url.as_bytes());
+        let secret = self.keyring.seal(&place(&id, "signing_secret"), secret.as_bytes());
+        let now = self.clock.now();
+        let made = self.control.write(move |connection| {
+            Box::pin(async move {
+                query(
+                    "insert into targets
+                           (id, organization_id, integration_id, root_id, url, shown_url,
+                            signing_secret, period_s, page_size, deletions, created_at, number,
+                            bookmark, due_at)
+                         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+                                 (select coalesce(max(number), 0) + 1 from targets), $12, $11)",
+                )
+                .bind(&id)
+                .bind(new.integration.organization_id)
+                .bind(&new.integration.id)
+                .bind(&new.integration.root_id)
+                .bind(url)
+                .bind(&new.shown_url)
+                .bind(secret)
+                .bind(new.period_s)
+                .bind(new.page_size)
+                .bind(new.deletions)
+                .bind(now)
+                .bind(text(&Bookmark::Start))
+                .execute(&mut *connection)
+                .await?;
+                by_id(connection, &id).await
+            })
+        });
+        let made = made.await;
+        self.changed.look();
+        made
+    }
+
+    /// Changes how it is delivered to. Its page size is then tried again in full.
+    pub async fn update_target(
+        &self,
+        id: &str,
+        period_s: i64,
+        page_size: i64,
+        deletions: bool,
+    ) -> Result<(), Error> {
+        let statement = query(
+            "update targets set period_s = $2, page_size = $3, deletions = $4, rows_max = null,
+                    due_at = $5
+             where id = $1",
+        );
+        let statement = statement.bind(id.to_owned()).bind(period_s).bind(page_size);
+        self.one(statement.bind(deletions).bind(self.clock.now())).await
+    }
+
+    /// Changes where it is. What failed before says nothing of the new place.
+    pub async fn move_target(
+        &self,
+        id: &str,
+        url: &Zeroizing<String>,
+        shown_url: String,
+    ) -> Result<(), Error> {
+        let sealed = self.keyring.seal(&place(id, "url"), url.as_bytes());
+        let statement = query(
+            "update targets set url = $2, shown_url = $3, due_at = $4, not_before = 0, attempts = 0
+             where id = $1",
+        );
+        let statement = statement.bind(id.to_owned()).bind(sealed).bind(shown_url);
+        self.one(statement.bind(self.clock.now())).await
+    }
+
+    /// Forgets a target. A delivery in flight ends; none follows.
+    pub async fn delete_target(&self, id: &str) -> Result<(), Error> {
+        self.one(query("delete from targets where id = $1").bind(id.to_owned())).await
+    }
+
+    /// Makes it due, also where it waits after a failure.
+    pub async fn trigger_target(&self, id: &str) -> Result<(), Error> {
+        let statement = query("update targets set due_at = $2, not_before = 0 where id = $1");
+        self.one(statement.bind(id.to_owned()).bind(self.clock.now())).await
+    }
+
+    /// Puts its bookmark elsewhere. Whoever delivers at this moment is told to stop by the fence; the
+    /// next one waits until its lease, and so its last delivery, is over.
+    pub async fn rewind_target(&self, id: &str, to: &Bookmark) -> Result<(), Error> {
+        let statement = query(
+            "update targets set bookmark = $2, rewinds = rewinds + 1, fence = fence + 1, due_at = $3,
+                    not_before = 0
+             where id = $1",
+        );
+        self.one(statement.bind(id.to_owned()).bind(text(to)).bind(self.clock.now())).await
+    }
+
+    /// Stops deliveries, after one that is in flight.
+    pub async fn pause_target(&self, id: &str, reason: &str) -> Result<(), Error> {
+        let statement = query("update targets set paused = coalesce(paused, $2) where id = $1");
+        self.one(statement.bind(id.to_owned()).bind(reason.to_owned())).await
+    }
+
+    /// Goes on from the bookmark, and forgets how often it failed.
+    pub async fn resume_target(&self, id: &str) -> Result<(), Error> {
+        let statement = query(
+            "update targets set paused = null, due_at = $2, not_before = 0, attempts = 0,
+                    failing_since = null
+             where id = $1",
+        );
+        self.one(statement.bind(id.to_owned()).bind(self.clock.now())).await
+    }
+
+    async fn one(&self, statement: Query<'static, Row>) -> Result<(), Error> {
+        let done = self.control.execute(statement).await?.rows_affected();
+        self.changed.look();
+        match done {
+            0 => Err(Error::Refused("the target is gone".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn text(bookmark: &Bookmark) -> String {
+    serde_json::to_string(bookmark).expect("a bookmark is plain data")
+}

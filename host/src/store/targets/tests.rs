@@ -1,0 +1,217 @@
+//! On a file and on a server.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::clock::Clock;
+use crate::store::fixture::{Opened, open};
+use crate::store::integrations::Integration;
+use crate::store::{Dialect, query_scalar};
+
+const NOW: Micros = 1_000_000_000;
+const LEASE: Micros = 35_000_000;
+
+async fn filled(dialect: Dialect) -> Opened {
+    let store = open(dialect, Clock::simulated(NOW)).await;
+    store.organization("default").await.unwrap();
+    let made = store.control().write(|connection| {
+        Box::pin(async move {
+            connection
+                .run(
+                    "insert into integrations (id, organization_id, plugin, service, table_name,
+                       root_id, created_at, number) values
+                       ('svi_1', 1, 'p', 's', 't', 'svi_1', 0, 1)",
+                )
+                .await?;
+            Ok(())
+        })
+    });
+    made.await.unwrap();
+    store
+}
+
+async fn target(store: &Opened) -> Target {
+    let integration = Integration {
+        id: "svi_1".into(),
+        organization_id: 1,
+        plugin: "p".into(),
+        service: "s".into(),
+        table_name: "t".into(),
+        depends_on: None,
+        root_id: "svi_1".into(),
+        created_at: 0,
+    };
+    let new = NewTarget {
+        integration,
+        url: Zeroizing::new("https://u:hush@a.example/".into()),
+        shown_url: "https://***:***@a.example/".into(),
+        period_s: 60,
+        page_size: 200,
+        deletions: false,
+    };
+    store.create_target(new).await.unwrap()
+}
+
+async fn claim_at(store: &Opened, now: Micros) -> Option<Claimed> {
+    claim(store.control(), "host", true, now, now + LEASE).await.unwrap()
+}
+
+async fn again(store: &Opened, id: &str) -> Target {
+    store.target(1, id).await.unwrap().unwrap()
+}
+
+fn saved(bookmark: &Bookmark, lease_until: Micros) -> Saved<'_> {
+    Saved { bookmark, rows_max: None, took_ms: Some(5), lease_until }
+}
+
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::filled(crate::store::Dialect::Sqlite).await).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::filled(crate::store::Dialect::Postgres).await).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    secrets_are_sealed,
+    one_holder_at_a_time,
+    a_mark_during_a_holding_is_not_lost,
+    what_fails_waits_and_comes_last,
+    operators_supersede_holders,
+}
+
+async fn secrets_are_sealed(store: Opened) {
+    let made = target(&store).await;
+    assert!(!format!("{made:?}").contains("hush"));
+    let secrets = store.target_secrets(&made.id).await.unwrap();
+    assert_eq!(*secrets.url, "https://u:hush@a.example/");
+    assert!(secrets.signing_secret.starts_with("whsec_"));
+    let sealed: Vec<u8> =
+        query_scalar("select url from targets").fetch_one(store.control().readers()).await.unwrap();
+    assert!(!sealed.windows(4).any(|part| part == b"hush"));
+    let url = Zeroizing::new("https://u:new@b.example/".to_owned());
+    store.move_target(&made.id, &url, "shown".into()).await.unwrap();
+    assert_eq!(store.target_secrets(&made.id).await.unwrap().url, url);
+    assert_eq!(store.target(2, &made.id).await.unwrap(), None, "another organization's");
+}
+
+async fn one_holder_at_a_time(store: Opened) {
+    let control = store.control();
+    let made = target(&store).await;
+    assert_eq!(next_due(control).await.unwrap(), Some(NOW));
+    let mut first = claim_at(&store, NOW).await.unwrap();
+    assert_eq!((first.id.as_str(), first.fence), (made.id.as_str(), 1));
+    assert_eq!(claim_at(&store, NOW + LEASE - 1).await, None);
+    assert_eq!(next_due(control).await.unwrap(), Some(NOW + LEASE));
+    // Each page renews; whoever comes next waits that out.
+    let bookmark = Bookmark::behind("e", 1);
+    assert!(save(control, &mut first, saved(&bookmark, NOW + 2 * LEASE)).await.unwrap());
+    assert_eq!(claim_at(&store, NOW + LEASE).await, None);
+    let second = claim_at(&store, NOW + 2 * LEASE).await.unwrap();
+    assert_eq!(second.fence, 2);
+    let late = Bookmark::behind("e", 2);
+    let refused = save(control, &mut first, saved(&late, NOW + 9 * LEASE)).await;
+    assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
+    release(control, &first, 0, None).await.unwrap();
+    let now = again(&store, &made.id).await;
+    assert_eq!((now.bookmark().unwrap(), now.due_at), (bookmark, NOW + 3 * LEASE));
+    release(control, &second, NOW + 4 * LEASE, Some(NOW)).await.unwrap();
+    let now = again(&store, &made.id).await;
+    assert_eq!((now.due_at, now.last_synced_at), (NOW + 4 * LEASE, Some(NOW)));
+}
+
+async fn a_mark_during_a_holding_is_not_lost(store: Opened) {
+    let (control, roots) = (store.control(), BTreeSet::from(["svi_1".to_owned()]));
+    let made = target(&store).await;
+    let mut held = claim_at(&store, NOW).await.unwrap();
+    let bookmark = Bookmark::behind("e", 1);
+    mark_due(control, &roots, NOW + 1).await.unwrap();
+    save(control, &mut held, saved(&bookmark, NOW + 2 * LEASE)).await.unwrap();
+    release(control, &held, NOW + 60_000_000, Some(NOW)).await.unwrap();
+    assert_eq!(again(&store, &made.id).await.due_at, NOW + 1);
+    let held = claim_at(&store, NOW + 2).await.unwrap();
+    release(control, &held, NOW + 60_000_000, Some(NOW)).await.unwrap();
+    assert_eq!(claim_at(&store, NOW + 3).await, None);
+    mark_due(control, &BTreeSet::from(["svi_2".to_owned()]), NOW + 3).await.unwrap();
+    assert_eq!(claim_at(&store, NOW + 3).await, None, "another tree's rows");
+    mark_due(control, &roots, NOW + 4).await.unwrap();
+    assert!(claim_at(&store, NOW + 4).await.is_some());
+}
+
+async fn what_fails_waits_and_comes_last(store: Opened) {
+    let (control, roots) = (store.control(), BTreeSet::from(["svi_1".to_owned()]));
+    let (bad, good) = (target(&store).await, target(&store).await);
+    let failed = |at, pause: Option<&str>| Failed {
+        error: "answered 500".into(),
+        at,
+        rows_max: Some(10),
+        pause: pause.map(str::to_owned),
+    };
+    let held = claim_at(&store, NOW).await.unwrap();
+    assert_eq!(held.id, bad.id);
+    settle_failure(control, &held, failed(NOW + 100, None), NOW).await.unwrap();
+    let state = again(&store, &bad.id).await;
+    assert_eq!((state.attempts, state.failing_since, state.rows_max), (1, Some(NOW), Some(10)));
+    assert_eq!(state.health(NOW + 9, 10), Health::Failing);
+    assert_eq!(state.health(NOW + 10, 10), Health::Alert);
+    // What changes doesn't shorten its wait.
+    mark_due(control, &roots, NOW + 1).await.unwrap();
+    let held = claim_at(&store, NOW + 1).await.unwrap();
+    assert_eq!(held.id, good.id);
+    release(control, &held, NOW + 101, Some(NOW)).await.unwrap();
+    assert_eq!(claim_at(&store, NOW + 99).await, None);
+    assert_eq!(next_due(control).await.unwrap(), Some(NOW + 100));
+    // Who is well comes first.
+    let held = claim_at(&store, NOW + 101).await.unwrap();
+    assert_eq!(held.id, good.id);
+    assert_eq!(claim(control, "host", false, NOW + 101, NOW + LEASE).await.unwrap(), None);
+    let mut held = claim_at(&store, NOW + 101).await.unwrap();
+    assert_eq!(held.id, bad.id);
+    // Renewing a lease is no success.
+    let bookmark = Bookmark::Start;
+    let renewed = Saved { took_ms: None, ..saved(&bookmark, NOW + 3 * LEASE) };
+    save(control, &mut held, renewed).await.unwrap();
+    assert_eq!(again(&store, &bad.id).await.attempts, 1);
+    settle_failure(control, &held, failed(NOW + 200, Some("for too long")), NOW + 101)
+        .await
+        .unwrap();
+    let state = again(&store, &bad.id).await;
+    assert_eq!((state.failing_since, state.health(NOW, 10)), (Some(NOW), Health::Paused));
+    store.trigger_target(&bad.id).await.unwrap();
+    assert_eq!(claim_at(&store, NOW + 300).await, None);
+    assert_eq!(again(&store, &bad.id).await.paused.as_deref(), Some("for too long"));
+    store.resume_target(&bad.id).await.unwrap();
+    assert_eq!(again(&store, &bad.id).await.health(NOW, 10), Health::Ok);
+}
+
+async fn operators_supersede_holders(store: Opened) {
+    let control = store.control();
+    let made = target(&store).await;
+    let mut held = claim_at(&store, NOW).await.unwrap();
+    let bookmark = Bookmark::behind("e", 1);
+    store.pause_target(&made.id, "by hand").await.unwrap();
+    assert!(!save(control, &mut held, saved(&bookmark, NOW + LEASE)).await.unwrap());
+    store.resume_target(&made.id).await.unwrap();
+    assert!(save(control, &mut held, saved(&bookmark, NOW + LEASE)).await.unwrap());
+    store.rewind_target(&made.id, &Bookmark::Start).await.unwrap();
+    let refused = save(control, &mut held, saved(&bookmark, NOW + 2 * LEASE)).await;
+    assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
+    assert_eq!(again(&store, &made.id).await.bookmark().unwrap(), Bookmark::Start);
+    // Its last delivery may still be on its way.
+    assert_eq!(claim_at(&store, NOW + LEASE - 1).await, None);
+    let mut held = claim_at(&store, NOW + LEASE).await.unwrap();
+    store.delete_target(&made.id).await.unwrap();
+    let refused = save(control, &mut held, saved(&bookmark, NOW + 2 * LEASE)).await;
+    assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
+    assert!(store.trigger_target(&made.id).await.is_err());
+    assert!(store.targets(1).await.unwrap().is_empty());
+}

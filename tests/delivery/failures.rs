@@ -1,0 +1,165 @@
+//! Receivers that fail, are slow, or ask for something else.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use crate::receiver::{Does, Receiver};
+use crate::setup::{ANA, Case, OWNER};
+
+/// Answers by a list; what comes after is taken.
+fn answers(list: Vec<Does>) -> impl FnMut(&crate::receiver::Delivery) -> Does + Send + 'static {
+    let mut list = list.into_iter();
+    move |_| list.next().unwrap_or(Does::Take)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_taken_comes_again() {
+    let case = Case::linked(3).await;
+    let receiver = Receiver::behaving(answers(vec![
+        Does::Answer(500),
+        Does::HangUp,
+        Does::Answer(404),
+        Does::LoseAnswer,
+        Does::Answer(302),
+    ]));
+    let id = case.target(&receiver, &["--deletions"]).await;
+    receiver.until("it was taken twice", |copy| copy.taken.len() == 2).await;
+    case.until_shown(&id, "all is well", |target| {
+        target["state"] == "ok" && target["attempts"] == 0 && target["reason"].is_null()
+    })
+    .await;
+    let copy = receiver.copy();
+    copy.is_in_order();
+    // After a lost answer the same content has the same id, and a higher fence.
+    let [lost, again] = copy.taken.as_slice() else { panic!("two were taken") };
+    let fence = |delivery: &crate::receiver::Delivery| -> i64 {
+        delivery.header("rowgate-fence").parse().unwrap()
+    };
+    assert_eq!(lost.body["rows"], again.body["rows"]);
+    assert!(fence(lost) < fence(again));
+    let rows = copy.rows.clone();
+    drop(copy);
+    assert_eq!(rows, case.table().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_is_sent_in_smaller_pages() {
+    let case = Case::linked(9).await;
+    let receiver = Receiver::behaving(|delivery| match delivery.rows().len() {
+        0..=2 => Does::Take,
+        _ => Does::Answer(413),
+    });
+    let id = case.target(&receiver, &[]).await;
+    receiver.has_rows(9).await;
+    receiver.copy().is_in_order();
+    assert_eq!(receiver.copy().taken[0].rows().len(), 2, "9, 4, 2");
+    case.until_shown(&id, "it is well", |target| target["state"] == "ok").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_stay_at_the_receiver() {
+    let case = Case::linked(1).await;
+    let elsewhere = Receiver::start();
+    let other = format!("{}/sync", elsewhere.base_url());
+    let receiver = Receiver::behaving(move |delivery| match delivery.request.path() {
+        "/sync" if delivery.header("rowgate-fence") == "1" => {
+            Does::AnswerWith(307, "location", other.clone())
+        }
+        "/sync" => Does::AnswerWith(307, "location", "/moved".into()),
+        _ => Does::Take,
+    });
+    case.target(&receiver, &[]).await;
+    receiver.has_rows(1).await;
+    assert_eq!(receiver.copy().taken[0].request.path(), "/moved");
+    assert!(elsewhere.seen().is_empty(), "its secrets stay where they belong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_hangs_holds_nobody_up() {
+    let case = Case::linked(2).await;
+    let (let_go, held) = mpsc::channel::<()>();
+    let (held, arrived) = (Mutex::new(held), Arc::new(tokio::sync::Notify::new()));
+    let came = Arc::clone(&arrived);
+    let hanging = Receiver::behaving(move |_| {
+        came.notify_one();
+        // Until the test lets go, by dropping its end.
+        let _ = held.lock().unwrap().recv();
+        Does::Take
+    });
+    let alive = Receiver::start();
+    case.target(&hanging, &[]).await;
+    arrived.notified().await;
+    case.target(&alive, &[]).await;
+    alive.has_rows(2).await;
+    case.add("meanwhile", 9);
+    case.catch_up().await;
+    alive.has_rows(3).await;
+    assert!(hanging.copy().taken.is_empty());
+    drop(let_go);
+    hanging.has_rows(3).await;
+    hanging.copy().is_in_order();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_failure_alerts_and_then_pauses() {
+    let settings = crate::setup::settings()
+        .env("ROWGATE_DELIVERY_ALERT_AFTER_S", "0")
+        .env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1");
+    let case = Case::with(settings).await;
+    case.add("one", 1);
+    let gone = Arc::new(Mutex::new(true));
+    let is_gone = Arc::clone(&gone);
+    let receiver = Receiver::behaving(move |_| match *is_gone.lock().unwrap() {
+        true => Does::Answer(503),
+        false => Does::Take,
+    });
+    let id = case.target(&receiver, &[]).await;
+    case.link_ana().await;
+    case.until_shown(&id, "it is paused", |target| target["state"] == "paused").await;
+    let reason = case.shown(&id).await["reason"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "it failed for too long: answered 503");
+    assert!(case.log().contains("the receiver has failed for long"));
+    let metrics = case.get("/metrics").await;
+    assert!(metrics.contains("rowgate_targets{state=\"paused\"} 1"), "{metrics}");
+    // Nothing is sent any more, whatever changes.
+    let sent = receiver.seen().len();
+    case.add("two", 2);
+    case.catch_up().await;
+    case.json(&["httpsync", "pause", &id]).await;
+    assert_eq!(receiver.seen().len(), sent);
+    *gone.lock().unwrap() = false;
+    case.json(&["httpsync", "resume", &id]).await;
+    receiver.has_rows(2).await;
+    case.until_shown(&id, "it is well", |target| target["state"] == "ok").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_told_to_end_waits_for_no_receiver() {
+    let settings = crate::setup::settings()
+        .env("ROWGATE_SHUTDOWN_TIMEOUT_MS", "1000")
+        .env("ROWGATE_DELIVERY_TIMEOUT_MS", "5000");
+    let mut case = Case::with(settings).await;
+    case.add("one", 1);
+    let (let_go, held) = mpsc::channel::<()>();
+    let (held, arrived) = (Mutex::new(held), Arc::new(tokio::sync::Notify::new()));
+    let came = Arc::clone(&arrived);
+    let mut first = true;
+    let receiver = Receiver::behaving(move |_| {
+        came.notify_one();
+        let _ = held.lock().unwrap().recv();
+        match std::mem::take(&mut first) {
+            true => Does::HangUp,
+            false => Does::Take,
+        }
+    });
+    case.target(&receiver, &[]).await;
+    case.host.link(&case.tree, OWNER, ANA).await;
+    arrived.notified().await;
+    case.stop().await;
+    assert!(receiver.copy().taken.is_empty());
+    drop(let_go);
+    // The next holder waits until the last delivery can't be on its way any more.
+    case.restart().await;
+    receiver.has_rows(1).await;
+    receiver.copy().is_in_order();
+}

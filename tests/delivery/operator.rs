@@ -1,0 +1,97 @@
+//! `rowgate httpsync` beside a running host.
+
+use serde_json::json;
+
+use crate::receiver::{Does, Receiver};
+use crate::setup::Case;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewind_sends_again() {
+    let case = Case::linked(3).await;
+    let receiver = Receiver::start();
+    let id = case.target(&receiver, &["--deletions"]).await;
+    receiver.has_rows(3).await;
+    let all_rows =
+        |copy: &crate::receiver::Copy| copy.taken.iter().map(|one| one.rows().len()).sum::<usize>();
+    let first: i64 = receiver.copy().taken[0].header("rowgate-feed-number").parse().unwrap();
+    case.add("four", 4);
+    case.catch_up().await;
+    receiver.until("four rows", |copy| all_rows(copy) == 4).await;
+    let number = first.to_string();
+    case.command(&["httpsync", "rewind", &id, "--number", &number]).await;
+    receiver.until("what came behind the number", |copy| all_rows(copy) == 5).await;
+    case.command(&["httpsync", "rewind", &id, "--beginning"]).await;
+    receiver.until("everything", |copy| all_rows(copy) == 9).await;
+    case.command(&["httpsync", "rewind", &id, "--since", "1970-01-01T00:00:00Z"]).await;
+    receiver.until("everything that the feed knows", |copy| all_rows(copy) == 13).await;
+    let ids: std::collections::BTreeSet<String> =
+        receiver.copy().taken.iter().map(|one| one.header("webhook-id").to_owned()).collect();
+    assert_eq!(ids.len(), receiver.copy().taken.len(), "what is asked for is no repetition");
+    let refused = case.command(&["httpsync", "rewind", &id, "--number", "1000000"]).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("number must be from 0 to"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_take_effect_and_deleted_targets_rest() {
+    let case = Case::linked(2).await;
+    let receiver = Receiver::start();
+    let id = case.target(&receiver, &[]).await;
+    receiver.has_rows(2).await;
+    let updated = case
+        .json(&[
+            "httpsync",
+            "update",
+            &id,
+            "--page-size",
+            "7",
+            "--period",
+            "120",
+            "--deletions",
+            "true",
+        ])
+        .await;
+    assert_eq!(
+        (&updated["page_size"], &updated["period_seconds"], &updated["deletions"]),
+        (&json!(7), &json!(120), &json!(true))
+    );
+    let moved =
+        case.json(&["httpsync", "update-creds", &id, "--user", "bo", "--password", "x:y"]).await;
+    assert_eq!(moved["connection_url"], updated["connection_url"]);
+    case.add("three", 3);
+    case.catch_up().await;
+    receiver.has_rows(3).await;
+    let last = receiver.copy().taken.last().unwrap().clone();
+    assert_eq!(last.header("authorization"), "Basic Ym86eDp5");
+    assert!(last.body.get("deleted").is_some());
+    assert!(case.command(&["httpsync", "delete", &id]).await.status.success());
+    let sent = receiver.seen().len();
+    case.add("four", 4);
+    case.catch_up().await;
+    assert_eq!(case.json(&["httpsync", "list"]).await, json!([]));
+    assert_eq!(receiver.seen().len(), sent);
+    for verb in ["trigger", "pause", "resume", "delete", "secret"] {
+        let refused = case.command(&["httpsync", verb, &id]).await;
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(stderr.contains(&format!("there is no target `{id}`")), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_does_not_wait_for_the_back_off() {
+    let settings = crate::setup::settings()
+        .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", "3600000")
+        .env("ROWGATE_DELIVERY_BACK_OFF_MAX_MS", "3600000");
+    let case = Case::with(settings).await;
+    case.add("one", 1);
+    case.link_ana().await;
+    let mut first = true;
+    let receiver = Receiver::behaving(move |_| match std::mem::take(&mut first) {
+        true => Does::Answer(500),
+        false => Does::Take,
+    });
+    let id = case.target(&receiver, &[]).await;
+    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    assert_eq!(case.shown(&id).await["reason"], "answered 500");
+    assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
+    receiver.has_rows(1).await;
+}
