@@ -25,6 +25,7 @@ impl Db {
             rows: limits.sql_rows_max,
             bytes: limits.sql_bytes_max,
             time: Duration::from_millis(limits.sql_timeout_ms),
+            cut_rows: false,
         };
         let organization = app.organization().await?;
         let answer = app.store.query(organization.id, &statement, limits).await?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::output::{self, Format};
 use super::prompt;
 use crate::app::App;
-use crate::app::integrations::{Created, Draft, Question};
+use crate::app::integrations::{Described, Draft, Question};
 use crate::egress::Origin;
 use crate::store::integrations::Grant;
 
@@ -71,8 +71,12 @@ impl Integrations {
 
 impl Create {
     async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let depends_on = self.depends_on.as_deref();
-        let mut draft = Draft::begin(app, &self.service, depends_on, self.set).await?;
+        let organization = app.organization().await?;
+        let mut draft = Draft::begin(app, organization.id, &self.service).await?;
+        draft.choose_named(app, self.depends_on.as_deref()).await?;
+        for (name, value) in &self.set {
+            draft.answer(name, value, true)?;
+        }
         if !self.yes {
             for question in draft.questions() {
                 ask(&mut draft, &question)?;
@@ -83,7 +87,7 @@ impl Create {
             let private = if grant.private_addresses { ", private addresses included" } else { "" };
             eprintln!("granted: this integration may reach {}{private}", grant.origin);
         }
-        print(app, format, &created)
+        print(app, format, &created.described)
     }
 }
 
@@ -101,15 +105,15 @@ fn ask(draft: &mut Draft, question: &Question) -> anyhow::Result<()> {
             // The end of the input: what is still missing is listed all at once.
             None => return Ok(()),
             Some("") if optional => return Ok(()),
-            Some(answer) => match draft.answer(&question.name, answer) {
+            Some(answer) => match draft.answer(&question.name, answer, true) {
                 Ok(()) => return Ok(()),
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) => eprintln!("{error}"),
             },
         }
     }
 }
 
-fn print(app: &App, format: Format, created: &Created) -> anyhow::Result<()> {
+fn print(app: &App, format: Format, created: &Described) -> anyhow::Result<()> {
     let integration = &created.integration;
     let secret = created.webhook_secret.as_ref();
     let data_dir = app.config.data_dir.to_string_lossy();

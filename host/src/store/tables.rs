@@ -17,13 +17,15 @@ mod feed;
 mod filter;
 mod query;
 mod read;
+mod rename;
 mod sweep;
 mod upsert;
 
 pub use brackets::drop_brackets;
-pub use ddl::{SchemaError, add_missing_columns, create, create_all};
+pub use ddl::{SchemaError, add_missing_columns, create, create_all, script};
 pub(in crate::store) use dialect::{literal, quoted};
 pub use read::{count_rows, lookup};
+pub use rename::{drop, rename};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

@@ -71,3 +71,9 @@ create table rowgate_commits (
   owner_id bigint not null,
   committed_at bigint not null
 );
+
+-- Tables that got another name. A host that read the old one just before must not make it again.
+create table rowgate_renames (
+  old_name text primary key,
+  new_name text not null
+);
