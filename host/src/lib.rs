@@ -38,4 +38,6 @@ pub mod server;
 
 pub mod app;
 
+pub mod api;
+
 pub mod cli;

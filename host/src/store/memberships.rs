@@ -78,7 +78,7 @@ impl Store {
         .bind(email)
         .fetch_all(self.control.readers())
         .await?;
-        let membership = |row: Row| {
+        let membership = |row: Row| -> Result<Membership, Error> {
             let Row { id, key, name, created_at, role, invitation } = row;
             let organization = Organization { id, key, name, created_at };
             Ok(Membership { organization, role: stored(&role)?, accepted: invitation.is_none() })
@@ -109,9 +109,11 @@ impl Store {
         .bind(of)
         .fetch_all(self.control.readers())
         .await?;
-        let member = |(email, name, role, invitation): (_, Option<String>, String, Option<_>)| {
+        let member = |row: (String, Option<String>, String, Option<String>)| {
+            let (email, name, role, invitation) = row;
             let (role, accepted) = (stored(&role)?, invitation.is_none());
-            Ok(Member { email, name: name.unwrap_or_default(), role, accepted })
+            let name = name.unwrap_or_default();
+            Ok::<_, Error>(Member { email, name, role, accepted })
         };
         rows.into_iter().map(member).collect()
     }

@@ -25,7 +25,7 @@ pub use brackets::drop_brackets;
 pub use ddl::{SchemaError, add_missing_columns, create, create_all, script};
 pub(in crate::store) use dialect::{literal, quoted};
 pub use read::{count_rows, lookup};
-pub use rename::{drop, rename};
+pub use rename::{drop_table, rename_table};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

@@ -42,9 +42,8 @@ pub async fn open_questions(app: &App, of: &Integration) -> Result<Vec<Question>
     let manifest = manifest(app, of).await?;
     let secrets = app.store.tree_secret_names(&of.id).await?;
     let tree = app.store.tree(&of.id).await?;
-    let given = |name: &str| {
-        secrets.iter().any(|secret| secret == name) || tree.config.contains_key(name)
-    };
+    let given =
+        |name: &str| secrets.iter().any(|secret| secret == name) || tree.config.contains_key(name);
     let open = fields(&manifest, &of.service).filter(|(name, _)| !given(name));
     Ok(open.filter_map(|(name, field)| Question::of(name, field)).collect())
 }

@@ -172,7 +172,10 @@ impl Draft {
             } else if field.default.as_ref() != Some(&**value) {
                 config.insert(name.to_owned(), value.to_string());
             }
-            grants.extend(values::grant(field, value).filter(|grant| !grants.contains(grant)));
+            match values::grant(field, value) {
+                Some(grant) if !grants.contains(&grant) => grants.push(grant),
+                _ => {}
+            }
         }
         let new = NewIntegration {
             organization: self.organization,

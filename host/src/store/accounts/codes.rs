@@ -77,8 +77,7 @@ impl Store {
 
     fn code_digest(&self, email: &str, code: &str) -> Vec<u8> {
         let key = self.keyring.derive("login codes");
-        let mut mac =
-            <Hmac<Sha256>>::new_from_slice(&key).expect("HMAC takes keys of any length");
+        let mut mac = <Hmac<Sha256>>::new_from_slice(&key).expect("HMAC takes keys of any length");
         mac.update(email.as_bytes());
         mac.update(b"\0");
         mac.update(code.as_bytes());
@@ -91,13 +90,12 @@ async fn is_exhausted(
     email: &str,
     now: Micros,
 ) -> Result<bool, Error> {
-    let issued: Option<i64> = query_scalar(
-        "select issued from login_codes where email = $1 and window_at > $2",
-    )
-    .bind(email)
-    .bind(now - CODES_WINDOW)
-    .fetch_optional(&mut *connection)
-    .await?;
+    let issued: Option<i64> =
+        query_scalar("select issued from login_codes where email = $1 and window_at > $2")
+            .bind(email)
+            .bind(now - CODES_WINDOW)
+            .fetch_optional(&mut *connection)
+            .await?;
     if issued.is_some_and(|issued| issued >= CODES_MAX) {
         return Ok(true);
     }

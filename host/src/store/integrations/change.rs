@@ -81,7 +81,7 @@ impl Store {
         let (old, new) = (Arc::new(old), Arc::new(new));
         replication
             .write(move |connection| {
-                Box::pin(async move { tables::rename(connection, &old, &new).await })
+                Box::pin(async move { tables::rename_table(connection, &old, &new).await })
             })
             .await?;
         let statement = query(

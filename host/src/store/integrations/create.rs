@@ -205,7 +205,7 @@ pub(super) async fn insert_grants(
     Ok(())
 }
 
-async fn make_linked_due(
+pub(super) async fn make_linked_due(
     connection: &mut Connection,
     root_id: &str,
     now: Micros,

@@ -2,21 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::create::make_linked_due;
 use super::{Integration, Tree};
 use crate::model::OwnerId;
 use crate::store::{Connection, Database, Error, Store, query, query_scalar, tables};
 
 /// What belongs to owners of a tree, children before what they refer to.
-const OF_OWNERS: [&str; 6] =
-    ["streams", "inbox", "owner_secrets", "topics", "channels", "orphans"];
-/// What belongs to the tree itself, by the column that names it.
-const OF_TREES: [(&str, &str); 5] = [
-    ("orphans", "root_id"),
-    ("push_pauses", "root_id"),
-    ("grants", "root_id"),
-    ("integration_secrets", "integration_id"),
-    ("owners", "root_id"),
-];
+const OF_OWNERS: [&str; 6] = ["streams", "inbox", "owner_secrets", "topics", "channels", "orphans"];
+/// What belongs to the tree itself.
+const OF_TREES: [&str; 4] = ["orphans", "push_pauses", "grants", "owners"];
 
 impl Store {
     /// Deletes an integration and all that depend on it; answers which.
@@ -35,6 +29,7 @@ impl Store {
             .await?;
         let replication = self.replication(integration.organization_id).await?;
         forget(&replication, &members, &owners, whole).await?;
+        let now = self.clock.now();
         let (root_id, gone) = (integration.root_id.clone(), members.clone());
         self.control
             .write(move |connection| {
@@ -42,7 +37,9 @@ impl Store {
                     if whole {
                         delete_tree(connection, &root_id).await?;
                     }
-                    delete_members(connection, &root_id, &gone).await
+                    delete_members(connection, &root_id, &gone).await?;
+                    // Whoever holds them next lets go of the push channels that woke nothing else.
+                    make_linked_due(connection, &root_id, now).await
                 })
             })
             .await?;
@@ -74,8 +71,8 @@ async fn delete_tree(connection: &mut Connection, root_id: &str) -> Result<(), E
         );
         query(sql).bind(root_id).execute(&mut *connection).await?;
     }
-    for (table, column) in OF_TREES {
-        let sql = format!("delete from {table} where {column} = $1");
+    for table in OF_TREES {
+        let sql = format!("delete from {table} where root_id = $1");
         query(sql).bind(root_id).execute(&mut *connection).await?;
     }
     Ok(())
@@ -95,10 +92,12 @@ async fn delete_members(
         .bind(root_id)
         .execute(&mut *connection)
         .await?;
-        query("delete from integrations where id = $1")
-            .bind(&member.id)
-            .execute(&mut *connection)
-            .await?;
+        for sql in [
+            "delete from integration_secrets where integration_id = $1",
+            "delete from integrations where id = $1",
+        ] {
+            query(sql).bind(&member.id).execute(&mut *connection).await?;
+        }
     }
     Ok(())
 }
@@ -115,7 +114,7 @@ async fn forget(
         .write(move |connection| {
             Box::pin(async move {
                 for member in &members {
-                    tables::drop(connection, &member.table_name).await?;
+                    tables::drop_table(connection, &member.table_name).await?;
                 }
                 for owner in owners {
                     for member in &members {
@@ -125,6 +124,11 @@ async fn forget(
                             .execute(&mut *connection)
                             .await?;
                     }
+                    // Its streams are derived anew, should the service come again.
+                    query("update rowgate_owners set services = '[]' where owner_id = $1")
+                        .bind(owner)
+                        .execute(&mut *connection)
+                        .await?;
                     if whole {
                         forget_owner(connection, owner).await?;
                     }

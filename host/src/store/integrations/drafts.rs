@@ -93,9 +93,9 @@ impl Store {
     /// Forgets a draft.
     pub async fn delete_draft(&self, id: &str) -> Result<(), Error> {
         let id = id.to_owned();
-        let write = self.control.write(move |connection| {
-            Box::pin(async move { delete(connection, &id).await })
-        });
+        let write = self
+            .control
+            .write(move |connection| Box::pin(async move { delete(connection, &id).await }));
         write.await
     }
 }
@@ -107,7 +107,8 @@ pub(super) async fn delete(connection: &mut Connection, id: &str) -> Result<(), 
 
 fn open(keyring: &Keyring, id: &str, row: Row) -> Result<StoredDraft, Error> {
     let broken = |error: String| Error::Inconsistent(format!("draft {id}: {error}"));
-    let opened = keyring.open(&place(id), &row.sealed).map_err(|error| broken(error.to_string()))?;
+    let opened =
+        keyring.open(&place(id), &row.sealed).map_err(|error| broken(error.to_string()))?;
     let plain: BTreeMap<String, String> =
         serde_json::from_slice(&opened).map_err(|error| broken(error.to_string()))?;
     Ok(StoredDraft {

@@ -63,7 +63,10 @@ async fn values_keep_their_types(dialect: Dialect) {
         ]
     );
     let empty = store.query(organization, "select n, data from t where n > 9", LIMITS).await;
-    assert_eq!(empty.unwrap(), Rows { columns: vec!["n".into(), "data".into()], ..Rows::default() });
+    assert_eq!(
+        empty.unwrap(),
+        Rows { columns: vec!["n".into(), "data".into()], ..Rows::default() }
+    );
 }
 
 #[tokio::test]

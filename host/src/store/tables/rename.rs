@@ -7,7 +7,11 @@ use crate::store::{Connection, Dialect, Error, query, query_scalar};
 
 /// Renames a table with its indexes, its entries in the change feed and its brackets. One that was
 /// renamed before stays.
-pub async fn rename(conn: &mut Connection, old: &TableSpec, new: &TableSpec) -> Result<(), Error> {
+pub async fn rename_table(
+    conn: &mut Connection,
+    old: &TableSpec,
+    new: &TableSpec,
+) -> Result<(), Error> {
     let (from, to) = (&old.table_name, &new.table_name);
     if renamed(conn, from).await?.as_ref() == Some(to) {
         return Ok(());
@@ -49,7 +53,7 @@ pub(super) async fn renamed(conn: &mut Connection, name: &str) -> sqlx::Result<O
 }
 
 /// Drops a table with its entries in the change feed and its brackets.
-pub async fn drop(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
+pub async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
     query(format!("drop table if exists {}", quoted(table_name))).execute(&mut *conn).await?;
     query(
         "delete from rowgate_bracket_keys
