@@ -79,7 +79,7 @@ pub(super) struct Create {
     #[arg(required_unless_present = "named")]
     service: Option<String>,
     /// The same
-    #[arg(long = "service", short, value_name = "SERVICE", id = "named")]
+    #[arg(long = "service", short = 's', value_name = "SERVICE", id = "named")]
     #[arg(conflicts_with = "service")]
     named: Option<String>,
     /// A setting; may be repeated

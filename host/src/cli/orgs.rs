@@ -16,7 +16,7 @@ pub(super) enum Orgs {
         #[arg(required_unless_present = "named")]
         name: Option<String>,
         /// The same
-        #[arg(long = "name", short, value_name = "NAME", conflicts_with = "name")]
+        #[arg(long = "name", short = 'n', value_name = "NAME", conflicts_with = "name")]
         named: Option<String>,
     },
     /// List organizations

@@ -25,7 +25,7 @@ pub(super) struct Fixtures {
     #[arg(required_unless_present = "named")]
     service: Option<String>,
     /// The same
-    #[arg(long = "service", short, value_name = "SERVICE", conflicts_with = "service")]
+    #[arg(long = "service", short = 's', value_name = "SERVICE", conflicts_with = "service")]
     named: Option<String>,
     /// For which database
     #[arg(long, default_value = "postgres", value_parser = ["postgres", "sqlite"])]

@@ -73,7 +73,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    query("delete from sessions where customer_id = $1 and expires_at < $2")
+                    query("delete from sessions where customer_id = $1 and expires_at <= $2")
                         .bind(customer)
                         .bind(now)
                         .execute(&mut *connection)

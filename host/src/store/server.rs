@@ -210,6 +210,7 @@ async fn prepare(
             "alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""
         ),
     ];
+    statements.push(without_large_objects(reader));
     statements.extend(READER_SETTINGS.map(|(setting, value)| {
         format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
     }));
@@ -224,6 +225,21 @@ async fn prepare(
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Large objects can be written in a read-only transaction before PostgreSQL 16. The functions are a
+/// superuser's: where the host's role is none, they stay as they are.
+fn without_large_objects(reader: &str) -> String {
+    let may = format!("has_function_privilege({}, 'lo_create(oid)', 'execute')", literal(reader));
+    format!(
+        "do $$ begin
+           if {may} then
+             revoke execute on function lo_create(oid), lo_creat(integer),
+               lo_from_bytea(oid, bytea) from public;
+           end if;
+         exception when insufficient_privilege then null;
+         end $$"
+    )
 }
 
 /// Connects; makes the database first where it is missing and the role may.
