@@ -8,7 +8,7 @@ use super::organizations::{DEFAULT, insert_organization};
 use super::{Connection, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::Micros;
 
-pub use codes::{CODE_TTL, Issued};
+pub use codes::Issued;
 
 /// Somebody who has logged in at least once.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]

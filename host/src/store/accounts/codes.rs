@@ -9,7 +9,7 @@ use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
 
 const MINUTE: Micros = 60_000_000;
 /// How long a code may be used.
-pub const CODE_TTL: Micros = 15 * MINUTE;
+const CODE_TTL: Micros = 15 * MINUTE;
 /// So many wrong answers void a code.
 const ATTEMPTS_MAX: i64 = 5;
 /// So many codes an address gets in an hour: with the attempts that is one guess in 40,000.
