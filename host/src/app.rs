@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -124,15 +125,23 @@ fn server_options(config: &Config) -> Option<ServerOptions> {
 
 /// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
 /// in flight end in their commits, leases are given back, requests are answered.
-pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn serve(
+    config: Config,
+    api: Api,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let clock = clock(&config);
-    serve_at(config, clock, |_| {}, shutdown).await
+    serve_at(config, clock, api, |_| {}, shutdown).await
 }
+
+/// Calls that are served beside webhooks.
+pub type Api = fn(App) -> Router;
 
 /// The same under a clock of the caller's; `listening` is told how the host is reached.
 pub async fn serve_at(
     config: Config,
     clock: Clock,
+    api: Api,
     listening: impl FnOnce(&Announced),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -151,7 +160,7 @@ pub async fn serve_at(
     let Announced { listen: address, public_url, .. } = &announced;
     tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
     listening(&announced);
-    listen(&app, listener, working, shutdown).await;
+    listen(&app, listener, working, api, shutdown).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -330,6 +339,7 @@ async fn listen(
     app: &App,
     listener: TcpListener,
     working: Working,
+    api: Api,
     shutdown: impl Future<Output = ()>,
 ) {
     let config = &app.config;
@@ -366,6 +376,6 @@ async fn listen(
         shutdown.await;
         working.drain(&config.server, &app.clock).await
     };
-    server::serve(listener, server::router(webhooks, status), limits, app.clock.clone(), closing)
-        .await;
+    let router = server::router(webhooks, status, api(app.clone()));
+    server::serve(listener, router, limits, app.clock.clone(), closing).await;
 }

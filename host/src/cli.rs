@@ -1,6 +1,8 @@
 //! The command line: one module a subcommand. Standard output holds only results; prompts, notices
 //! and errors go to standard error.
 
+mod auth;
+mod client;
 mod db;
 mod doctor;
 mod httpsync;
@@ -11,6 +13,7 @@ mod owners;
 mod plugins;
 mod prompt;
 mod serve;
+mod services;
 mod streams;
 
 use std::path::PathBuf;
@@ -19,7 +22,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Profiles};
+use client::Client;
 use output::Format;
 
 /// Turns third-party APIs into SQL tables.
@@ -32,7 +36,7 @@ struct Cli {
     command: Command,
 }
 
-/// What all commands take. All but `--config` and `--format` are also variables of the environment
+/// What all commands take. All but `--config`, `--host` and `--format` are also variables of the environment
 /// and keys of the configuration file.
 #[derive(Debug, Args)]
 struct Global {
@@ -42,11 +46,15 @@ struct Global {
     /// Configuration file [env: ROWGATE_CONFIG] [default: rowgate.toml in the data directory]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Organization, by key or id [env: ROWGATE_ORG] [default: default]
-    #[arg(long, global = true)]
+    /// Organization, by key or id [env: ROWGATE_ORG] [default: default, or that of the login]
+    #[arg(long, short, global = true)]
     org: Option<String>,
+    /// Work on a host that runs elsewhere, as whoever is logged in there [env: ROWGATE_HOST] [default:
+    /// the last login, unless it is said where the data directory is]
+    #[arg(long, global = true, value_name = "URL")]
+    host: Option<String>,
     /// How results are written
-    #[arg(long, global = true, visible_alias = "output", value_enum)]
+    #[arg(long, short, global = true, visible_alias = "output", value_enum)]
     #[arg(default_value_t = Format::Table)]
     format: Format,
     /// Control database on a PostgreSQL server, postgres://.. [env: ROWGATE_DATABASE_URL] [default:
@@ -62,15 +70,23 @@ struct Global {
 enum Command {
     /// Run the host: take webhooks in and keep tables up to date
     Serve(serve::Serve),
+    /// Logins to hosts
+    #[command(subcommand)]
+    Auth(auth::Auth),
     /// Organizations
-    #[command(subcommand)]
+    #[command(subcommand, visible_aliases = ["org", "organizations", "organization"])]
     Orgs(orgs::Orgs),
+    /// What can be configured
+    #[command(subcommand, visible_alias = "service")]
+    Services(services::Services),
     /// Services configured in an organization
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "integration")]
     Integrations(integrations::Integrations),
     /// Receivers of a table's changes (HTTP Sync)
     #[command(subcommand, name = "httpsync")]
     HttpSync(httpsync::HttpSync),
+    #[command(visible_alias = "fixture")]
+    Fixtures(services::Fixtures),
     /// Installed components and which of them run
     #[command(subcommand)]
     Plugins(plugins::Plugins),
@@ -120,21 +136,90 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => return doctor.run(Config::load(&flags)?, format).await,
         _ => {}
     }
+    if let Some(url) = cli.global.chosen_host(&cli.command)? {
+        return on_host(cli.command, &url, cli.global.org.as_deref(), format).await;
+    }
     let app = App::open(Config::load(&flags)?).await?;
-    match cli.command {
-        Command::Orgs(orgs) => orgs.run(&app, format).await?,
-        Command::Integrations(integrations) => integrations.run(&app, format).await?,
-        Command::HttpSync(httpsync) => httpsync.run(&app, format).await?,
-        Command::Plugins(plugins) => plugins.run(&app, format).await?,
-        Command::Db(db) => db.run(&app, format).await?,
-        Command::Owners(owners) => owners.run(&app, format).await?,
-        Command::Streams(streams) => streams.run(&app, format).await?,
+    on_data_directory(cli.command, &app, format).await
+}
+
+async fn on_host(
+    command: Command,
+    url: &str,
+    org: Option<&str>,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    let client = Client::host(url, org)?;
+    match command {
+        Command::Auth(auth) => auth.run(&client, format).await?,
+        Command::Orgs(orgs) => orgs.run(&client, format).await?,
+        Command::Services(services) => services.run(&client, format).await?,
+        Command::Integrations(integrations) => integrations.run(client, format).await?,
+        Command::Fixtures(fixtures) => fixtures.run(&client).await?,
+        Command::Db(db) => db.run(&client, format).await?,
+        _ => anyhow::bail!("this command works on the host's machine only, without --host"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn on_data_directory(
+    command: Command,
+    app: &App,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Auth(auth) => match auth.code() {
+            Some(email) => auth::print_code(app, email).await?,
+            None => auth.run(&Client::local(app), format).await?,
+        },
+        Command::Orgs(orgs) => orgs.run_here(app, format).await?,
+        Command::Services(services) => services.run(&Client::local(app), format).await?,
+        Command::Integrations(integrations) => integrations.run_here(app, format).await?,
+        Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
+        Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
+        Command::Plugins(plugins) => plugins.run(app, format).await?,
+        Command::Db(db) => db.run_here(app, format).await?,
+        Command::Owners(owners) => owners.run(app, format).await?,
+        Command::Streams(streams) => streams.run(app, format).await?,
         Command::Serve(_) | Command::Doctor(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
+impl Command {
+    /// Whether a host can do it for somebody far away.
+    fn has_calls(&self) -> bool {
+        match self {
+            Self::Auth(auth) => auth.code().is_none(),
+            Self::Orgs(_)
+            | Self::Services(_)
+            | Self::Integrations(_)
+            | Self::Fixtures(_)
+            | Self::Db(_) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Global {
+    /// The host that the command goes to; none: it works on a data directory.
+    fn chosen_host(&self, command: &Command) -> anyhow::Result<Option<String>> {
+        if self.host.is_some() {
+            return Ok(self.host.clone());
+        }
+        let says_where = self.data_dir.is_some()
+            || self.database_url.is_some()
+            || self.config.is_some()
+            || Config::environment_says_where();
+        if says_where || !command.has_calls() {
+            return Ok(None);
+        }
+        match Profiles::host_by_environment() {
+            Some(host) => Ok(Some(host)),
+            None => Ok(Profiles::load()?.current),
+        }
+    }
+
     fn flags(&self) -> Flags {
         Flags {
             config: self.config.clone(),

@@ -3,6 +3,7 @@
 
 mod data_dir;
 mod layers;
+mod profile;
 mod push;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use data_dir::{Announced, DataDir, HostLock, RefusedFile};
 use layers::Layers;
+pub use profile::{Profile, Profiles};
 pub use push::Push;
 
 /// The commented defaults.
@@ -41,6 +43,8 @@ pub struct Config {
     pub database_connections_max: u32,
     /// HTTP.
     pub server: Server,
+    /// Who may log in to the API.
+    pub login: Login,
     /// Logs.
     pub log: Log,
     /// Traces.
@@ -81,6 +85,14 @@ pub struct Server {
     pub body_timeout_ms: u64,
     pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,
+}
+
+/// `[login]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Login {
+    pub allowed_emails: String,
 }
 
 /// `[log]`.
@@ -167,6 +179,9 @@ pub struct Limits {
     pub sql_rows_max: usize,
     pub sql_bytes_max: usize,
     pub sql_timeout_ms: u64,
+    pub api_sql_rows_max: usize,
+    pub api_sql_bytes_max: usize,
+    pub api_sql_timeout_ms: u64,
 }
 
 /// A value that is, or holds, a secret; never printed.
@@ -240,6 +255,11 @@ impl Config {
         config.check()?;
         config.layers = layers;
         Ok(config)
+    }
+
+    /// Whether the environment says where the databases are.
+    pub fn environment_says_where() -> bool {
+        ["ROWGATE_DATA_DIR", "ROWGATE_DATABASE_URL"].iter().any(|n| std::env::var_os(n).is_some())
     }
 
     /// Where endpoints are reached, without a trailing slash.

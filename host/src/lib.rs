@@ -41,4 +41,6 @@ pub mod server;
 
 pub mod app;
 
+pub mod api;
+
 pub mod cli;

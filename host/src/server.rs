@@ -36,9 +36,9 @@ pub struct Limits {
 /// Time to let the system recover when it can't give another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Everything that is served.
-pub fn router(webhooks: Webhooks, status: Status) -> Router {
-    status.router().merge(webhooks.router()).fallback(not_found)
+/// Everything that is served: `further` beside webhooks and status.
+pub fn router(webhooks: Webhooks, status: Status, further: Router) -> Router {
+    status.router().merge(webhooks.router()).merge(further).fallback(not_found)
 }
 
 /// Binds the address.

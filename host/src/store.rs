@@ -4,6 +4,7 @@
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed
 //! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
+pub mod accounts;
 mod changed;
 pub mod channels;
 pub mod commit;
@@ -16,6 +17,7 @@ pub mod integrations;
 pub mod items;
 pub mod leases;
 mod load;
+pub mod memberships;
 pub mod organizations;
 pub mod owner_secrets;
 pub mod plugins;

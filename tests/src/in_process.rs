@@ -44,7 +44,7 @@ impl InProcess {
                 let _ = tell.send(announced.listen);
             };
             let shut = async { drop(shut.await) };
-            app::serve_at(config, clock, listening, shut).await
+            app::serve_at(config, clock, rowgate::api::router, listening, shut).await
         });
         match address.await {
             Ok(address) => Ok(Self { base_url: format!("http://{address}"), shutdown, task }),

@@ -27,7 +27,7 @@ const WRAPPED: [(&str, &[&str]); 17] = [
 ];
 
 /// The host's modules from the ground up: a module names those of layers below its own only.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["model"],
     &["clock", "chance", "failpoint", "metrics"],
     &["rows", "auth", "secrets", "config"],
@@ -39,6 +39,7 @@ const LAYERS: [&[&str]; 12] = [
     &["webhook"],
     &["server"],
     &["app"],
+    &["api"],
     &["cli"],
 ];
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 
+use super::client::{self, Client};
+use super::integrations::Named;
 use super::output::{self, Format};
 use crate::app::App;
 use crate::store::sql::QueryLimits;
@@ -15,19 +18,88 @@ pub(super) enum Db {
         /// The statement
         statement: String,
     },
+    /// Where psql or sqlite3 read the tables
+    Connection,
+    /// Names of the tables
+    Tables,
+    /// Give a table another name
+    RenameTable {
+        #[command(flatten)]
+        of: Named,
+        /// The name
+        #[arg(long, short)]
+        new_name: Option<String>,
+    },
+    /// Give the reading role another password
+    RollCredentials {
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 impl Db {
-    pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let Self::Sql { statement } = self;
-        let limits = &app.config.limits;
-        let limits = QueryLimits {
-            rows: limits.sql_rows_max,
-            bytes: limits.sql_bytes_max,
-            time: Duration::from_millis(limits.sql_timeout_ms),
-        };
-        let organization = app.organization().await?;
-        let answer = app.store.query(organization.id, &statement, limits).await?;
-        output::print(format, &answer.columns, &answer.rows)
+    /// On a data directory: queries have larger limits than those of the API.
+    pub(super) async fn run_here(self, app: &App, format: Format) -> anyhow::Result<()> {
+        match self {
+            Self::Sql { statement } => sql(app, &statement, format).await,
+            other => other.run(&Client::local(app), format).await,
+        }
     }
+
+    pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
+        match self {
+            Self::Sql { statement } => {
+                let body = json!({ "query": statement });
+                let answered = client.post(&client.of_db("sql"), body).await?;
+                print_rows(format, &answered.body)
+            }
+            Self::Connection => {
+                let answered = client.get(&client.of_db("connection")).await?;
+                let url = answered.body["connection_url"].as_str().unwrap_or_default();
+                output::print_text(&format!("{url}\n"))
+            }
+            Self::Tables => {
+                let answered = client.get(&client.of_db("tables")).await?;
+                let tables = answered.body["tables"].as_array().cloned().unwrap_or_default();
+                let rows: Vec<Vec<Value>> = tables.into_iter().map(|table| vec![table]).collect();
+                output::print(format, &["table"], &rows)
+            }
+            Self::RenameTable { of, new_name } => {
+                let path = client.of_integration(&of.name(), "rename_table");
+                let body = client::given([("new_name", new_name)]);
+                client::print(format, &client.post(&path, body).await?)
+            }
+            Self::RollCredentials { yes } => {
+                let confirm = yes.then(String::new);
+                let body = client::given([("guard_confirm", confirm)]);
+                let path = client.of_db("roll_credentials");
+                client::print(format, &client.post(&path, body).await?)
+            }
+        }
+    }
+}
+
+async fn sql(app: &App, statement: &str, format: Format) -> anyhow::Result<()> {
+    let limits = &app.config.limits;
+    let limits = QueryLimits {
+        rows: limits.sql_rows_max,
+        bytes: limits.sql_bytes_max,
+        time: Duration::from_millis(limits.sql_timeout_ms),
+        cut_rows: false,
+    };
+    let organization = app.organization().await?;
+    let answer = app.store.query(organization.id, statement, limits).await?;
+    output::print(format, &answer.columns, &answer.rows)
+}
+
+fn print_rows(format: Format, body: &Value) -> anyhow::Result<()> {
+    let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let headers = array(&body["headers"]);
+    let headers: Vec<&str> = headers.iter().map(|h| h.as_str().unwrap_or_default()).collect();
+    let rows: Vec<Vec<Value>> = array(&body["rows"]).iter().map(array).collect();
+    if body["max_rows_reached"] == true {
+        eprintln!("only the first {} rows are shown", rows.len());
+    }
+    output::print(format, &headers, &rows)
 }

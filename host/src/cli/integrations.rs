@@ -1,12 +1,13 @@
 //! `rowgate integrations`.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::client::{self, Client, given};
 use super::output::{self, Format};
 use super::prompt;
 use crate::app::App;
-use crate::app::integrations::{Created, Draft, Question};
+use crate::app::integrations::{Described, Draft, Question};
 use crate::egress::Origin;
 use crate::store::integrations::Grant;
 
@@ -16,14 +17,71 @@ pub(super) enum Integrations {
     Create(Create),
     /// List the organization's integrations
     List,
+    /// All of an integration, or one field of it
+    Info(Info),
+    /// What is still to be answered, and how to use it
+    Setup(Named),
+    /// Forget the secret of the endpoint, and begin again
+    Reset(Named),
+    /// Make a new key, which stands for the integration in the HTTP API
+    RollKey(Named),
+    /// How an integration is
+    Stats(Named),
+    /// Delete an integration with its table, and all that depend on it
+    Delete(Delete),
     /// Let an integration's tree reach an origin that its plugin asks for
     Grant(GrantOrigin),
+}
+
+/// An integration.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Id, table or service
+    #[arg(required_unless_present = "named")]
+    integration: Option<String>,
+    /// The same
+    #[arg(long = "integration", short = 'i', value_name = "INTEGRATION", id = "named")]
+    #[arg(conflicts_with = "integration")]
+    named: Option<String>,
+}
+
+impl Named {
+    pub(super) fn name(&self) -> String {
+        self.integration.clone().or_else(|| self.named.clone()).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Info {
+    #[command(flatten)]
+    of: Named,
+    /// One field: id, service, table, url, webhook_secret, webhookdb_api_key, api_url
+    #[arg(long, short)]
+    field: Option<String>,
+    // Of the same name as the global one, which would be `-f` too.
+    /// How results are written
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    of: Named,
+    /// The name of its table, to be asked nothing
+    #[arg(long, short)]
+    confirm: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// A service that an active plugin offers, e.g. google_calendar_list_v1
-    service: String,
+    #[arg(required_unless_present = "named")]
+    service: Option<String>,
+    /// The same
+    #[arg(long = "service", short = 's', value_name = "SERVICE", id = "named")]
+    #[arg(conflicts_with = "service")]
+    named: Option<String>,
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
@@ -33,6 +91,9 @@ pub(super) struct Create {
     /// Ask nothing: take generated values and defaults
     #[arg(long)]
     yes: bool,
+    /// Don't ask whether another one of the service is wanted
+    #[arg(long, short)]
+    confirm: bool,
 }
 
 #[derive(Debug, Args)]
@@ -60,19 +121,70 @@ impl GrantOrigin {
 }
 
 impl Integrations {
-    pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
+    /// On a data directory.
+    pub(super) async fn run_here(self, app: &App, format: Format) -> anyhow::Result<()> {
         match self {
             Self::Create(create) => create.run(app, format).await,
             Self::List => list(app, format).await,
             Self::Grant(grant) => grant.run(app).await,
+            other => other.run(Client::local(app), format).await,
         }
+    }
+
+    pub(super) async fn run(self, client: Client, format: Format) -> anyhow::Result<()> {
+        let of = |of: &Named, below: &str| client.of_integration(&of.name(), below);
+        let answered = match self {
+            Self::Create(create) => return create.run_there(client, format).await,
+            Self::List => client.get(&client.of_org("service_integrations")).await?,
+            Self::Info(info) => {
+                let body = given([("field", info.field)]);
+                let answered = client.post(&of(&info.of, "info"), body).await?;
+                return client::print(info.format.unwrap_or(format), &answered);
+            }
+            Self::Setup(named) => client.post(&of(&named, "setup"), json!({})).await?,
+            Self::Reset(named) => client.post(&of(&named, "reset"), json!({})).await?,
+            Self::RollKey(named) => client.post(&of(&named, "roll_api_key"), json!({})).await?,
+            Self::Stats(named) => client.get(&of(&named, "stats")).await?,
+            Self::Delete(delete) => {
+                let body = given([("confirm", delete.confirm)]);
+                client.post(&of(&delete.of, "delete"), body).await?
+            }
+            Self::Grant(_) => anyhow::bail!("origins are granted on the host's machine"),
+        };
+        client::print(format, &answered)
     }
 }
 
 impl Create {
+    fn service(&self) -> String {
+        self.service.clone().or_else(|| self.named.clone()).unwrap_or_default()
+    }
+
+    async fn run_there(self, mut client: Client, format: Format) -> anyhow::Result<()> {
+        let confirm = (self.confirm || self.yes).then(String::new);
+        let mut body = given([
+            ("service_name", Some(self.service())),
+            ("depends_on", self.depends_on.clone()),
+            ("guard_confirm", confirm),
+        ]);
+        body["settings"] =
+            self.set.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+        client.silent = self.yes;
+        let path = client.of_org("service_integrations/create");
+        let answered = client.post(&path, body).await?;
+        if let Some(code) = answered.body["error_code"].as_str().filter(|code| !code.is_empty()) {
+            anyhow::bail!("{} ({code})", answered.body["output"].as_str().unwrap_or_default());
+        }
+        client::print(format, &answered)
+    }
+
     async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let depends_on = self.depends_on.as_deref();
-        let mut draft = Draft::begin(app, &self.service, depends_on, self.set).await?;
+        let organization = app.organization().await?;
+        let mut draft = Draft::begin(app, organization.id, &self.service()).await?;
+        draft.choose_named(app, self.depends_on.as_deref()).await?;
+        for (name, value) in &self.set {
+            draft.answer(name, value, true)?;
+        }
         if !self.yes {
             for question in draft.questions() {
                 ask(&mut draft, &question)?;
@@ -83,7 +195,7 @@ impl Create {
             let private = if grant.private_addresses { ", private addresses included" } else { "" };
             eprintln!("granted: this integration may reach {}{private}", grant.origin);
         }
-        print(app, format, &created)
+        print(app, format, &created.described)
     }
 }
 
@@ -101,15 +213,15 @@ fn ask(draft: &mut Draft, question: &Question) -> anyhow::Result<()> {
             // The end of the input: what is still missing is listed all at once.
             None => return Ok(()),
             Some("") if optional => return Ok(()),
-            Some(answer) => match draft.answer(&question.name, answer) {
+            Some(answer) => match draft.answer(&question.name, answer, true) {
                 Ok(()) => return Ok(()),
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) => eprintln!("{error}"),
             },
         }
     }
 }
 
-fn print(app: &App, format: Format, created: &Created) -> anyhow::Result<()> {
+fn print(app: &App, format: Format, created: &Described) -> anyhow::Result<()> {
     let integration = &created.integration;
     let secret = created.webhook_secret.as_ref();
     let data_dir = app.config.data_dir.to_string_lossy();

@@ -1,26 +1,107 @@
 //! `rowgate orgs`.
 
-use clap::Subcommand;
-use serde_json::Value;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
+use super::client::{self, Client, given};
 use super::output::{self, Format};
 use crate::app::App;
+use crate::config::Profiles;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Orgs {
     /// Make an organization
     Create {
         /// Its name; the key is made from it
-        name: String,
+        #[arg(required_unless_present = "named")]
+        name: Option<String>,
+        /// The same
+        #[arg(long = "name", short = 'n', value_name = "NAME", conflicts_with = "name")]
+        named: Option<String>,
     },
     /// List organizations
     List,
+    /// The organization that commands work on
+    Current,
+    /// Let commands work on another organization
+    Activate {
+        /// Its id, key or name; --org does as well
+        organization: Option<String>,
+    },
+    /// Members, and who is invited
+    Members,
+    /// Invite somebody
+    Invite {
+        /// Their address
+        #[arg(long, short, visible_alias = "email")]
+        username: Option<String>,
+        /// As what
+        #[arg(long, short, value_enum)]
+        role: Option<RoleName>,
+    },
+    /// Accept an invitation
+    Join {
+        /// Its code
+        #[arg(long, short)]
+        code: Option<String>,
+    },
+    /// Remove a member, or take an invitation back
+    Remove {
+        /// Their address
+        #[arg(long, short, visible_alias = "email")]
+        username: Option<String>,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give members another role
+    #[command(visible_alias = "change-role")]
+    Changerole {
+        /// Their addresses, with commas between them
+        #[arg(long, short)]
+        usernames: Option<String>,
+        /// The role
+        #[arg(long, short, value_enum)]
+        role: Option<RoleName>,
+    },
+    /// Give the organization another name
+    Rename {
+        /// The name
+        name: Option<String>,
+    },
+    /// Change a field
+    Update {
+        /// Which
+        #[arg(long)]
+        field: Option<String>,
+        /// Its new value
+        #[arg(long)]
+        value: Option<String>,
+    },
+}
+
+/// What somebody is in an organization.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum RoleName {
+    Admin,
+    Member,
+}
+
+impl RoleName {
+    fn text(self) -> String {
+        match self {
+            Self::Admin => "admin".into(),
+            Self::Member => "member".into(),
+        }
+    }
 }
 
 impl Orgs {
-    pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
+    /// On a data directory, where all organizations are there.
+    pub(super) async fn run_here(self, app: &App, format: Format) -> anyhow::Result<()> {
         match self {
-            Self::Create { name } => {
+            Self::Create { name, named } => {
+                let name = name.or(named).unwrap_or_default();
                 let made = app.store.create_organization(&name).await?;
                 output::print_object(
                     format,
@@ -41,6 +122,75 @@ impl Orgs {
                     .collect();
                 output::print(format, &["id", "key", "name", "created_at"], &rows)
             }
+            other => other.run(&Client::local(app), format).await,
         }
     }
+
+    pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
+        let answered = match self {
+            Self::Create { name, named } => {
+                let body = given([("name", name.or(named))]);
+                client.post("/v1/organizations/create", body).await?
+            }
+            Self::List => {
+                let active = url::form_urlencoded::byte_serialize(client.org.as_bytes());
+                let active: String = active.collect();
+                let path = "/v1/me/organization_memberships?active_org_identifier=";
+                client.get(&format!("{path}{active}")).await?
+            }
+            Self::Current => show(client, &client.org).await?,
+            Self::Activate { organization } => {
+                return activate(client, organization, format).await;
+            }
+            Self::Members => client.get(&client.of_org("members")).await?,
+            Self::Invite { username, role } => {
+                let body = given([("email", username), ("role_name", role.map(RoleName::text))]);
+                client.post(&client.of_org("invite"), body).await?
+            }
+            Self::Join { code } => {
+                let body = given([("invitation_code", code)]);
+                client.post("/v1/organizations/join", body).await?
+            }
+            Self::Remove { username, yes } => {
+                let confirm = yes.then(String::new);
+                let body = given([("email", username), ("guard_confirm", confirm)]);
+                client.post(&client.of_org("remove_member"), body).await?
+            }
+            Self::Changerole { usernames, role } => {
+                let role = role.map(RoleName::text);
+                let body = given([("emails", usernames), ("role_name", role)]);
+                client.post(&client.of_org("change_roles"), body).await?
+            }
+            Self::Rename { name } => {
+                client.post(&client.of_org("rename"), given([("name", name)])).await?
+            }
+            Self::Update { field, value } => {
+                let body = given([("field", field), ("value", value)]);
+                client.post(&client.of_org("update"), body).await?
+            }
+        };
+        client::print(format, &answered)
+    }
+}
+
+async fn show(client: &Client, org: &str) -> anyhow::Result<client::Answered> {
+    let query: String = url::form_urlencoded::byte_serialize(org.as_bytes()).collect();
+    client.get(&format!("/v1/organizations/-?org={query}")).await
+}
+
+async fn activate(
+    client: &Client,
+    organization: Option<String>,
+    format: Format,
+) -> anyhow::Result<()> {
+    let organization = organization.unwrap_or_else(|| client.org.clone());
+    let Some(base_url) = client.base_url() else {
+        anyhow::bail!("on a data directory, say it by --org or ROWGATE_ORG");
+    };
+    let answered = show(client, &organization).await?;
+    let mut profiles = Profiles::load()?;
+    let profile = profiles.hosts.entry(base_url.to_owned()).or_default();
+    profile.org = answered.body.get("id").unwrap_or(&json!(organization)).to_string();
+    profiles.store()?;
+    client::print(format, &answered)
 }

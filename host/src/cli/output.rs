@@ -145,6 +145,11 @@ pub(super) fn shell_word(word: &str) -> String {
     }
 }
 
+/// The same as [`escaped`], line by line.
+pub(super) fn lines(text: &str) -> String {
+    text.lines().map(escaped).collect::<Vec<_>>().join("\n")
+}
+
 /// On one line, and with nothing that steers a terminal or turns the direction of text.
 pub(super) fn escaped(text: &str) -> String {
     let steers = |letter: char| {

@@ -10,10 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::output;
-use crate::app;
 use crate::config::{Config, Flags, Log, LogFormat};
 use crate::egress::Direct;
 use crate::trace::Traces;
+use crate::{api, app};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -51,7 +51,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
             std::process::exit(CUT_SHORT);
         });
     };
-    let served = app::serve(config, shutdown).await;
+    let served = app::serve(config, api::router, shutdown).await;
     if let Some(traces) = traces {
         traces.end().await;
     }

@@ -1,6 +1,9 @@
 //! Integrations: services configured in an organization, in trees of one root and its dependents.
 
+pub mod change;
 mod create;
+mod delete;
+mod drafts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +15,10 @@ use super::{Error, Store, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 pub use create::NewIntegration;
+pub use drafts::StoredDraft;
 
 /// A service configured in an organization.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 #[allow(missing_docs)]
 pub struct Integration {
     /// `svi_...`

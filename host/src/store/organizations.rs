@@ -1,7 +1,7 @@
 //! Organizations: whom integrations, owners and tables belong to.
 
-use super::{Error, Store, query_as};
-use crate::model::OrganizationId;
+use super::{Connection, Error, Store, query_as};
+use crate::model::{Micros, OrganizationId};
 
 /// An organization.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -17,28 +17,14 @@ pub struct Organization {
 /// The organization that is made when none is asked for.
 pub const DEFAULT: &str = "default";
 
+/// Characters of a key: it can be a host name, a schema or a file name.
+const KEY_MAX: usize = 63;
+const KEYS_TRIED: u32 = 1_000;
+
 impl Store {
     /// Makes an organization; its key is the slug of its name.
     pub async fn create_organization(&self, name: &str) -> Result<Organization, Error> {
-        let (key, name, now) = (slug(name)?, name.trim().to_owned(), self.clock.now());
-        self.control
-            .write(move |connection| {
-                Box::pin(async move {
-                    let made = query_as(
-                        "insert into organizations (key, name, created_at) values ($1, $2, $3)
-                         on conflict (key) do nothing returning id, key, name, created_at",
-                    )
-                    .bind(&key)
-                    .bind(name)
-                    .bind(now)
-                    .fetch_optional(connection)
-                    .await?;
-                    made.ok_or_else(|| {
-                        Error::Refused(format!("there is an organization `{key}` already"))
-                    })
-                })
-            })
-            .await
+        self.found_organization(name, None).await
     }
 
     /// All organizations, oldest first.
@@ -71,12 +57,46 @@ impl Store {
         )))
     }
 
-    async fn find_organization(&self, key_or_id: &str) -> Result<Option<Organization>, Error> {
+    /// The organization with this key or id, if there is one.
+    pub async fn find_organization(&self, key_or_id: &str) -> Result<Option<Organization>, Error> {
         let by_key = "select id, key, name, created_at from organizations
                       where key = $1 or cast(id as text) = $1 order by case when key = $1 then 0 else 1 end limit 1";
         let reader = self.control.readers();
         Ok(query_as(by_key).bind(key_or_id).fetch_optional(reader).await?)
     }
+}
+
+/// Makes an organization. `numbered`: a key that is taken gets a number.
+pub(super) async fn insert_organization(
+    connection: &mut Connection,
+    name: &str,
+    numbered: bool,
+    now: Micros,
+) -> Result<Organization, Error> {
+    let slug = slug(name)?;
+    let last = if numbered { KEYS_TRIED } else { 1 };
+    for number in 1..=last {
+        let key = if number == 1 { slug.clone() } else { with_number(&slug, number) };
+        let made = query_as(
+            "insert into organizations (key, name, created_at) values ($1, $2, $3)
+             on conflict (key) do nothing returning id, key, name, created_at",
+        )
+        .bind(key)
+        .bind(name.trim())
+        .bind(now)
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(made) = made {
+            return Ok(made);
+        }
+    }
+    Err(Error::Refused(format!("there is an organization `{slug}` already")))
+}
+
+/// A key with a number, still not too long.
+fn with_number(key: &str, number: u32) -> String {
+    let end = format!("_{number}");
+    format!("{}{end}", &key[..key.len().min(KEY_MAX - end.len())])
 }
 
 /// The key of a name: `Acme, Inc.` becomes `acme_inc`. At most 63 characters, and no leading
@@ -90,7 +110,7 @@ fn slug(name: &str) -> Result<String, Error> {
             _ => key.push('_'),
         }
     }
-    key.truncate(63);
+    key.truncate(KEY_MAX);
     let key = key.trim_end_matches('_');
     if key.is_empty() {
         return Err(Error::Refused(format!(
@@ -104,7 +124,7 @@ fn slug(name: &str) -> Result<String, Error> {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     let digit = usize::from(key.as_bytes()[0] - b'0');
     let mut spelled = format!("{}{}", DIGITS[digit], &key[1..]);
-    spelled.truncate(63);
+    spelled.truncate(KEY_MAX);
     Ok(spelled)
 }
 

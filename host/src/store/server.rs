@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use url::Url;
 
 use super::database::{PostgresDatabase, SessionLimits};
 use super::tables::literal;
@@ -119,6 +120,40 @@ impl Server {
             .disable_statement_logging()
     }
 
+    /// The same as a URL. The role's search path is set on the server.
+    pub(super) fn reader_url(&self, organization: &str, password: &str) -> String {
+        let place = self.place(organization);
+        let mut url = Url::parse("postgres://localhost").expect("a URL");
+        let host = match self.replication.get_socket() {
+            None => self.replication.get_host(),
+            Some(_) => "localhost",
+        };
+        // What isn't taken stays as it is above: none of it is a customer's.
+        let _ = url.set_host(Some(host));
+        let _ = url.set_port(Some(self.replication.get_port()));
+        let _ = url.set_username(&place.reader);
+        let _ = url.set_password(Some(password));
+        url.set_path(&place.database);
+        if let Some(socket) = self.replication.get_socket() {
+            url.query_pairs_mut().append_pair("host", &socket.display().to_string());
+        }
+        url.into()
+    }
+
+    /// Sets the password that an organization's reading role logs in with.
+    pub(super) async fn set_reader_password(
+        &self,
+        organization: &str,
+        password: &str,
+    ) -> Result<(), Error> {
+        let place = self.place(organization);
+        let options = self.replication.clone().database(&place.database);
+        let mut connection = connect_or_create(&options).await?;
+        prepare(&mut connection, &place, password).await?;
+        let _ = connection.close().await;
+        Ok(())
+    }
+
     fn place(&self, organization: &str) -> Place {
         let reader = short_name(&[name(&self.control), organization, "reader"]);
         match self.isolation {
@@ -175,6 +210,7 @@ async fn prepare(
             "alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""
         ),
     ];
+    statements.push(without_large_objects(reader));
     statements.extend(READER_SETTINGS.map(|(setting, value)| {
         format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
     }));
@@ -189,6 +225,21 @@ async fn prepare(
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Large objects can be written in a read-only transaction before PostgreSQL 16. The functions are a
+/// superuser's: where the host's role is none, they stay as they are.
+fn without_large_objects(reader: &str) -> String {
+    let may = format!("has_function_privilege({}, 'lo_create(oid)', 'execute')", literal(reader));
+    format!(
+        "do $$ begin
+           if {may} then
+             revoke execute on function lo_create(oid), lo_creat(integer),
+               lo_from_bytea(oid, bytea) from public;
+           end if;
+         exception when insufficient_privilege then null;
+         end $$"
+    )
 }
 
 /// Connects; makes the database first where it is missing and the role may.

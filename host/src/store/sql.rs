@@ -11,8 +11,9 @@ pub(super) use postgres::timestamp;
 use std::time::Duration;
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
-use super::{Error, Store};
+use super::{Error, Store, query};
 use crate::model::OrganizationId;
 
 /// What one query may cost.
@@ -22,6 +23,8 @@ pub struct QueryLimits {
     pub rows: usize,
     pub bytes: usize,
     pub time: Duration,
+    /// More rows than that are cut off, not refused.
+    pub cut_rows: bool,
 }
 
 /// The answer to a query.
@@ -31,6 +34,8 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// JSON columns are nested, booleans true or false, bytes base64.
     pub rows: Vec<Vec<Value>>,
+    /// There are more.
+    pub cut: bool,
 }
 
 impl Store {
@@ -57,6 +62,42 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Where a program reads the organization's tables by itself, as `psql` or `sqlite3` takes it. A
+    /// URL of a server holds a password.
+    pub async fn connection_url(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Zeroizing<String>, Error> {
+        // Made here if this is the first use.
+        drop(self.replication(organization).await?);
+        let key = self.organization_key(organization).await?;
+        let url = match &self.server {
+            None => sqlite::url(&self.data_dir.replication(&key))?,
+            Some(server) => {
+                let password = self.reader_password(organization).await?;
+                server.reader_url(&key, &password)
+            }
+        };
+        Ok(Zeroizing::new(url))
+    }
+
+    /// Gives the reading role another password.
+    pub async fn roll_reader(&self, organization: OrganizationId) -> Result<(), Error> {
+        let Some(server) = &self.server else {
+            return Err(Error::Refused(
+                "the tables lie in a file, which has no credentials to roll".into(),
+            ));
+        };
+        drop(self.replication(organization).await?);
+        let key = self.organization_key(organization).await?;
+        let forgotten = query("update organizations set reader_sealed = null where id = $1");
+        self.control.execute(forgotten.bind(organization)).await?;
+        let password = self.reader_password(organization).await?;
+        server.set_reader_password(&key, &password).await
+    }
+}
+
 /// Takes rows in until there are too many.
 struct Answer {
     rows: Rows,
@@ -66,24 +107,29 @@ struct Answer {
 
 impl Answer {
     fn new(columns: Vec<String>, limits: QueryLimits) -> Self {
-        Self { rows: Rows { columns, rows: Vec::new() }, limits, bytes: 0 }
+        Self { rows: Rows { columns, ..Rows::default() }, limits, bytes: 0 }
     }
 
-    fn push(&mut self, values: Vec<Value>) -> Result<(), Error> {
-        self.rows.rows.push(values);
-        if self.rows.rows.len() > self.limits.rows {
+    /// False: nothing more is wanted.
+    fn push(&mut self, values: Vec<Value>) -> Result<bool, Error> {
+        if self.rows.rows.len() == self.limits.rows {
+            if self.limits.cut_rows {
+                self.rows.cut = true;
+                return Ok(false);
+            }
             return Err(Error::Refused(format!(
                 "the answer has more than {} rows: add a LIMIT",
                 self.limits.rows
             )));
         }
+        self.rows.rows.push(values);
         if self.bytes > self.limits.bytes {
             return Err(Error::Refused(format!(
                 "the answer is larger than {} bytes: add a LIMIT",
                 self.limits.bytes
             )));
         }
-        Ok(())
+        Ok(true)
     }
 }
 

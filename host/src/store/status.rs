@@ -161,3 +161,47 @@ async fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Erro
     let count: i64 = query_scalar(count).bind(name).fetch_one(connection).await?;
     Ok(count > 0)
 }
+
+/// An integration's owners, webhooks and streams, counted.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct IntegrationStats {
+    pub owners_linked: i64,
+    pub owners_dead: i64,
+    /// Of the tree; done ones are kept for a while.
+    pub webhooks_kept: i64,
+    pub webhooks_waiting: i64,
+    pub webhooks_parked: i64,
+    pub last_webhook_at: Option<Micros>,
+    /// Of the service.
+    pub streams: i64,
+    pub streams_failing: i64,
+    pub last_success_at: Option<Micros>,
+}
+
+const STATS: &str = "
+  with mine as (select id, state from owners where root_id = $1),
+    items as (select received_at, done_at, parked from inbox where owner_id in (select id from mine)),
+    syncs as (select last_success_at, attempts from streams
+              where service = $2 and owner_id in (select id from mine))
+  select (select count(*) from mine where state = 'linked') as owners_linked,
+    (select count(*) from mine where state = 'grant_dead') as owners_dead,
+    (select count(*) from items) as webhooks_kept,
+    (select count(*) from items where done_at is null and not parked) as webhooks_waiting,
+    (select count(*) from items where done_at is null and parked) as webhooks_parked,
+    (select max(received_at) from items) as last_webhook_at,
+    (select count(*) from syncs) as streams,
+    (select count(*) from syncs where attempts > 0) as streams_failing,
+    (select max(last_success_at) from syncs) as last_success_at";
+
+impl Store {
+    /// How an integration is.
+    pub async fn integration_stats(
+        &self,
+        root_id: &str,
+        service: &str,
+    ) -> Result<IntegrationStats, Error> {
+        let query = query_as(STATS).bind(root_id).bind(service);
+        Ok(query.fetch_one(self.control.readers()).await?)
+    }
+}

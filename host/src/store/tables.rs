@@ -17,14 +17,16 @@ mod feed;
 mod filter;
 mod query;
 mod read;
+mod rename;
 mod sweep;
 mod upsert;
 
 pub use brackets::drop_brackets;
-pub use ddl::{SchemaError, add_missing_columns, create, create_all};
+pub use ddl::{SchemaError, add_missing_columns, create, create_all, script};
 pub(in crate::store) use dialect::{key_text, literal, quoted};
 pub use read::{count_rows, lookup};
 pub(in crate::store) use read::{select_list, values};
+pub use rename::{drop_table, rename_table};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

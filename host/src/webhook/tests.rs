@@ -80,7 +80,7 @@ impl Host {
             server::Limits { connections_max: 100, header_timeout: Duration::from_millis(300) };
         let served = server::serve(
             listener,
-            server::router(webhooks, status),
+            server::router(webhooks, status, axum::Router::new()),
             limits,
             Clock::System,
             std::future::pending(),

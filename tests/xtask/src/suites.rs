@@ -54,8 +54,9 @@ const TESTS: &str = "tests";
 const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
+
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 3] = [HOSTS, "contract", "delivery"];
+const ON_POSTGRES: [&str; 4] = [HOSTS, "api", "contract", "delivery"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {

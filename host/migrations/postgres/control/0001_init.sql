@@ -237,6 +237,56 @@ create index targets_due on targets (due_at) where paused is null;
 create index targets_root on targets (root_id);
 create index targets_organization on targets (organization_id, number);
 
+-- Who uses the API. A row is made by the first login that succeeds.
+create table customers (
+  id bigint generated always as identity primary key,
+  opaque_id text not null unique,                      -- cus_...
+  email text not null unique,                          -- lower case
+  name text not null default '',
+  operator boolean not null default false,             -- of the whole host; the first to log in
+  created_at bigint not null
+);
+
+-- One-time codes, the last one of each address.
+create table login_codes (
+  email text primary key,
+  digest bytea not null,                                -- keyed, of address and code
+  expires_at bigint not null,
+  attempts bigint not null default 0,                  -- wrong answers to this code
+  window_at bigint not null,                           -- since when `issued` counts
+  issued bigint not null
+);
+
+create table sessions (
+  digest bytea primary key,                             -- SHA-256 of the token
+  customer_id bigint not null references customers (id),
+  created_at bigint not null,
+  expires_at bigint not null
+);
+create index sessions_customer on sessions (customer_id);
+
+-- Who belongs to which organization. People are invited by address, before they log in.
+create table memberships (
+  organization_id bigint not null references organizations (id),
+  email text not null,
+  role text not null,                                  -- admin | member
+  invitation text,                                     -- join-...; null: accepted
+  created_at bigint not null,
+  primary key (organization_id, email)
+);
+create index memberships_email on memberships (email);
+
+-- Integrations of which something is still to be asked.
+create table integration_drafts (
+  id text primary key,                                 -- svi_..., which the integration will have
+  organization_id bigint not null references organizations (id),
+  service text not null,
+  depends_on text,
+  sealed bytea not null,                                -- JSON: what was answered so far
+  expires_at bigint not null
+);
+create index integration_drafts_expiring on integration_drafts (expires_at);
+
 -- Moves with every change of what runs how, by whatever process: caches ask for it, and hosts are told.
 create table configuration (epoch bigint not null);
 insert into configuration (epoch) values (1);
@@ -250,9 +300,9 @@ $$;
 create trigger configuration_plugins after insert or update on plugins
 for each statement execute function configuration_moves();
 create trigger configuration_integrations
-after insert or update of config, config_version, table_name on integrations
+after insert or delete or update of config, config_version, table_name on integrations
 for each statement execute function configuration_moves();
-create trigger configuration_secrets after insert or update on integration_secrets
+create trigger configuration_secrets after insert or update or delete on integration_secrets
 for each statement execute function configuration_moves();
 create trigger configuration_grants after insert or update or delete on grants
 for each statement execute function configuration_moves();

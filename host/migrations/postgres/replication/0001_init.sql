@@ -99,3 +99,9 @@ $$;
 alter table rowgate_owners set (fillfactor = 70);
 alter table rowgate_cursors set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 alter table rowgate_outbox set (autovacuum_vacuum_scale_factor = 0.02);
+
+-- Tables that got another name. A host that read the old one just before must not make it again.
+create table rowgate_renames (
+  old_name text primary key,
+  new_name text not null
+);

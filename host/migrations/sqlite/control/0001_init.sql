@@ -64,7 +64,7 @@ create table grants (
 
 -- The lease unit (R1).
 create table owners (
-  id integer primary key,
+  id integer primary key autoincrement,                -- what hangs on one outlives it in the replication database
   organization_id bigint not null,
   root_id text not null references integrations (id),
   external_owner_id text not null,
@@ -236,6 +236,56 @@ create index targets_due on targets (due_at) where paused is null;
 create index targets_root on targets (root_id);
 create index targets_organization on targets (organization_id, number);
 
+-- Who uses the API. A row is made by the first login that succeeds.
+create table customers (
+  id integer primary key,
+  opaque_id text not null unique,                      -- cus_...
+  email text not null unique,                          -- lower case
+  name text not null default '',
+  operator boolean not null default false,             -- of the whole host; the first to log in
+  created_at bigint not null
+);
+
+-- One-time codes, the last one of each address.
+create table login_codes (
+  email text primary key,
+  digest blob not null,                                -- keyed, of address and code
+  expires_at bigint not null,
+  attempts bigint not null default 0,                  -- wrong answers to this code
+  window_at bigint not null,                           -- since when `issued` counts
+  issued bigint not null
+);
+
+create table sessions (
+  digest blob primary key,                             -- SHA-256 of the token
+  customer_id bigint not null references customers (id),
+  created_at bigint not null,
+  expires_at bigint not null
+);
+create index sessions_customer on sessions (customer_id);
+
+-- Who belongs to which organization. People are invited by address, before they log in.
+create table memberships (
+  organization_id bigint not null references organizations (id),
+  email text not null,
+  role text not null,                                  -- admin | member
+  invitation text,                                     -- join-...; null: accepted
+  created_at bigint not null,
+  primary key (organization_id, email)
+);
+create index memberships_email on memberships (email);
+
+-- Integrations of which something is still to be asked.
+create table integration_drafts (
+  id text primary key,                                 -- svi_..., which the integration will have
+  organization_id bigint not null references organizations (id),
+  service text not null,
+  depends_on text,
+  sealed blob not null,                                -- JSON: what was answered so far
+  expires_at bigint not null
+);
+create index integration_drafts_expiring on integration_drafts (expires_at);
+
 -- Moves with every change of what runs how, by whatever process: caches ask for it.
 create table configuration (epoch bigint not null);
 insert into configuration (epoch) values (1);
@@ -246,6 +296,10 @@ begin update configuration set epoch = epoch + 1; end;
 create trigger configuration_integrations_new after insert on integrations
 begin update configuration set epoch = epoch + 1; end;
 create trigger configuration_integrations after update of config, config_version, table_name on integrations
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_integrations_gone after delete on integrations
+begin update configuration set epoch = epoch + 1; end;
+create trigger configuration_secrets_gone after delete on integration_secrets
 begin update configuration set epoch = epoch + 1; end;
 create trigger configuration_secrets_new after insert on integration_secrets
 begin update configuration set epoch = epoch + 1; end;

@@ -80,3 +80,9 @@ create table rowgate_feed_head (
   floor bigint not null default 0                      -- tombstones up to this number may be gone
 );
 insert into rowgate_feed_head (epoch) values (lower(hex(randomblob(16))));
+
+-- Tables that got another name. A host that read the old one just before must not make it again.
+create table rowgate_renames (
+  old_name text primary key,
+  new_name text not null
+);

@@ -35,11 +35,26 @@ impl Store {
     /// Makes an integration. A dependent one makes the linked owners of its tree due, so that they
     /// get its rows with no new post.
     pub async fn create_integration(&self, new: NewIntegration) -> Result<Integration, Error> {
+        self.create_integration_as(self.new_integration_id(), new).await
+    }
+
+    /// An id that no integration has.
+    pub fn new_integration_id(&self) -> String {
+        format!("svi_{}", self.chance.base36(16))
+    }
+
+    /// The same with an id that is chosen already; a draft of this id is done with.
+    pub async fn create_integration_as(
+        &self,
+        id: String,
+        new: NewIntegration,
+    ) -> Result<Integration, Error> {
         let (keyring, chance, now) = (self.keyring.clone(), self.chance.clone(), self.clock.now());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let integration = insert(connection, &new, &chance, now).await?;
+                    let integration = insert(connection, id, &new, &chance, now).await?;
+                    super::drafts::delete(connection, &integration.id).await?;
                     insert_secrets(connection, &integration.id, &new, &keyring).await?;
                     insert_grants(connection, &integration.id, &new.grants).await?;
                     if integration.depends_on.is_some() {
@@ -54,11 +69,11 @@ impl Store {
 
 async fn insert(
     connection: &mut Connection,
+    id: String,
     new: &NewIntegration,
     chance: &Chance,
     now: Micros,
 ) -> Result<Integration, Error> {
-    let id = format!("svi_{}", chance.base36(16));
     let root_id = match &new.depends_on {
         None => id.clone(),
         Some(parent) => root_under(connection, new, parent).await?,
@@ -170,7 +185,7 @@ impl Store {
     }
 }
 
-async fn insert_grants(
+pub(super) async fn insert_grants(
     connection: &mut Connection,
     root_id: &str,
     grants: &[Grant],
@@ -190,7 +205,7 @@ async fn insert_grants(
     Ok(())
 }
 
-async fn make_linked_due(
+pub(super) async fn make_linked_due(
     connection: &mut Connection,
     root_id: &str,
     now: Micros,

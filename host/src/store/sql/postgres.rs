@@ -57,7 +57,9 @@ async fn read(
     while let Some(row) = rows.try_next().await? {
         let values: Result<Vec<Value>, sqlx::Error> =
             (0..row.len()).map(|at| value(&row, at, &mut answer.bytes)).collect();
-        answer.push(values?)?;
+        if !answer.push(values?)? {
+            break;
+        }
     }
     Ok(answer.rows)
 }

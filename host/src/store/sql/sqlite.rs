@@ -43,6 +43,15 @@ pub(super) async fn query(
     }
 }
 
+/// As `sqlite3` takes it.
+pub(super) fn url(path: &Path) -> Result<String, Error> {
+    let path = std::path::absolute(path).map_err(|error| Error::Unavailable(error.to_string()))?;
+    let url = url::Url::from_file_path(&path)
+        .map_err(|()| Error::Inconsistent(format!("{} is no path", path.display())))?;
+    // Without an authority, which older builds don't take.
+    Ok(format!("file:{}?mode=ro", url.path()))
+}
+
 async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -67,7 +76,9 @@ async fn read(
     while let Some(row) = rows.try_next().await.map_err(refused)? {
         let values: Result<Vec<Value>, sqlx::Error> =
             (0..row.len()).map(|at| value(&row, at, &json, &mut answer.bytes)).collect();
-        answer.push(values?)?;
+        if !answer.push(values?)? {
+            break;
+        }
     }
     Ok(answer.rows)
 }

@@ -1,14 +1,19 @@
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, Mac as _};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::clock::Clock;
 use crate::config::Isolation;
-use crate::store::Dialect;
 use crate::store::fixture::{Opened, open, open_with};
+use crate::store::{Dialect, query_scalar};
 
-const LIMITS: QueryLimits = QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10) };
+const LIMITS: QueryLimits =
+    QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10), cut_rows: false };
 
 const SQLITE: &str =
     "create table t (n bigint, deleted boolean, data json text, plain text, b blob);
@@ -62,7 +67,10 @@ async fn values_keep_their_types(dialect: Dialect) {
         ]
     );
     let empty = store.query(organization, "select n, data from t where n > 9", LIMITS).await;
-    assert_eq!(empty.unwrap(), Rows { columns: vec!["n".into(), "data".into()], rows: vec![] });
+    assert_eq!(
+        empty.unwrap(),
+        Rows { columns: vec!["n".into(), "data".into()], ..Rows::default() }
+    );
 }
 
 #[tokio::test]
@@ -152,4 +160,69 @@ async fn nothing_but_the_organizations_own_is_reached() {
         let tables = if isolation == Isolation::Schema { "org_default" } else { "public" };
         assert_eq!(schema.rows, [[json!(tables)]]);
     }
+}
+
+#[tokio::test]
+async fn more_rows_than_wanted_are_cut() {
+    for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+        let (store, organization) = filled(dialect).await;
+        let limits = QueryLimits { rows: 3, cut_rows: true, ..LIMITS };
+        let sql = |rows: usize| format!("select n from t order by n limit {rows}");
+        let whole = store.query(organization, &sql(3), limits).await.unwrap();
+        assert_eq!((whole.rows.len(), whole.cut), (3, false));
+        let limits = QueryLimits { rows: 2, ..limits };
+        let cut = store.query(organization, &sql(3), limits).await.unwrap();
+        assert_eq!((cut.rows, cut.cut), (vec![vec![json!(1)], vec![json!(2)]], true));
+    }
+}
+
+#[tokio::test]
+async fn rolled_credentials_end_the_old_ones() {
+    let (store, organization) = filled(Dialect::Postgres).await;
+    let old = store.connection_url(organization).await.unwrap();
+    assert!(reads(&old).await && opens(&store, &old).await);
+    store.roll_reader(organization).await.unwrap();
+    let new = store.connection_url(organization).await.unwrap();
+    assert!(reads(&new).await && opens(&store, &new).await && !opens(&store, &old).await);
+    let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
+    assert_eq!(count.rows, [[json!(3)]]);
+    let (store, organization) = filled(Dialect::Sqlite).await;
+    assert!(store.roll_reader(organization).await.is_err());
+    let url = store.connection_url(organization).await.unwrap();
+    assert!(url.starts_with("file:/") && url.ends_with("/default.db?mode=ro"), "{}", *url);
+}
+
+/// Whether a program that knows nothing but the URL reads the table.
+async fn reads(url: &str) -> bool {
+    use sqlx::Connection as _;
+    let Ok(mut connection) = sqlx::PgConnection::connect(url).await else { return false };
+    let count: Result<i64, _> =
+        sqlx::query_scalar("select count(*) from t").fetch_one(&mut connection).await;
+    count.is_ok_and(|count| count == 3)
+}
+
+/// Whether the server keeps this URL's password (RFC 5803): the cluster of the tests lets anybody in.
+async fn opens(store: &Store, url: &str) -> bool {
+    let url = url::Url::parse(url).unwrap();
+    let kept: String = query_scalar("select rolpassword from pg_authid where rolname = $1")
+        .bind(url.username())
+        .fetch_one(store.control())
+        .await
+        .unwrap();
+    let parts: Vec<&str> = kept.split(['$', ':']).collect();
+    let [_, rounds, salt, stored_key, _] = parts.as_slice() else { panic!("{kept}") };
+    let base64 = |text: &str| BASE64_STANDARD.decode(text).unwrap();
+    let mac = |key: &[u8], text: &[u8]| {
+        let mac = <Hmac<Sha256>>::new_from_slice(key).unwrap().chain_update(text);
+        mac.finalize().into_bytes().to_vec()
+    };
+    let password = url.password().unwrap().as_bytes();
+    let mut last = mac(password, &[&base64(salt), &[0, 0, 0, 1][..]].concat());
+    let mut salted = last.clone();
+    for _ in 1..rounds.parse::<u32>().unwrap() {
+        last = mac(password, &last);
+        salted.iter_mut().zip(&last).for_each(|(sum, byte)| *sum ^= byte);
+    }
+    let client_key = mac(&salted, b"Client Key");
+    Sha256::digest(&client_key).to_vec() == base64(stored_key)
 }

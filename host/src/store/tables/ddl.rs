@@ -21,6 +21,14 @@ pub enum SchemaError {
         /// What doesn't fit.
         reason: String,
     },
+    /// Somebody else is about to tell of it.
+    #[error("table {table} was renamed to {now}")]
+    Renamed {
+        /// Its old name.
+        table: String,
+        /// Its new name.
+        now: String,
+    },
     /// The database's fault.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -45,6 +53,9 @@ pub async fn create_all(database: &Database, specs: Vec<Arc<TableSpec>>) -> Resu
 
 /// Makes table and indexes where they are missing, columns too.
 pub async fn create(conn: &mut Connection, spec: &TableSpec) -> Result<(), SchemaError> {
+    if let Some(now) = super::rename::renamed(conn, &spec.table_name).await? {
+        return Err(SchemaError::Renamed { table: spec.table_name.clone(), now });
+    }
     query(create_table(conn.dialect(), spec)).execute(&mut *conn).await?;
     add_missing_columns(conn, spec).await?;
     for index in &spec.indexes {
@@ -108,6 +119,18 @@ pub(super) fn create_table(dialect: Dialect, spec: &TableSpec) -> String {
         columns.map(|column| format!("  {}", definition(dialect, spec, column))).collect();
     let table = quoted(&spec.table_name);
     format!("create table if not exists {table} (\n{}\n)", columns.join(",\n"))
+}
+
+/// What makes the table in a database of somebody else's.
+pub fn script(dialect: Dialect, spec: &TableSpec) -> String {
+    let table = create_table(dialect, spec);
+    let table = match dialect {
+        Dialect::Sqlite => table,
+        // Our sequence isn't there.
+        Dialect::Postgres => table.replacen(dialect.pk(), "bigserial primary key", 1),
+    };
+    let indexes = spec.indexes.iter().map(|index| create_index(spec, index));
+    std::iter::once(table).chain(indexes).map(|statement| format!("{statement};\n")).collect()
 }
 
 fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec) -> String {

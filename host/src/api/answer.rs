@@ -1,0 +1,159 @@
+//! Answers in WebhookDB's envelopes.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::endpoint::{Field, Shape};
+use crate::webhook;
+
+/// What a handler answers.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+    pub(super) auth_token: Option<String>,
+}
+
+/// What a client does next: print `output`, and either ask `prompt` and post the answer, or stop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Step {
+    pub(super) message: String,
+    pub(super) needs_input: bool,
+    pub(super) prompt: String,
+    pub(super) prompt_is_secret: bool,
+    pub(super) post_to_url: String,
+    pub(super) post_params: Map<String, Value>,
+    pub(super) post_params_value_key: String,
+    pub(super) complete: bool,
+    pub(super) output: String,
+    pub(super) error_code: String,
+    pub(super) extras: Map<String, Value>,
+}
+
+impl Step {
+    /// Asks for a value that is posted under `key`.
+    pub(super) fn ask(
+        prompt: impl Into<String>,
+        post_to_url: impl Into<String>,
+        key: &str,
+    ) -> Self {
+        Self {
+            needs_input: true,
+            prompt: prompt.into(),
+            post_to_url: post_to_url.into(),
+            post_params_value_key: key.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The end.
+    pub(super) fn complete(output: impl Into<String>) -> Self {
+        Self { complete: true, output: output.into(), ..Self::default() }
+    }
+
+    pub(super) fn secret(mut self, secret: bool) -> Self {
+        self.prompt_is_secret = secret;
+        self
+    }
+
+    pub(super) fn output(mut self, output: impl Into<String>) -> Self {
+        self.output = output.into();
+        self
+    }
+
+    pub(super) fn param(mut self, name: &str, value: &str) -> Self {
+        self.post_params.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(super) fn error(mut self, code: &str) -> Self {
+        self.error_code = code.to_owned();
+        self
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::to_value(self).expect("names and texts can be written")
+    }
+}
+
+impl Answer {
+    fn ok(body: Value) -> Self {
+        Self { status: StatusCode::OK, body, auth_token: None }
+    }
+
+    pub(super) fn step(step: &Step) -> Self {
+        Self::ok(step.json())
+    }
+
+    pub(super) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Just these members.
+    pub(super) fn object(body: Value) -> Self {
+        Self::ok(body)
+    }
+
+    /// One thing, and what a client prints.
+    pub(super) fn single(mut entity: Value, message: impl Into<String>, fields: &[Field]) -> Self {
+        entity["message"] = Value::String(message.into());
+        entity["display_headers"] = headers(fields);
+        Self::ok(entity)
+    }
+
+    /// All things of a kind: there is one page.
+    pub(super) fn collection(items: Vec<Value>, if_empty: &str, fields: &[Field]) -> Self {
+        let message = if items.is_empty() { if_empty } else { "" };
+        Self::ok(json!({
+            "object": "list",
+            "total_count": items.len(),
+            "items": items,
+            "current_page": 1,
+            "page_count": 1,
+            "has_more": false,
+            "message": message,
+            "display_headers": headers(fields),
+        }))
+    }
+
+    /// Lines and tables.
+    pub(super) fn blocks(blocks: Vec<Value>) -> Self {
+        Self::ok(json!({ "blocks": blocks }))
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let mut response = webhook::json_response(self.status, &self.body);
+        if let Some(token) = self.auth_token {
+            let text = format!("sess={token}; path=/");
+            let value = text.parse().expect("a token has letters and digits only");
+            response.headers_mut().insert(super::AUTH_TOKEN, value);
+        }
+        response
+    }
+}
+
+/// A block that is one line.
+pub(super) fn line(text: impl Into<String>) -> Value {
+    json!({ "type": "line", "value": text.into() })
+}
+
+/// A block that is a table.
+pub(super) fn table(headers: &[&str], rows: Vec<Vec<Option<String>>>) -> Value {
+    json!({ "type": "table", "value": { "headers": headers, "rows": rows } })
+}
+
+/// Pairs of a member's name and what a table calls it.
+fn headers(fields: &[Field]) -> Value {
+    let shown = fields.iter().filter(|field| !field.header.is_empty());
+    shown.map(|field| json!([field.name, field.header])).collect()
+}
+
+/// The members that an answer of this shape has.
+pub(super) fn fields(shape: &Shape) -> &'static [Field] {
+    match shape {
+        Shape::Single(fields) | Shape::Collection(fields) | Shape::Object(fields) => fields,
+        Shape::Step | Shape::Blocks | Shape::Document => &[],
+    }
+}

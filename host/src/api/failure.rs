@@ -1,0 +1,138 @@
+//! Errors in WebhookDB's envelope. 404 and 5xx are avoided: its client reports them to its makers.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::answer::Step;
+use crate::app::integrations::Refusal;
+use crate::store::Error;
+use crate::webhook;
+
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+const PROMPT: &str = "whdb-prompt";
+
+/// Why a call is refused, or failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    message: String,
+    code: Option<&'static str>,
+    /// Further members of the envelope.
+    members: Map<String, Value>,
+    prompt: Option<String>,
+    /// For the log.
+    pub(super) cause: Option<String>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: Option<&'static str>, message: impl Into<String>) -> Self {
+        let (members, message) = (Map::new(), message.into());
+        Self { status, message, code, members, prompt: None, cause: None }
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, None, "Unauthorized")
+    }
+
+    pub(super) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Some(code), message)
+    }
+
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, Some("conflict"), message)
+    }
+
+    pub(super) fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Some(code), message)
+    }
+
+    pub(super) fn payment(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, Some(code), message)
+    }
+
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Some("too_many_requests"), message)
+    }
+
+    pub(super) fn body(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(status, Some("invalid_body"), message)
+    }
+
+    /// A value of the request doesn't fit. A client that asked for it asks again.
+    pub(super) fn field(name: &str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let message = format!("{name} {reason}");
+        let mut failure =
+            Self::new(StatusCode::BAD_REQUEST, Some("validation_error"), message.clone());
+        failure.members.insert("errors".into(), json!([message]));
+        failure.members.insert("field_errors".into(), json!({ name: [reason] }));
+        failure
+    }
+
+    /// The client is to ask for a value, and to post again with it.
+    pub(super) fn prompt(param: &str, step: &Step) -> Self {
+        let mut failure = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Some("prompt_required_params"),
+            "Prompt for required params",
+        );
+        failure.members.insert("state_machine_step".into(), step.json());
+        failure.prompt = Some(param.to_owned());
+        failure
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let mut error = self.members;
+        error.insert("message".into(), self.message.into());
+        error.insert("status".into(), self.status.as_u16().into());
+        error.extend(self.code.map(|code| ("code".to_owned(), Value::from(code))));
+        let mut response = webhook::json_response(self.status, &json!({ "error": error }));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        }
+        if let Some(param) = self.prompt.and_then(|param| HeaderValue::try_from(param).ok()) {
+            response.headers_mut().insert(PROMPT, param);
+        }
+        response
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let told = |status, code, message: &str, cause: String| Self {
+            cause: Some(cause),
+            ..Self::new(status, Some(code), message)
+        };
+        match error {
+            Error::Refused(reason) => Self::conflict(reason),
+            Error::Unavailable(cause) => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The database is away just now; try again",
+                cause,
+            ),
+            other => told(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "api_error",
+                "Something went wrong; the host's log says what",
+                other.to_string(),
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::UnknownService { .. } => Self::invalid("invalid_service", text),
+            Refusal::UnknownSetting { .. } => Self::invalid("invalid_input", text),
+            Refusal::Invalid { name, reason } => Self::field(&name, reason),
+            Refusal::Operator(_) => Self::forbidden("operator_only", text),
+            Refusal::Unknown(_) => Self::forbidden("no_such_integration", text),
+            Refusal::NoParent { .. } | Refusal::Conflict(_) => Self::conflict(text),
+            Refusal::Store(error) => error.into(),
+        }
+    }
+}

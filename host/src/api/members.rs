@@ -1,0 +1,157 @@
+//! Members of an organization, and invitations.
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::answer::{Answer, Step};
+use super::call::Call;
+use super::endpoint::Json::Text;
+use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
+use super::failure::Failure;
+use super::login::address;
+use super::organizations::{self, ORGANIZATION};
+use crate::store::memberships::Role;
+
+const MEMBER: &[Field] = &[
+    field("email", "Email", Text),
+    field("name", "Name", Text),
+    field("role", "Role", Text),
+    field("status", "Status", Text),
+];
+const INVITED: &[Field] = &[
+    field("email", "Email", Text),
+    field("role", "Role", Text),
+    field("invitation_code", "Code", Text),
+];
+const CHANGED: &[Field] = &[];
+
+const ROLES: Kind = Kind::OneOf(&["admin", "member"]);
+const EMAIL: Param = Param::text("email", "The address").asked("What is the address?");
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            method: Method::GET,
+            path: "/v1/organizations/{org}/members",
+            summary: "Members, and who is invited",
+            access: Access::Member,
+            params: &[],
+            answers: &[(200, Shape::Collection(MEMBER))],
+            handler: |call| Box::pin(list(call)),
+        },
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/join",
+            summary: "Accept an invitation",
+            access: Access::Customer,
+            params: const {
+                &[Param::text("invitation_code", "The code of the invitation")
+                    .asked("What is the code of your invitation (join-...)?")]
+            },
+            answers: &[(200, Shape::Single(ORGANIZATION))],
+            handler: |call| Box::pin(join(call)),
+        },
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/{org}/invite",
+            summary: "Invite an address",
+            access: Access::Admin,
+            params: const { &[EMAIL, Param::text("role_name", "As what; member if empty").of(ROLES)] },
+            answers: &[(200, Shape::Single(INVITED))],
+            handler: |call| Box::pin(invite(call)),
+        },
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/{org}/remove_member",
+            summary: "Remove a member, or take an invitation back",
+            access: Access::Admin,
+            params: const { &[EMAIL, Param::text("guard_confirm", "Sent, whatever it is: don't ask")] },
+            answers: &[(200, Shape::Single(CHANGED))],
+            handler: |call| Box::pin(remove(call)),
+        },
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/{org}/change_roles",
+            summary: "Give members another role",
+            access: Access::Admin,
+            params: const {
+                &[
+                    Param::text("emails", "Addresses").of(Kind::Texts).asked("Which addresses?"),
+                    Param::text("role_name", "The role").of(ROLES).asked("Which role?"),
+                ]
+            },
+            answers: &[(200, Shape::Single(CHANGED))],
+            handler: |call| Box::pin(change_roles(call)),
+        },
+    ]
+}
+
+async fn list(call: Call) -> Result<Answer, Failure> {
+    let members = call.app.store.members(call.organization().id).await?;
+    let items = members.into_iter().map(|member| {
+        let status = if member.accepted { "active" } else { "invited" };
+        let role = member.role.name();
+        json!({ "email": member.email, "name": member.name, "role": role, "status": status })
+    });
+    Ok(Answer::collection(items.collect(), "There is nobody yet.", MEMBER))
+}
+
+async fn join(call: Call) -> Result<Answer, Failure> {
+    let unknown = || {
+        let reason = "is no code of an invitation for your address";
+        Failure::field("invitation_code", reason)
+    };
+    let email = call.email().ok_or_else(unknown)?;
+    let code = call.values.text("invitation_code");
+    let joined = call.app.store.join(email, &code).await?.ok_or_else(unknown)?;
+    let message = format!("You belong to {} now.", joined.name);
+    Ok(organizations::organization(&joined, message))
+}
+
+async fn invite(call: Call) -> Result<Answer, Failure> {
+    let email = address("email", &call.values.text("email"))?;
+    let role = Role::parse(&call.values.text("role_name")).unwrap_or(Role::Member);
+    let code = call.app.store.invite(call.organization().id, &email, role).await?;
+    let message = format!(
+        "{email} is invited. Tell them to log in to {} and to accept with the code {code}.",
+        call.app.public_url()
+    );
+    let entity = json!({ "email": email, "role": role.name(), "invitation_code": code });
+    Ok(Answer::single(entity, message, INVITED))
+}
+
+async fn remove(call: Call) -> Result<Answer, Failure> {
+    let email = address("email", &call.values.text("email"))?;
+    if !call.values.has("guard_confirm") {
+        let prompt = format!(
+            "Remove {email} from {}? Press Enter to go on, or Ctrl+C to stop.",
+            call.organization().name
+        );
+        let mut step = Step::ask(prompt, &call.url, "guard_confirm");
+        step.post_params = call.values.sent().clone();
+        return Err(Failure::prompt("guard_confirm", &step));
+    }
+    if !call.app.store.remove_member(call.organization().id, &email).await? {
+        return Err(Failure::field("email", "is no member's"));
+    }
+    let message = format!("{email} doesn't belong to {} any more.", call.organization().name);
+    Ok(Answer::single(json!({}), message, CHANGED))
+}
+
+async fn change_roles(call: Call) -> Result<Answer, Failure> {
+    let emails = call.values.texts("emails");
+    let emails: Vec<String> =
+        emails.iter().map(|email| address("emails", email)).collect::<Result<_, _>>()?;
+    let Some(role) = Role::parse(&call.values.text("role_name")) else {
+        return Err(Failure::field("role_name", "must be admin or member"));
+    };
+    let changed = emails.len();
+    let unknown = call.app.store.change_roles(call.organization().id, emails, role).await?;
+    let message = match unknown.as_slice() {
+        [] => format!("{changed} of them are {} now.", role.name()),
+        unknown => {
+            format!("No members: {}; the others are {} now.", unknown.join(", "), role.name())
+        }
+    };
+    Ok(Answer::single(json!({}), message, CHANGED))
+}

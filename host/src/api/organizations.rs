@@ -1,0 +1,89 @@
+//! Organizations.
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::answer::Answer;
+use super::call::Call;
+use super::endpoint::Json::{Integer, Text};
+use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
+use super::failure::Failure;
+use crate::store::organizations::Organization;
+
+pub(super) const ORGANIZATION: &[Field] =
+    &[field("id", "Id", Integer), field("name", "Name", Text), field("key", "Key", Text)];
+
+const NAME: Param = Param::text("name", "The name").asked("What shall the organization be called?");
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/create",
+            summary: "Make an organization",
+            access: Access::Customer,
+            params: &[NAME],
+            answers: &[(200, Shape::Single(ORGANIZATION))],
+            handler: |call| Box::pin(create(call)),
+        },
+        Endpoint {
+            method: Method::GET,
+            path: "/v1/organizations/{org}",
+            summary: "An organization; `-` with `?org=` takes its id, key or name",
+            access: Access::Member,
+            params: const { &[Param::text("org", "Which, where the path has `-`")] },
+            answers: &[(200, Shape::Single(ORGANIZATION))],
+            handler: |call| Box::pin(show(call)),
+        },
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/{org}/rename",
+            summary: "Give an organization another name; its key stays",
+            access: Access::Admin,
+            params: &[NAME],
+            answers: &[(200, Shape::Single(ORGANIZATION))],
+            handler: |call| Box::pin(rename(call)),
+        },
+        Endpoint {
+            method: Method::POST,
+            path: "/v1/organizations/{org}/update",
+            summary: "Change a field of an organization",
+            access: Access::Admin,
+            params: const {
+                &[
+                    Param::text("field", "Which").of(Kind::OneOf(&["name"])).asked("Which field?"),
+                    Param::text("value", "Its new value").asked("What is its new value?"),
+                ]
+            },
+            answers: &[(200, Shape::Single(ORGANIZATION))],
+            handler: |call| Box::pin(rename(call)),
+        },
+    ]
+}
+
+async fn create(call: Call) -> Result<Answer, Failure> {
+    let name = call.values.text("name");
+    let made = call.app.store.found_organization(&name, call.email()).await?;
+    let message =
+        format!("Organization {} (key {}) is made, and you are its admin.", made.name, made.key);
+    Ok(organization(&made, message))
+}
+
+async fn show(call: Call) -> Result<Answer, Failure> {
+    let of = call.organization();
+    Ok(organization(of, format!("This is {} (key {}).", of.name, of.key)))
+}
+
+async fn rename(call: Call) -> Result<Answer, Failure> {
+    let name = call.values.given("name").unwrap_or_else(|| call.values.text("value"));
+    let mut of = call.organization().clone();
+    call.app.store.rename_organization(of.id, &name).await?;
+    of.name = name.trim().to_owned();
+    let message = format!("The organization is called {} now.", of.name);
+    Ok(organization(&of, message))
+}
+
+pub(super) fn organization(of: &Organization, message: String) -> Answer {
+    let entity = json!({ "id": of.id, "name": of.name, "key": of.key });
+    Answer::single(entity, message, ORGANIZATION)
+}

@@ -1,0 +1,79 @@
+//! What can be configured, and the tables that come of it.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::endpoint::Json::{Text, TextOrNull};
+use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
+use super::failure::Failure;
+use crate::rows::TableSpec;
+use crate::store::{Dialect, tables};
+
+const SERVICE: &[Field] = &[
+    field("name", "Name", Text),
+    field("depends_on", "Depends on", TextOrNull),
+    field("plugin", "Plugin", Text),
+    field("version", "Version", Text),
+];
+const FIXTURES: &[Field] = &[field("schema_sql", "", Text)];
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            method: Method::GET,
+            path: "/v1/organizations/{org}/services",
+            summary: "Services that an organization can configure",
+            access: Access::Member,
+            params: &[],
+            answers: &[(200, Shape::Collection(SERVICE))],
+            handler: |call| Box::pin(list(call)),
+        },
+        Endpoint {
+            method: Method::GET,
+            path: "/v1/services/{name}/fixtures",
+            summary: "SQL that makes a service's table, for tests of your own",
+            access: Access::Anybody,
+            params: const {
+                &[Param::text("dialect", "postgres, if empty")
+                    .of(Kind::OneOf(&["postgres", "sqlite"]))]
+            },
+            answers: &[(200, Shape::Object(FIXTURES))],
+            handler: |call| Box::pin(fixtures(call)),
+        },
+    ]
+}
+
+async fn list(call: Call) -> Result<Answer, Failure> {
+    let plugins = call.app.store.active_plugins().await?;
+    let mut items: Vec<Value> = Vec::new();
+    for plugin in plugins.values() {
+        for (name, service) in &plugin.manifest.services {
+            items.push(json!({
+                "name": name,
+                "depends_on": service.depends_on,
+                "plugin": plugin.name,
+                "version": plugin.manifest.plugin.version,
+            }));
+        }
+    }
+    Ok(Answer::collection(items, "No plugin is active.", SERVICE))
+}
+
+async fn fixtures(call: Call) -> Result<Answer, Failure> {
+    let name = call.path("name");
+    let plugins = call.app.store.active_plugins().await?;
+    let found = plugins.values().find(|plugin| plugin.manifest.services.contains_key(name));
+    let Some(plugin) = found else {
+        let message = format!("No active plugin offers `{name}`");
+        return Err(Failure::invalid("invalid_service", message));
+    };
+    let spec = TableSpec::new(&plugin.manifest, name, &format!("{name}_fixture"));
+    let spec = spec.map_err(|error| Failure::conflict(error.to_string()))?;
+    let dialect = match call.values.text("dialect").as_str() {
+        "sqlite" => Dialect::Sqlite,
+        _ => Dialect::Postgres,
+    };
+    Ok(Answer::object(json!({ "schema_sql": tables::script(dialect, &spec) })))
+}

@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Clock;
+use crate::store::fixture::{Opened, open};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn both() -> Vec<(Opened, Clock)> {
+    let mut stores = Vec::new();
+    for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+        let clock = Clock::simulated(1_770_000_000_000_000);
+        stores.push((open(dialect, clock.clone()).await, clock));
+    }
+    stores
+}
+
+async fn code(store: &Store, email: &str) -> String {
+    match store.issue_code(email, true).await.unwrap() {
+        Issued::Code(code) => code,
+        Issued::TooMany => panic!("too many codes"),
+    }
+}
+
+fn another(code: &str) -> String {
+    if code == "000000" { "000001".into() } else { "000000".into() }
+}
+
+#[tokio::test]
+async fn a_code_is_used_once_in_time_by_its_address() {
+    for (store, clock) in both().await {
+        let first = code(&store, "a@example.com").await;
+        assert!(first.len() == 6 && first.bytes().all(|b| b.is_ascii_digit()), "{first}");
+        assert!(!store.redeem_code("b@example.com", &first).await.unwrap());
+        assert!(store.redeem_code("a@example.com", &format!(" {first} ")).await.unwrap());
+        assert!(!store.redeem_code("a@example.com", &first).await.unwrap(), "used twice");
+
+        let late = code(&store, "a@example.com").await;
+        clock.advance(MINUTE * 15);
+        assert!(!store.redeem_code("a@example.com", &late).await.unwrap(), "expired");
+    }
+}
+
+#[tokio::test]
+async fn guesses_are_few() {
+    for (store, clock) in both().await {
+        let right = code(&store, "a@example.com").await;
+        for _ in 0..5 {
+            assert!(!store.redeem_code("a@example.com", &another(&right)).await.unwrap());
+        }
+        assert!(!store.redeem_code("a@example.com", &right).await.unwrap(), "void by now");
+        for _ in 0..4 {
+            code(&store, "a@example.com").await;
+        }
+        assert_eq!(store.issue_code("a@example.com", true).await.unwrap(), Issued::TooMany);
+        // Who has the data directory isn't anybody.
+        assert!(matches!(store.issue_code("a@example.com", false).await, Ok(Issued::Code(_))));
+        clock.advance(MINUTE * 61);
+        code(&store, "a@example.com").await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_owns_the_host_and_the_organization_that_is_there() {
+    for (store, _) in both().await {
+        let default = store.organization(DEFAULT).await.unwrap();
+        assert!(!store.has_customers().await.unwrap());
+        let first = store.welcome("a@example.com").await.unwrap();
+        let second = store.welcome("b@example.com").await.unwrap();
+        assert!(first.operator && !second.operator);
+        assert_eq!(store.welcome("a@example.com").await.unwrap(), first);
+        let of_first = store.memberships("a@example.com").await.unwrap();
+        assert_eq!(of_first.len(), 1);
+        assert_eq!(of_first[0].organization.id, default.id);
+        let of_second = store.memberships("b@example.com").await.unwrap();
+        assert_eq!(of_second[0].organization.name, "b@example.com Org");
+        assert_eq!(of_second[0].organization.key, "b_example_com_org");
+        // Another address with the same key.
+        store.welcome("b_example@com").await.unwrap();
+        let of_third = store.memberships("b_example@com").await.unwrap();
+        assert_eq!(of_third[0].organization.key, "b_example_com_org_2");
+    }
+}
+
+#[tokio::test]
+async fn sessions_end_and_their_tokens_are_not_stored() {
+    for (store, clock) in both().await {
+        let customer = store.welcome("a@example.com").await.unwrap();
+        let ttl = 3_600_000_000;
+        let one = store.open_session(customer.id, ttl).await.unwrap();
+        let two = store.open_session(customer.id, ttl).await.unwrap();
+        assert_eq!(store.session(&one).await.unwrap().as_ref(), Some(&customer));
+        assert_eq!(store.session("").await.unwrap(), None);
+        store.close_session(&one).await.unwrap();
+        assert_eq!(store.session(&one).await.unwrap(), None);
+        assert!(store.session(&two).await.unwrap().is_some());
+        let digests: Vec<Vec<u8>> =
+            query_scalar("select digest from sessions").fetch_all(&store.control).await.unwrap();
+        assert!(digests.iter().all(|digest| digest.as_slice() != two.as_bytes()));
+        clock.advance(MINUTE * 60);
+        assert_eq!(store.session(&two).await.unwrap(), None, "expired");
+        let three = store.open_session(customer.id, ttl).await.unwrap();
+        assert_eq!(store.close_sessions("a@example.com").await.unwrap(), 1);
+        assert_eq!(store.session(&three).await.unwrap(), None);
+    }
+}

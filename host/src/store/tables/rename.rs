@@ -1,0 +1,70 @@
+//! Tables that get another name, or go.
+
+use super::dialect::quoted;
+use super::{SchemaError, create};
+use crate::rows::TableSpec;
+use crate::store::{Connection, Dialect, Error, query, query_scalar};
+
+/// Renames a table with its indexes, its entries in the change feed and its brackets. One that was
+/// renamed before stays.
+pub async fn rename_table(
+    conn: &mut Connection,
+    old: &TableSpec,
+    new: &TableSpec,
+) -> Result<(), Error> {
+    let (from, to) = (&old.table_name, &new.table_name);
+    if renamed(conn, from).await?.as_ref() == Some(to) {
+        return Ok(());
+    }
+    query("delete from rowgate_renames where old_name = $1").bind(to).execute(&mut *conn).await?;
+    let sql = format!("alter table {} rename to {}", quoted(from), quoted(to));
+    query(sql).execute(&mut *conn).await?;
+    for (index, renamed) in old.indexes.iter().zip(&new.indexes) {
+        let name = quoted(&index.name);
+        let sql = match conn.dialect() {
+            // It is made again below.
+            Dialect::Sqlite => format!("drop index if exists {name}"),
+            Dialect::Postgres => {
+                format!("alter index if exists {name} rename to {}", quoted(&renamed.name))
+            }
+        };
+        query(sql).execute(&mut *conn).await?;
+    }
+    create(conn, new).await.map_err(|error| match error {
+        SchemaError::Database(error) => Error::Database(error),
+        refused => Error::Refused(refused.to_string()),
+    })?;
+    for table in ["rowgate_feed", "rowgate_brackets"] {
+        let sql = format!("update {table} set table_name = $1 where table_name = $2");
+        query(sql).bind(to).bind(from).execute(&mut *conn).await?;
+    }
+    query("insert into rowgate_renames (old_name, new_name) values ($1, $2)")
+        .bind(from)
+        .bind(to)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What a table is called now, if it was renamed.
+pub(super) async fn renamed(conn: &mut Connection, name: &str) -> sqlx::Result<Option<String>> {
+    let sql = "select new_name from rowgate_renames where old_name = $1";
+    query_scalar(sql).bind(name).fetch_optional(conn).await
+}
+
+/// Drops a table with its entries in the change feed and its brackets.
+pub async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
+    query(format!("drop table if exists {}", quoted(table_name))).execute(&mut *conn).await?;
+    query(
+        "delete from rowgate_bracket_keys
+         where bracket_id in (select id from rowgate_brackets where table_name = $1)",
+    )
+    .bind(table_name)
+    .execute(&mut *conn)
+    .await?;
+    for table in ["rowgate_feed", "rowgate_brackets"] {
+        let sql = format!("delete from {table} where table_name = $1");
+        query(sql).bind(table_name).execute(&mut *conn).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! An organization's tables by SQL: through the API, and by a program of one's own.
+
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+use tests::{Settings, is_on_postgres};
+
+use crate::setup::{Api, Person};
+use crate::steps::LIST;
+
+const SQL: &str = "/v1/db/default/sql";
+
+async fn query(person: &Person<'_>, query: &str) -> Result<Value, (u16, String)> {
+    let reply = person.post(SQL, json!({ "query": query })).await;
+    match reply.status {
+        200 => Ok(reply.body),
+        status => Err((status, reply.code().to_owned())),
+    }
+}
+
+#[tokio::test]
+async fn queries_are_answered_and_limited() {
+    let limits = Settings::default()
+        .env("ROWGATE_LIMITS_API_SQL_ROWS_MAX", "3")
+        .env("ROWGATE_LIMITS_API_SQL_BYTES_MAX", "5000")
+        .env("ROWGATE_LIMITS_API_SQL_TIMEOUT_MS", "200");
+    let api = Api::start_with(limits).await;
+    let owner = api.owner().await;
+    let answer = query(&owner, "select 1 as a, 'x' as b, null as c").await.unwrap();
+    let whole = json!({
+        "headers": ["a", "b", "c"], "rows": [[1, "x", null]], "max_rows_reached": false,
+    });
+    assert_eq!(answer, whole);
+    let counted = "with recursive n(x) as (select 1 union all select x + 1 from n where x < 9)
+                   select x from n";
+    let cut = query(&owner, counted).await.unwrap();
+    assert_eq!(cut["rows"], json!([[1], [2], [3]]));
+    assert_eq!(cut["max_rows_reached"], true);
+    let prompt = owner.post(SQL, json!({})).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("query"));
+    let large =
+        if is_on_postgres() { "select repeat('x', 6000)" } else { "select hex(zeroblob(3000))" };
+    let endless =
+        "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n";
+    for refused in [large, endless, "selec 1", "", "select * from nowhere", "select 1; select 2"] {
+        let refusal = query(&owner, refused).await.unwrap_err();
+        assert!(matches!(refusal.0, 403 | 422), "{refused}: {refusal:?}");
+    }
+}
+
+/// What a member tries who wants more than the own organization.
+#[tokio::test]
+async fn nothing_else_is_reached() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    owner.post("/v1/organizations/create", json!({ "name": "Other" })).await.ok();
+    owner.post("/v1/db/other/sql", json!({ "query": "select 1" })).await.ok();
+    owner.make(LIST, &["planted0secret", "planted0id", "planted0key"]).await;
+    let data_dir = api.host.data_dir().display().to_string();
+    let attach = format!("attach '{data_dir}/control.db' as c");
+    let behind = format!("select 1; attach '{data_dir}/control.db' as c");
+    let lite = [
+        attach.as_str(),
+        &behind,
+        "vacuum into 'copy.db'",
+        "select load_extension('x')",
+        "select writefile('x', 'y')",
+        "select readfile('key')",
+        "select * from customers",
+        "pragma query_only = 0",
+        "pragma journal_mode = delete",
+        "create table x (y)",
+        "insert into rowgate_owners (owner_id) values (1)",
+        "with x as (select 1) delete from rowgate_owners",
+    ];
+    let server = [
+        "select * from org_other.x",
+        "select * from rowgate_default.rowgate_cursors",
+        "select * from customers",
+        "select pg_read_file('/etc/passwd')",
+        "select * from dblink('dbname=postgres', 'select 1') as t(x int)",
+        "select set_config('role', 'postgres', false)",
+        "select set_config('default_transaction_read_only', 'off', false), lo_create(0)",
+        "copy (select 1) to program 'true'",
+        "set role postgres",
+        "create table x ()",
+        "select 1; commit; create table x ()",
+    ];
+    let tried = if is_on_postgres() { &server[..] } else { &lite[..] };
+    for text in tried {
+        let answer = query(&owner, text).await;
+        assert_eq!(answer, Err((403, "invalid_query".into())), "{text}");
+    }
+    let answer = query(&owner, &format!("select * from {}", "google_calendar_list_v1_none")).await;
+    assert!(answer.is_err());
+}
+
+#[tokio::test]
+async fn a_program_connects_by_the_url() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let made = owner.make(LIST, &["s", "id", "secret"]).await;
+    let read = format!("select count(*) from {}", made.table);
+    let write = format!("delete from {}", made.table);
+    let connection = member.get("/v1/db/default/connection").await.ok();
+    let url = connection["connection_url"].as_str().unwrap();
+    if is_on_postgres() {
+        let mut program = sqlx::PgConnection::connect(url).await.unwrap();
+        let count: i64 = sqlx::query_scalar(&read).fetch_one(&mut program).await.unwrap();
+        assert_eq!(count, 0);
+        assert!(sqlx::query(&write).execute(&mut program).await.is_err());
+        let prompt = owner.post("/v1/db/default/roll_credentials", json!({})).await;
+        assert_eq!(prompt.header("whdb-prompt"), Some("guard_confirm"));
+        let rolled = owner.answer(&prompt.body, "").await.ok();
+        let new = rolled["connection_url"].as_str().unwrap();
+        assert_ne!(url, new);
+        assert!(sqlx::PgConnection::connect(new).await.is_ok());
+        assert_eq!(owner.sql(&read).await, [json!([0])]);
+    } else {
+        let sqlite = format!("sqlite:{}", url.strip_prefix("file:").unwrap());
+        let mut program = sqlx::SqliteConnection::connect(&sqlite).await.unwrap();
+        let count: i64 = sqlx::query_scalar(&read).fetch_one(&mut program).await.unwrap();
+        assert_eq!(count, 0);
+        assert!(sqlx::query(&write).execute(&mut program).await.is_err());
+        let roll =
+            owner.post("/v1/db/default/roll_credentials", json!({ "guard_confirm": "" })).await;
+        assert_eq!(roll.refused(), (409, "conflict"));
+    }
+}

@@ -1,0 +1,177 @@
+//! Login, sessions, and who may come in.
+
+use serde_json::json;
+use tests::{Settings, is_on_postgres};
+
+use crate::setup::{Api, OWNER, Person};
+
+#[tokio::test]
+async fn a_login_step_by_step() {
+    let api = Api::start().await;
+    let nobody = api.nobody();
+    let prompt = nobody.post("/v1/auth", json!({})).await;
+    assert_eq!(prompt.refused(), (422, "prompt_required_params"));
+    assert_eq!(prompt.header("whdb-prompt"), Some("email"));
+
+    let step = nobody.answer(&prompt.body, OWNER).await;
+    assert_eq!(step.status, 202);
+    let step = step.body;
+    assert_eq!(step["post_to_url"], "/v1/auth");
+    assert_eq!(step["post_params"], json!({ "email": OWNER }));
+    assert_eq!(step["post_params_value_key"], "token");
+    assert_eq!((&step["needs_input"], &step["prompt_is_secret"]), (&json!(true), &json!(true)));
+    assert!(!step["prompt"].as_str().unwrap().is_empty());
+
+    let code = api.code(OWNER).await;
+    let wrong = if code == "123456" { "654321" } else { "123456" };
+    let again = nobody.answer(&step, wrong).await.ok();
+    assert_eq!(again["error_code"], "invalid_otp");
+    let done = nobody.answer(&again, &code).await;
+    assert_eq!((done.status, &done.body["complete"]), (200, &json!(true)));
+    assert_eq!(done.body["error_code"], "");
+    let customer = &done.body["extras"]["current_customer"];
+    assert_eq!(customer["email"], OWNER);
+    let organization = &customer["default_organization"];
+    assert!(organization["id"].is_i64());
+    assert_eq!(
+        (&organization["name"], &organization["key"]),
+        (&json!("default"), &json!("default"))
+    );
+    let header = done.header("whdb-auth-token").unwrap();
+    assert!(header.starts_with("sess=") && header.ends_with("; path=/"), "{header}");
+
+    // As the client sends it, as a program may, and as it came.
+    let token = header.split(';').next().unwrap().to_owned();
+    for token in [token.clone(), header.to_owned(), token["sess=".len()..].to_owned()] {
+        let me = Person { api: &api, token: Some(token) }.get("/v1/me").await.ok();
+        assert_eq!(me["email"], OWNER);
+        assert_eq!(me["operator"], true);
+    }
+    let owner = Person { api: &api, token: Some(token) };
+    let reply = owner.post("/v1/auth", json!({ "email": OWNER })).await;
+    assert_eq!(reply.refused(), (403, "already_logged_in"));
+    let blocks = owner.get("/v1/me/organization_memberships?active_org_identifier=default").await;
+    let table = blocks.ok()["blocks"][0]["value"].clone();
+    assert_eq!(table["rows"], json!([["*", "default", "default", "admin", "active"]]));
+
+    assert!(owner.post("/v1/auth/logout", json!({})).await.ok()["message"].is_string());
+    assert_eq!(owner.get("/v1/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn without_a_session_nothing_is_told() {
+    let api = Api::start().await;
+    let stolen = Person { api: &api, token: Some("sess=abc".into()) };
+    for person in [api.nobody(), stolen] {
+        for path in [
+            "/v1/me",
+            "/v1/organizations/default",
+            "/v1/organizations/nothing/members",
+            "/v1/organizations/default/service_integrations",
+            "/v1/db/default/connection",
+        ] {
+            let reply = person.get(path).await;
+            let unauthorized = json!({ "error": { "message": "Unauthorized", "status": 401 } });
+            assert_eq!((reply.status, reply.body), (401, unauthorized), "{path}");
+        }
+        assert_eq!(
+            person.post("/v1/organizations/create", json!({ "name": "x" })).await.status,
+            401
+        );
+    }
+}
+
+#[tokio::test]
+async fn strangers_stay_outside() {
+    let allowed =
+        Settings::default().env("ROWGATE_LOGIN_ALLOWED_EMAILS", "*@friends.example, x@y.z");
+    let api = Api::start_with(allowed).await;
+    let owner = api.owner().await;
+    let nobody = api.nobody();
+    let stranger = nobody.post("/v1/auth", json!({ "email": "s@stranger.example" })).await;
+    assert_eq!(stranger.refused(), (402, "signup_disabled"));
+    let unknown = json!({ "email": "s@stranger.example", "token": "123456" });
+    let unknown = nobody.post("/v1/auth", unknown).await.ok();
+    assert_eq!(unknown["error_code"], "email_not_exist");
+    assert_eq!(unknown["complete"], true);
+
+    let friend = api.person("f@friends.example").await;
+    let me = friend.get("/v1/me").await.ok();
+    assert_eq!(me["operator"], false);
+    assert_eq!(me["default_organization"]["name"], "f@friends.example Org");
+
+    let invite = json!({ "email": "s@stranger.example", "role_name": "admin" });
+    owner.post("/v1/organizations/default/invite", invite).await.ok();
+    let invited = api.person("s@stranger.example").await;
+    assert_eq!(invited.get("/v1/organizations/default").await.status, 403, "not yet accepted");
+}
+
+#[tokio::test]
+async fn guesses_and_codes_are_few() {
+    let api = Api::start().await;
+    let nobody = api.nobody();
+    let code = api.code(OWNER).await;
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    for _ in 0..5 {
+        let guess = nobody.post("/v1/auth", json!({ "email": OWNER, "token": wrong })).await.ok();
+        assert_eq!(guess["error_code"], "invalid_otp");
+    }
+    let right = nobody.post("/v1/auth", json!({ "email": OWNER, "token": code })).await.ok();
+    assert_eq!(right["error_code"], "invalid_otp", "void after so many guesses");
+    for _ in 0..4 {
+        api.code(OWNER).await;
+    }
+    let more = nobody.post("/v1/auth", json!({ "email": OWNER })).await;
+    assert_eq!(more.refused(), (429, "too_many_requests"));
+    // Who has the data directory comes in all the same.
+    let made = api.host.command(&["auth", "code", OWNER]).await;
+    let code = String::from_utf8(made.stdout).unwrap();
+    let body = json!({ "email": OWNER, "token": code.trim() });
+    assert_eq!(nobody.post("/v1/auth", body).await.ok()["complete"], true);
+}
+
+#[tokio::test]
+async fn tokens_are_not_stored() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let token = owner.token.as_deref().unwrap().trim_start_matches("sess=");
+    if is_on_postgres() {
+        return;
+    }
+    for name in ["control.db", "control.db-wal"] {
+        let Ok(bytes) = std::fs::read(api.host.data_dir().join(name)) else { continue };
+        let holds = |text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
+        assert!(!holds(token), "{name}");
+    }
+    assert!(!api.host.log().contains(token));
+}
+
+#[tokio::test]
+async fn all_sessions_end_at_once() {
+    let api = Api::start().await;
+    let (one, two) = (api.owner().await, api.owner().await);
+    one.post("/v1/auth/logout", json!({ "everywhere": true })).await.ok();
+    assert_eq!((one.get("/v1/me").await.status, two.get("/v1/me").await.status), (401, 401));
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_refused() {
+    let api = Api::start().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/v1/auth", api.host.base_url());
+    for (kind, body, status) in [
+        ("application/json", "{", 400),
+        ("application/json", "[]", 400),
+        ("text/plain", "{}", 415),
+        ("application/json", "{\"email\": {}}", 400),
+        ("application/json", "{\"email\": \"nobody\"}", 400),
+        ("application/json", "{\"email\": \"a@b\\u0000c\"}", 400),
+    ] {
+        let request = client.post(&url).header("content-type", kind).body(body);
+        assert_eq!(request.send().await.unwrap().status(), status, "{body}");
+    }
+    let large = client.post(&url).header("content-type", "application/json");
+    let large = large.body(format!("{{\"email\": \"{}\"}}", "x".repeat(2 << 20)));
+    assert_eq!(large.send().await.unwrap().status(), 413);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 405);
+}

@@ -1,0 +1,12 @@
+//! The HTTP API as WebhookDB's client and other programs see it: the real host over sockets. Each
+//! request that worked and each answer is checked against the host's own OpenAPI document.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
+
+mod databases;
+mod integrations;
+mod login;
+mod organizations;
+mod remote;
+mod schema;
+mod setup;
+mod steps;

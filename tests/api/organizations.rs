@@ -1,0 +1,110 @@
+//! Organizations, members, roles.
+
+use serde_json::json;
+
+use crate::setup::{Api, MEMBER, OWNER};
+
+#[tokio::test]
+async fn an_organization_has_several_names() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let prompt = owner.post("/v1/organizations/create", json!({})).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("name"));
+    let made = owner.answer(&prompt.body, "Acme, Inc.").await.ok();
+    assert_eq!((&made["name"], &made["key"]), (&json!("Acme, Inc."), &json!("acme_inc")));
+    assert!(made["message"].is_string() && made["display_headers"].is_array());
+    let id = made["id"].to_string();
+    for path in [
+        format!("/v1/organizations/{id}"),
+        "/v1/organizations/acme_inc".into(),
+        "/v1/organizations/Acme,%20Inc.".into(),
+        "/v1/organizations/-?org=acme_inc".into(),
+        format!("/v1/organizations/-?org={id}"),
+    ] {
+        assert_eq!(owner.get(&path).await.ok()["id"], made["id"], "{path}");
+    }
+    let taken = owner.post("/v1/organizations/create", json!({ "name": "acme inc" })).await;
+    assert_eq!(taken.refused(), (409, "conflict"));
+    let renamed = json!({ "field": "name", "value": "Acme" });
+    let renamed = owner.post("/v1/organizations/acme_inc/update", renamed).await.ok();
+    assert_eq!((&renamed["name"], &renamed["key"]), (&json!("Acme"), &json!("acme_inc")));
+}
+
+#[tokio::test]
+async fn others_do_not_even_learn_that_it_is_there() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    owner.post("/v1/organizations/create", json!({ "name": "Secret" })).await.ok();
+    let member = api.member(&owner).await;
+    for path in ["secret", "nothing", "1000", "-", "-?org=secret", "-?org=%00", "%00"] {
+        let reply = member.get(&format!("/v1/organizations/{path}")).await;
+        assert!(matches!(reply.status, 400 | 403), "{path}: {}", reply.body);
+    }
+    for path in
+        ["/v1/db/secret/connection", "/v1/db/secret/tables", "/v1/organizations/secret/services"]
+    {
+        assert_eq!(member.get(path).await.refused(), (403, "forbidden"));
+    }
+    let sql = member.post("/v1/db/secret/sql", json!({ "query": "select 1" })).await;
+    assert_eq!(sql.refused(), (403, "forbidden"));
+}
+
+#[tokio::test]
+async fn members_are_invited_join_and_go() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let members = "/v1/organizations/default/members";
+    let invited = owner.post("/v1/organizations/default/invite", json!({ "email": MEMBER })).await;
+    let code = invited.ok()["invitation_code"].as_str().unwrap().to_owned();
+    assert!(code.starts_with("join-") && code.len() == "join-".len() + 8, "{code}");
+    let listed = owner.get(members).await.ok();
+    assert_eq!(listed["total_count"], 2);
+    assert_eq!(listed["items"][0]["status"], "invited");
+
+    let member = api.person(MEMBER).await;
+    let wrong = member.post("/v1/organizations/join", json!({ "invitation_code": "join-0" })).await;
+    assert_eq!(wrong.refused(), (400, "validation_error"));
+    assert!(wrong.body["error"]["field_errors"]["invitation_code"].is_array());
+    let joined = json!({ "invitation_code": code });
+    assert_eq!(member.post("/v1/organizations/join", joined.clone()).await.ok()["key"], "default");
+    assert_eq!(member.post("/v1/organizations/join", joined).await.status, 400, "used once");
+    assert_eq!(member.get(members).await.ok()["items"][0]["status"], "active");
+
+    // What members may not.
+    for (path, body) in [
+        ("invite", json!({ "email": "x@example.com" })),
+        ("remove_member", json!({ "email": OWNER, "guard_confirm": "" })),
+        ("change_roles", json!({ "emails": [MEMBER], "role_name": "admin" })),
+        ("rename", json!({ "name": "x" })),
+        ("service_integrations/create", json!({ "service_name": "google_calendar_list_v1" })),
+    ] {
+        let reply = member.post(&format!("/v1/organizations/default/{path}"), body).await;
+        assert_eq!(reply.refused(), (403, "forbidden"), "{path}");
+    }
+    let roll = member.post("/v1/db/default/roll_credentials", json!({ "guard_confirm": "" })).await;
+    assert_eq!(roll.refused(), (403, "forbidden"));
+
+    let roles = json!({ "emails": MEMBER, "role_name": "admin" });
+    owner.post("/v1/organizations/default/change_roles", roles).await.ok();
+    let prompt =
+        member.post("/v1/organizations/default/remove_member", json!({ "email": OWNER })).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("guard_confirm"));
+    member.answer(&prompt.body, "").await.ok();
+    assert_eq!(owner.get(members).await.status, 403);
+    let last = json!({ "email": MEMBER, "guard_confirm": "" });
+    let last = member.post("/v1/organizations/default/remove_member", last).await;
+    assert_eq!(last.refused(), (409, "conflict"), "the last admin");
+    let last = json!({ "emails": [MEMBER], "role_name": "member" });
+    let last = member.post("/v1/organizations/default/change_roles", last).await;
+    assert_eq!(last.refused(), (409, "conflict"), "the last admin");
+}
+
+#[tokio::test]
+async fn there_is_no_billing() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let of = "/v1/organizations/default/subscriptions";
+    assert_eq!(owner.get(of).await.ok()["plan_name"], "none");
+    assert_eq!(owner.get(&format!("{of}/plans")).await.ok()["items"], json!([]));
+    assert_eq!(owner.post(&format!("{of}/open_portal"), json!({})).await.status, 409);
+}

@@ -1,0 +1,140 @@
+//! `rowgate` on another machine: everything through the API.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+use tests::host_binary;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::setup::{Api, OWNER};
+use crate::steps::{CALENDAR, EVENT, LIST};
+
+/// Somebody's machine, with nothing on it but the program and its profile.
+struct Machine {
+    home: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(host_binary());
+        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    /// Standard output of what must work.
+    async fn works(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--format", "json"]);
+        serde_json::from_str(&self.works(&arguments).await).unwrap()
+    }
+
+    /// Answers a command's questions, a line each.
+    async fn answers(&self, arguments: &[&str], lines: &str) -> Output {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(lines.as_bytes()).await.unwrap();
+        drop(stdin);
+        child.wait_with_output().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn everything_by_the_command() {
+    let api = Api::start().await;
+    let machine = Machine::new();
+    let host = api.host.base_url().to_owned();
+    let code = api.code(OWNER).await;
+    machine.works(&["auth", "login", "--host", &host, "-u", OWNER, "-t", &code]).await;
+    let profile = machine.home.path().join(".config/rowgate/profile.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&profile.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(machine.json(&["auth", "whoami"]).await["email"], OWNER);
+    assert!(machine.works(&["org", "list"]).await.contains("default"));
+    assert!(machine.works(&["services", "list"]).await.contains(EVENT));
+
+    // By prompts: the secret is made, the parents are taken by Enter.
+    let created = machine.answers(&["integrations", "create", LIST], "\nid\nsecret\n").await;
+    let said = String::from_utf8_lossy(&created.stderr);
+    assert!(created.status.success() && said.contains("Client ID"), "{said}");
+    assert!(String::from_utf8_lossy(&created.stdout).contains("With the header"), "{created:?}");
+    assert!(
+        machine.answers(&["integrations", "create", "-s", CALENDAR], "\n").await.status.success()
+    );
+    machine.works(&["integrations", "create", EVENT, "--yes"]).await;
+    let listed = machine.json(&["integrations", "list"]).await;
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    let table = listed[2]["table_name"].as_str().unwrap();
+
+    let url = machine.works(&["integrations", "info", LIST, "-f", "url"]).await;
+    assert!(url.contains("/v1/service_integrations/svi_"), "{url}");
+    assert_eq!(machine.json(&["db", "sql", "select 1 as n"]).await, json!([{ "n": 1 }]));
+    let csv =
+        machine.works(&["db", "sql", "select 1 as n, 'x' as t", "-f", "csv", "-o", "default"]);
+    assert_eq!(csv.await, "n,t\r\n1,x\r\n");
+    assert!(machine.works(&["db", "tables"]).await.contains(table));
+    assert!(!machine.works(&["db", "connection"]).await.trim().is_empty());
+    assert!(machine.works(&["fixtures", EVENT]).await.contains("create table"));
+    assert!(machine.works(&["integrations", "stats", "-i", EVENT]).await.contains("Streams"));
+    machine.works(&["db", "rename-table", EVENT, "--new-name", "events"]).await;
+    machine.works(&["integrations", "delete", "events", "--confirm", "events"]).await;
+
+    machine.works(&["org", "create", "Acme"]).await;
+    machine.works(&["org", "activate", "acme"]).await;
+    assert!(machine.works(&["org", "current"]).await.contains("Acme"));
+    machine.works(&["org", "invite", "-u", "x@example.com", "-r", "admin"]).await;
+    assert!(machine.works(&["org", "members"]).await.contains("x@example.com"));
+    let none = machine.run(&["integrations", "info", LIST]).await;
+    assert!(String::from_utf8_lossy(&none.stderr).contains("there is no integration"), "{none:?}");
+
+    machine.works(&["auth", "logout"]).await;
+    let out = machine.run(&["auth", "whoami"]).await;
+    assert!(String::from_utf8_lossy(&out.stderr).contains("not logged in"), "{out:?}");
+    assert!(!Path::new(machine.home.path()).join("rowgate-data").exists(), "nothing was made here");
+}
+
+#[tokio::test]
+async fn a_data_directory_needs_no_login() {
+    let api = Api::start().await;
+    let host = &api.host;
+    let made = [
+        "integrations",
+        "create",
+        LIST,
+        "--yes",
+        "--set",
+        "client_id=i",
+        "--set",
+        "client_secret=s",
+    ];
+    let list = host.json(&made).await;
+    let id = list["opaque_id"].as_str().unwrap();
+    let info = host.command(&["integrations", "info", id, "--field", "webhook_secret"]).await;
+    let secret: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(secret["blocks"][0]["value"], list["webhook_secret"]);
+    let stats = host.json(&["integrations", "stats", id]).await;
+    assert_eq!(stats["owners_linked"], 0);
+    assert!(host.json(&["services", "list"]).await.as_array().unwrap().len() >= 4);
+    let invited = host.json(&["org", "invite", "-u", "x@example.com"]).await;
+    assert!(invited["invitation_code"].as_str().unwrap().starts_with("join-"));
+    let table = list["table_name"].as_str().unwrap();
+    host.json(&["integrations", "delete", id, "--confirm", table]).await;
+    assert_eq!(host.json(&["integrations", "list"]).await, json!([]));
+}
