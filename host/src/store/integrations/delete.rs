@@ -93,6 +93,7 @@ async fn delete_members(
         .execute(&mut *connection)
         .await?;
         for sql in [
+            "delete from targets where integration_id = $1",
             "delete from integration_secrets where integration_id = $1",
             "delete from integrations where id = $1",
         ] {
