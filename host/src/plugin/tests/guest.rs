@@ -138,6 +138,21 @@ pub(super) fn bare(module: &str) -> Vec<u8> {
     encode(module, &resolve, package)
 }
 
+/// The component with another core module in it, which has an instance too.
+pub(super) fn beside(mut component: Vec<u8>, module: &str) -> Vec<u8> {
+    let payloads = wasmparser::Parser::new(0).parse_all(&component);
+    let modules = payloads
+        .filter(|payload| matches!(payload, Ok(wasmparser::Payload::ModuleSection { .. })))
+        .count();
+    let module = wat::parse_str(module).unwrap();
+    // Sections of the component model's binary format: a core module; one instance of it, without
+    // arguments. All numbers are below 128.
+    component.extend([1, u8::try_from(module.len()).unwrap()]);
+    component.extend(module);
+    component.extend([2, 4, 1, 0, u8::try_from(modules).unwrap(), 0]);
+    component
+}
+
 /// A component of an edited contract.
 pub(super) fn bare_of(module: &str, wit: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
