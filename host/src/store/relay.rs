@@ -160,12 +160,13 @@ async fn tell(
         channels::carry_over(connection, owner_id, generation, grant_id, now).await?;
     }
     if message.all_due {
-        query(
+        // Only another grant ends what a vendor asked to be waited for (R6).
+        let pauses = if message.linked { ", not_before = 0, attempts = 0" } else { "" };
+        query(format!(
             "update streams set due_at = case when due_at < $1 then due_at else $1 end,
-                    unreadable = null,
-                    not_before = 0, attempts = 0
-             where owner_id = $2",
-        )
+                    unreadable = null{pauses}
+             where owner_id = $2"
+        ))
         .bind(now)
         .bind(owner_id)
         .execute(&mut *connection)
