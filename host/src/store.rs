@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod integrations;
 pub mod items;
 pub mod leases;
+pub mod limits;
 mod load;
 pub mod organizations;
 pub mod owner_secrets;

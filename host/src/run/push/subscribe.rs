@@ -131,11 +131,11 @@ impl Asking<'_> {
         match decide(failure, standing(self.attempts), back_off(holder)) {
             Decision::Wait { scope: RetryScope::Owner, wait_ms, .. } => {
                 let until = holder.later(wait_ms);
-                streams::pause_owner(holder.control(), &lease, until, failure.to_string()).await?;
+                holder.pause_owner(until, failure).await?;
             }
             Decision::Wait { scope: RetryScope::Integration, wait_ms, .. } => {
                 let until = holder.later(wait_ms);
-                streams::pause_tree(holder.control(), &lease.root_id, until, None).await?;
+                holder.pause_tree(until).await?;
             }
             Decision::GrantDead => {
                 tracing::warn!(%failure, "the owner must link again");

@@ -114,16 +114,10 @@ impl StreamRun<'_> {
         failure: &Failure,
         failed: Ended,
     ) -> Result<Next, Error> {
-        let (holder, lease) = (self.holder, self.holder.lease());
         match scope {
             RetryScope::ThisStream => return Ok(Next::End(Ended { not_before, ..failed })),
-            RetryScope::Owner => {
-                streams::pause_owner(holder.control(), &lease, not_before, failure.to_string())
-                    .await?;
-            }
-            RetryScope::Integration => {
-                streams::pause_tree(holder.control(), &lease.root_id, not_before, None).await?;
-            }
+            RetryScope::Owner => self.holder.pause_owner(not_before, failure).await?,
+            RetryScope::Integration => self.holder.pause_tree(not_before).await?,
         }
         Ok(Next::End(failed))
     }
