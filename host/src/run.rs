@@ -7,6 +7,7 @@ mod environment;
 mod holder;
 mod in_flight;
 mod inbox;
+mod keyless;
 mod push;
 mod stream;
 pub(crate) mod tree;
