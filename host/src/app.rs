@@ -82,8 +82,13 @@ impl App {
     /// Outbound HTTP as configured.
     pub fn egress(&self) -> anyhow::Result<Egress> {
         let request_timeout = Duration::from_millis(self.config.limits.request_timeout_ms);
-        let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
-        Egress::new(EgressOptions { clock, request_timeout, metrics, ..EgressOptions::default() })
+        Egress::new(EgressOptions {
+            clock: self.clock.clone(),
+            request_timeout,
+            metrics: Arc::clone(&self.metrics),
+            control: Some(self.store.control().clone()),
+            ..EgressOptions::default()
+        })
     }
 
     /// The address of an integration's endpoint.
@@ -265,10 +270,12 @@ async fn start(
     // Commands of other processes are seen here: new integrations, activated plugins.
     let (mut heard, told) = (app.store.watch().await?, wake.clone());
     let changed = app.store.changed().clone();
+    let egress = runner.egress.clone();
     tokio::spawn(async move {
         while let Some(heard) = heard.recv().await {
             match heard {
                 Heard::Owner(owner_id) => told.arrived(owner_id),
+                Heard::Paused(root_id, until) => egress.pause_tree(&root_id, until),
                 Heard::Something => {
                     told.nudge();
                     changed.look();

@@ -36,7 +36,7 @@ use tracing::{Instrument as _, Span};
 use url::{Host, Url};
 
 pub use direct::Direct;
-pub use limits::Counted;
+pub use limits::{Counted, CountedUnder};
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 pub use post::{Post, Posted, Poster};
 pub use reach::Reached;
@@ -46,7 +46,8 @@ pub use url_prefix::Origin;
 
 use crate::clock::{Clock, monotonic};
 use crate::metrics::Metrics;
-use crate::model::{Failure, RetryScope};
+use crate::model::{Failure, Micros, OwnerId, RetryScope};
+use crate::store::Database;
 use fill::Filled;
 use limits::Buckets;
 use mask::{Masker, Unsearchable};
@@ -80,13 +81,16 @@ pub struct EgressOptions {
     pub request_timeout: Duration,
     /// Waits for the vendor's limits are counted here.
     pub metrics: Arc<Metrics>,
+    /// The control database: hosts that share one keep the vendor's limits together. None: there is
+    /// no other host.
+    pub control: Option<Database>,
 }
 
 impl Default for EgressOptions {
     fn default() -> Self {
         let request_timeout = Duration::from_secs(120);
         let (lookup, metrics) = (Arc::new(SystemLookup), Arc::default());
-        Self { lookup, clock: Clock::System, request_timeout, metrics }
+        Self { lookup, clock: Clock::System, request_timeout, metrics, control: None }
     }
 }
 
@@ -169,8 +173,28 @@ impl Egress {
     /// If TLS can't be set up.
     pub fn new(options: EgressOptions) -> anyhow::Result<Self> {
         let clients = Clients::new(&options.lookup)?;
-        let EgressOptions { clock, request_timeout, metrics, .. } = options;
-        Ok(Self { clients, buckets: Buckets::new(metrics), clock, request_timeout })
+        let EgressOptions { clock, request_timeout, metrics, control, .. } = options;
+        Ok(Self { clients, buckets: Buckets::new(control, metrics), clock, request_timeout })
+    }
+
+    /// What is known of the requests of an owner comes with its lease.
+    pub fn adopt(&self, lease: CountedUnder<'_>) {
+        self.buckets.adopt(lease);
+    }
+
+    /// It leaves with the lease; the answer is for the next holder.
+    pub fn hand_over(&self, owner_id: OwnerId, fence: i64) -> Option<String> {
+        self.buckets.hand_over(owner_id, fence, self.clock.now())
+    }
+
+    /// No request of this owner is sent until then; what was said before is forgotten.
+    pub fn pause_owner(&self, owner_id: OwnerId, until: Micros) {
+        self.buckets.pause_owner(owner_id, until);
+    }
+
+    /// No request of any owner under this root is sent until then, by this host.
+    pub fn pause_tree(&self, root_id: &str, until: Micros) {
+        self.buckets.pause_tree(root_id, until);
     }
 
     /// Sends a request and waits for the whole answer. Neither answer nor error holds a secret.
@@ -255,7 +279,7 @@ impl Egress {
         let mut redirects = 0;
         loop {
             let dues = session.policy.dues(prepared.filled.method.as_str(), &prepared.url);
-            let wait = self.buckets.take(&session.counted, &dues, self.clock.now())?;
+            let wait = self.buckets.take(&session.counted, &dues, &self.clock).await?;
             self.clock.sleep(wait).await;
             used.append(&mut prepared.used);
             let url = prepared.url;

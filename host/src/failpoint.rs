@@ -1,12 +1,12 @@
 //! What crash tests need of a host; release builds have none of it.
 //!
 //! `ROWGATE_FAILPOINT=name:count` aborts the process at the count-th arrival at the place of that
-//! name. `ROWGATE_NOTE_SYNCED=1` notes after each commit that was synced how far a database's log is
+//! name; `name:count:freeze` stops it there until somebody lets it go on (SIGCONT). `ROWGATE_NOTE_SYNCED=1` notes after each commit that was synced how far a database's log is
 //! on disk, so that a test can take away what a loss of power may take: the rest.
 
 pub(crate) use synced::SyncedLog;
 
-/// Dies here if the environment says so.
+/// Dies or freezes here if the environment says so.
 pub(crate) fn reach(name: &str) {
     #[cfg(debug_assertions)]
     armed::reach(name);
@@ -22,19 +22,28 @@ mod armed {
     struct Armed {
         name: String,
         left: AtomicU64,
+        freezes: bool,
     }
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
         let text = std::env::var("ROWGATE_FAILPOINT").ok()?;
-        let (name, count) = text.split_once(':')?;
-        Some(Armed { name: name.to_owned(), left: AtomicU64::new(count.parse().ok()?) })
+        let mut parts = text.split(':');
+        let (name, count) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let freezes = parts.next() == Some("freeze");
+        Some(Armed { name, left: AtomicU64::new(count), freezes })
     });
 
     pub(super) fn reach(name: &str) {
         let Some(armed) = ARMED.as_ref().filter(|armed| armed.name == name) else { return };
-        if armed.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if armed.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        if !armed.freezes {
             std::process::abort();
         }
+        let id = std::process::id().to_string();
+        let stopped = std::process::Command::new("kill").args(["-STOP", &id]).status();
+        assert!(stopped.is_ok_and(|stopped| stopped.success()), "kill can stop its parent");
     }
 }
 

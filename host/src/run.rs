@@ -7,6 +7,7 @@ mod environment;
 mod holder;
 mod in_flight;
 mod inbox;
+mod keyless;
 mod push;
 mod stream;
 pub(crate) mod tree;
@@ -119,7 +120,11 @@ impl Runner {
             Err(error) => return self.abandon(&lease, error).await,
         };
         match self.drain(&holder, &signals.arrived).await {
-            Ok(()) => leases::release(self.store.control(), &holder.lease()).await,
+            Ok(()) => {
+                let mut lease = holder.lease();
+                lease.buckets = self.egress.hand_over(lease.owner_id, lease.fence);
+                leases::release(self.store.control(), &lease).await
+            }
             Err(error) => self.abandon(&holder.lease(), error).await,
         }
     }
@@ -127,6 +132,8 @@ impl Runner {
     /// Where the lease has passed on this changes nothing. Where it has not, a commit was refused
     /// for another reason: without this the heartbeat would keep a lease that nobody works under.
     async fn abandon(&self, lease: &Lease, error: Error) -> Result<(), Error> {
+        // The next holder begins with nothing: what has been sent may not all be known.
+        drop(self.egress.hand_over(lease.owner_id, lease.fence));
         let wait = if matches!(error, Error::Superseded(_)) { 0 } else { AFTER_TROUBLE };
         leases::abandon(self.store.control(), lease, self.clock.now() + wait).await?;
         Err(error)

@@ -9,10 +9,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::clock::Clock;
 use crate::model::{Micros, OrganizationId, OwnerId};
 use crate::run::{Runner, Signals};
-use crate::store::Error;
 use crate::store::leases::{self, Claimant, Lease};
+use crate::store::{Database, Error};
 
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
@@ -104,6 +105,14 @@ impl Wake {
         }
     }
 
+    /// An owner runs here from now on.
+    fn hold(&self, lease: &Lease) -> Arc<Signals> {
+        let (organization_id, signals) = (lease.organization_id, Arc::new(Signals::default()));
+        let holding = Holding { organization_id, signals: Arc::clone(&signals) };
+        self.holders().insert(lease.owner_id, holding);
+        signals
+    }
+
     fn runs_by_organization(&self) -> HashMap<OrganizationId, usize> {
         let mut runs = HashMap::new();
         for holding in self.holders().values() {
@@ -136,20 +145,18 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
                     () = runner.stopped() => {}
                     _ended = runs.join_next() => {}
                     () = wait(&runner, &wake, options.poll) => {
-                        turns.make_way(&runner, &wake).await;
+                        turns.make_way(runner.store.control(), &runner.clock, &wake).await;
                     }
                 }
                 continue;
             }
         };
         let wakes = wake.wakes();
-        match turns.claim(&runner, &wake, &options).await {
+        let control = runner.store.control();
+        match turns.claim(control, &runner.clock, &wake, &options.claimant).await {
             Ok(Some(lease)) => {
                 let (runner, wake) = (Arc::clone(&runner), wake.clone());
-                let signals = Arc::new(Signals::default());
-                let organization_id = lease.organization_id;
-                let holding = Holding { organization_id, signals: Arc::clone(&signals) };
-                wake.holders().insert(lease.owner_id, holding);
+                let signals = wake.hold(&lease);
                 runs.spawn(async move {
                     run(runner, wake, lease, signals).await;
                     drop(slot);
@@ -190,28 +197,26 @@ const READY_STANDS: Micros = 100_000;
 impl Turns {
     async fn claim(
         &mut self,
-        runner: &Runner,
+        control: &Database,
+        clock: &Clock,
         wake: &Wake,
-        options: &ScheduleOptions,
+        by: &Claimant,
     ) -> Result<Option<Lease>, Error> {
-        let control = runner.store.control();
         let mut looked = false;
         loop {
-            let now = runner.clock.now();
+            let now = clock.now();
             if self.ready.is_empty() || now - self.looked_at > READY_STANDS {
                 if looked && self.ready.is_empty() {
                     return Ok(None);
                 }
-                self.look(runner, now).await?;
+                self.look(control, now).await?;
                 looked = true;
             }
             let Some(at) = next_turn(&self.ready, &wake.runs_by_organization()) else {
                 return Ok(None);
             };
             let organization_id = self.ready.remove(at);
-            if let Some(lease) =
-                leases::claim(control, &options.claimant, organization_id, now).await?
-            {
+            if let Some(lease) = leases::claim(control, by, organization_id, now).await? {
                 self.ready.push(organization_id);
                 return Ok(Some(lease));
             }
@@ -219,8 +224,8 @@ impl Turns {
     }
 
     /// Keeps the order of turns; who is new comes first.
-    async fn look(&mut self, runner: &Runner, now: Micros) -> Result<(), Error> {
-        let mut ready = leases::ready_organizations(runner.store.control(), now).await?;
+    async fn look(&mut self, control: &Database, now: Micros) -> Result<(), Error> {
+        let mut ready = leases::ready_organizations(control, now).await?;
         ready.sort_by_key(|id| {
             self.ready.iter().position(|known| known == id).map_or(0, |turn| turn + 1)
         });
@@ -230,8 +235,8 @@ impl Turns {
 
     /// All slots are taken. If an organization without a run waits, one with several gives way: a
     /// run of many pages must not hold others up for longer than a page takes.
-    async fn make_way(&mut self, runner: &Runner, wake: &Wake) {
-        if let Err(error) = self.look(runner, runner.clock.now()).await {
+    async fn make_way(&mut self, control: &Database, clock: &Clock, wake: &Wake) {
+        if let Err(error) = self.look(control, clock.now()).await {
             tracing::warn!(%error, "who waits isn't known");
             return;
         }
@@ -344,34 +349,4 @@ async fn heartbeat(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_has_fewest_runs_comes_first() {
-        let runs = HashMap::from([(1, 3), (2, 1)]);
-        for (ready, turn) in [
-            (vec![], None),
-            (vec![1], Some(0)),
-            (vec![1, 2], Some(1)),
-            (vec![2, 1, 3], Some(2)),
-            (vec![4, 3], Some(0)),
-        ] {
-            assert_eq!(next_turn(&ready, &runs), turn, "{ready:?}");
-        }
-    }
-
-    #[test]
-    fn the_largest_gives_way_to_who_has_nothing() {
-        for (ready, runs, gives_way) in [
-            (vec![2], vec![(1, 8)], Some(1)),
-            (vec![1], vec![(1, 8)], None),
-            (vec![1, 2], vec![(1, 7), (2, 1)], None),
-            (vec![3], vec![(1, 6), (2, 2)], Some(1)),
-            (vec![3], vec![(1, 1), (2, 1)], None),
-            (vec![3], vec![], None),
-        ] {
-            assert_eq!(who_gives_way(&ready, &runs.into_iter().collect()), gives_way, "{ready:?}");
-        }
-    }
-}
+mod tests;

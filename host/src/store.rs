@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod integrations;
 pub mod items;
 pub mod leases;
+pub mod limits;
 mod load;
 pub mod memberships;
 pub mod organizations;
@@ -50,7 +51,7 @@ use crate::clock::Clock;
 use crate::config::DataDir;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
-use server::Server;
+use server::{ReaderPassword, Server};
 pub use watch::Heard;
 use watch::Told;
 
@@ -164,7 +165,8 @@ impl Store {
             None => Database::open(&self.data_dir.replication(&key), &REPLICATION).await?,
             Some(server) => {
                 let password = self.reader_password(organization).await?;
-                server.open_replication(&key, &password).await?
+                let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
+                server.open_replication(&key, &reader).await?
             }
         };
         open.insert(organization, database.clone());

@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use simulator::{Moment, Seen, Then, When};
-use sqlx::Connection as _;
 use tests::Settings;
 
 use crate::setup::{ANA, BO, Case, OWNER, expanded_feed, later, single};
@@ -57,12 +56,7 @@ fn pages(case: &Case) -> (usize, usize) {
 
 /// Owners that somebody holds, and those that are due.
 async fn owners(case: &Case) -> (i64, i64) {
-    let file = format!("sqlite:{}", case.data_dir().join("control.db").display());
-    let mut control = sqlx::SqliteConnection::connect(&file).await.unwrap();
-    sqlx::query_as("select count(lease_host), count(due_at) from owners")
-        .fetch_one(&mut control)
-        .await
-        .unwrap()
+    case.control("select count(lease_host), count(due_at) from owners").await[0]
 }
 
 /// Starts it again: the listing goes on and does not begin anew.
@@ -77,7 +71,7 @@ async fn goes_on(case: &mut Case, pages_left: usize) {
 #[tokio::test]
 async fn the_step_in_flight_ends_and_the_next_start_goes_on() {
     // There is one worker, and Ana's run has it: nobody else is begun with.
-    let mut case = held(Settings::default().on_files().env("ROWGATE_RUN_WORKERS", "1")).await;
+    let mut case = held(Settings::default().env("ROWGATE_RUN_WORKERS", "1")).await;
     terminate(&case).await;
     case.link(&case.tree, OTHER, BO).await;
     case.simulator.release_held(None);
@@ -93,8 +87,7 @@ async fn the_step_in_flight_ends_and_the_next_start_goes_on() {
 
 #[tokio::test]
 async fn a_vendor_that_does_not_answer_holds_nothing_up() {
-    let mut case =
-        held(Settings::default().on_files().env("ROWGATE_SHUTDOWN_TIMEOUT_MS", "1000")).await;
+    let mut case = held(Settings::default().env("ROWGATE_SHUTDOWN_TIMEOUT_MS", "1000")).await;
     case.terminate().await;
     let status = case.host.ended().await;
     assert!(status.success(), "{status}");
@@ -106,7 +99,9 @@ async fn a_vendor_that_does_not_answer_holds_nothing_up() {
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
-    let mut case = held(Settings::default().on_files()).await;
+    // Files are one host's, which takes its leases back; on a server they have to run out.
+    let settings = Settings::default().env("ROWGATE_RUN_LEASE_TTL_MS", "3000");
+    let mut case = held(settings).await;
     terminate(&case).await;
     case.terminate().await;
     let status = case.host.ended().await;
@@ -118,7 +113,7 @@ async fn a_second_signal_ends_at_once() {
 
 #[tokio::test]
 async fn a_post_in_flight_is_answered() {
-    let mut case = Case::unlinked_with(Settings::default().on_files()).await;
+    let mut case = Case::unlinked_with(Settings::default()).await;
     let body = format!("{{\"type\":\"RESYNC\",\"external_owner_id\":\"{OWNER}\"}}");
     let (sent, rest) = body.split_at(10);
     let address = case.base_url().strip_prefix("http://").unwrap();
@@ -151,8 +146,7 @@ async fn a_post_in_flight_is_answered() {
 
 #[tokio::test]
 async fn a_load_balancer_has_time_to_notice() {
-    let mut case =
-        Case::unlinked_with(Settings::default().on_files().env("ROWGATE_DRAIN_MS", "3000")).await;
+    let mut case = Case::unlinked_with(Settings::default().env("ROWGATE_DRAIN_MS", "3000")).await;
     terminate(&case).await;
     case.link(&case.tree, OWNER, ANA).await;
     let status = tokio::time::timeout(Duration::from_secs(30), case.host.ended()).await.unwrap();

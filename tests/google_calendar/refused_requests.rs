@@ -217,17 +217,13 @@ async fn a_second_410_waits() {
     assert_eq!(case.hits(gone), 2);
     let stream = case.stream("google_calendar_event_v1").await;
     assert_eq!(stream["state"], "failing", "{stream}");
-    assert!(case.waits(&stream["next_due"], 400).await, "{stream}");
+    assert!(waits(&stream["next_due"], 400), "{stream}");
     assert_eq!(live(&case.expanded().await), ["one"], "rows stay");
 }
 
-impl Case {
-    /// Is this moment at least so many seconds away?
-    async fn waits(&self, due: &Value, seconds: u32) -> bool {
-        let due = text(due);
-        let query = format!("select (julianday('{due}') - julianday('now')) * 86400 as s");
-        self.sql(&query).await[0]["s"].as_f64().is_some_and(|s| s >= f64::from(seconds))
-    }
+/// Is this moment at least so many seconds away?
+fn waits(due: &Value, seconds: i64) -> bool {
+    tests::us_until(text(due)) >= seconds * 1_000_000
 }
 
 /// `Retry-After` counts wherever Google sends one, and nobody comes back before.
@@ -247,18 +243,17 @@ async fn retry_after_is_heeded() {
         case.refresh(&case.tree, OWNER, ANA).await;
         case.idle().await;
         assert_eq!(case.hits(fault), 1, "{answer}");
-        let waits = async || {
-            let told = match of_owner {
-                true => case.owner(OWNER).await,
-                false => case.stream("google_calendar_event_v1").await,
-            };
-            assert!(case.waits(&told["next_due"], 3_500).await, "{answer}: {told}");
+        let told = async || match of_owner {
+            true => case.owner(OWNER).await,
+            false => case.stream("google_calendar_event_v1").await,
         };
-        waits().await;
+        let before = told().await;
+        assert!(waits(&before["next_due"], 3_500), "{answer}: {before}");
         // To read everything again is no reason to come before.
         case.resync(&case.tree, OWNER).await;
         case.idle().await;
-        waits().await;
+        let after = told().await;
+        assert!(waits(&after["next_due"], 3_500), "{answer}: {after}");
     }
 }
 

@@ -274,15 +274,14 @@ async fn an_unchanged_resync_moves_nothing() {
             &case.tree.calendar.table,
             case.tree.events(),
             case.tree.sources(),
-            "rowgate_feed",
         ];
         for table in tables {
             all.push(case.sql(&format!("select * from {table} order by 1, 2")).await);
         }
-        all
+        (all, case.feed().await)
     };
     let before = snapshot().await;
-    assert!(before.iter().all(|rows| !rows.is_empty()));
+    assert!(before.0.iter().all(|rows| !rows.is_empty()) && !before.1.is_empty());
     case.simulator.clear_requests();
     case.read_again().await;
     assert_eq!(case.listings(), ["calendars full", "events full", "source full"]);

@@ -96,6 +96,13 @@ impl Case {
         self.statuses(self.tree.sources(), ANA).await
     }
 
+    /// Key of each row that the change feed tells of, whether it was deleted, and by which commit.
+    pub(crate) async fn feed(&self) -> Vec<(String, bool, i64)> {
+        let query = "select unique_key, deleted, commit_id from rowgate_feed \
+                     order by table_name, unique_key";
+        self.beside_tables(query).await
+    }
+
     /// The one expanded row with this id in Ana's primary calendar.
     pub(crate) async fn row(&self, id: &str) -> Value {
         let rows = self.events(&self.tree, OWNER).await.into_iter();

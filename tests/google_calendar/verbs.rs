@@ -152,29 +152,23 @@ async fn unlinked_deletes_everywhere_and_the_feed_says_so() {
     let case = Case::linked().await;
     case.link(&case.tree, "other", ANA).await;
     case.settle().await;
-    let entries = || async {
-        let query = "select unique_key, deleted, commit_id from rowgate_feed \
-                     order by table_name, unique_key";
-        case.sql(query).await
-    };
-    let before = entries().await;
+    let before = case.feed().await;
     assert_eq!(before.len(), 8);
-    assert!(before.iter().all(|entry| entry["deleted"] == false), "{before:?}");
-    let newest = before.iter().filter_map(|entry| entry["commit_id"].as_i64()).max();
+    assert!(before.iter().all(|(_, deleted, _)| !deleted), "{before:?}");
+    let newest = before.iter().map(|(_, _, commit_id)| *commit_id).max();
 
     case.unlink(&case.tree, OWNER).await;
     case.settle().await;
     assert_eq!(case.row_count(&case.tree, OWNER).await, 0);
     case.matches().await;
-    let after = entries().await;
+    let after = case.feed().await;
     assert_eq!(after.len(), 8);
     for (entry, earlier) in after.iter().zip(&before) {
-        let key = entry["unique_key"].as_str().unwrap_or_default();
+        let (key, deleted, commit_id) = entry;
         if key.contains("other") {
             assert_eq!(entry, earlier, "another owner's entries don't move");
         } else {
-            assert_eq!(entry["deleted"], true, "{entry}");
-            assert!(entry["commit_id"].as_i64() > newest, "{entry}");
+            assert!(*deleted && Some(*commit_id) > newest, "{entry:?}");
         }
     }
     assert_eq!(case.owner(OWNER).await["state"], "unlinked");

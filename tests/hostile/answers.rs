@@ -1,9 +1,11 @@
 //! Attacks by what a call returns.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::Settings;
 
 use crate::arena::{Arena, HostileTree};
+
+const DAY_US: i64 = 86_400 * 1_000_000;
 
 #[tokio::test]
 async fn what_a_call_returns_is_limited() {
@@ -27,9 +29,7 @@ async fn what_a_call_returns_is_limited() {
     arena.begin_beside_others("rest-forever").await;
     for (owner, days) in [("retry-forever", 2), ("retry-forever-owner", 2), ("rest-forever", 367)] {
         let due = &arena.owner(owner).await["stream_list"][0]["next_due"];
-        let query =
-            format!("select julianday('{}') - julianday('now') < {days} as soon", text(due));
-        assert_eq!(arena.host.sql(&query).await, [json!({ "soon": 1 })], "{owner}: {due}");
+        assert!(tests::us_until(text(due)) < days * DAY_US, "{owner}: {due}");
     }
 }
 
@@ -48,10 +48,10 @@ async fn owners_who_never_end_take_turns_with_others() {
     arena.host.until("others have had their turn", async || harmed().await.is_empty()).await;
     // They go on where they stood.
     let cursors = async || {
-        let query = "select owner_id, cast(cast(cursor as text) as integer) as at \
-                     from rowgate_cursors where cast(cursor as text) glob '[0-9]*' order by 1";
-        let rows = arena.host.sql(query).await;
-        rows.iter().map(|row| row["at"].as_i64().unwrap()).collect::<Vec<i64>>()
+        let query = "select cursor from rowgate_cursors where cursor is not null order by owner_id";
+        let rows: Vec<(Vec<u8>,)> = arena.host.beside_tables(query).await;
+        let number = |(cursor,): &(Vec<u8>,)| String::from_utf8_lossy(cursor).parse().ok();
+        rows.iter().filter_map(number).collect::<Vec<i64>>()
     };
     arena.host.until("both have begun", async || cursors().await.len() == 2).await;
     let before = cursors().await;
@@ -75,9 +75,7 @@ async fn an_owner_who_never_rests_rests() {
     let rested = async || {
         let stream = &arena.owner("rest-never").await["stream_list"][0];
         let (ended, due) = (text(&stream["last_success"]), text(&stream["next_due"]));
-        let query = format!("select julianday('{due}') - julianday('{ended}') as days");
-        let days = arena.host.sql(&query).await[0]["days"].as_f64();
-        days.is_some_and(|days| days * 86_400.0 > 0.99)
+        !due.is_empty() && tests::us_until(due) - tests::us_until(ended) > 990_000
     };
     // While it runs there is no time at which it is due.
     arena.host.until("a second of rest", rested).await;

@@ -4,6 +4,7 @@
 mod blows;
 mod frozen;
 mod posts;
+mod rates;
 
 use std::sync::Arc;
 

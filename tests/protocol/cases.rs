@@ -2,7 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rowgate::store::{Error, items, query_scalar};
+use rowgate::store::{Dialect, Error, items, query_scalar};
 
 use crate::host::Host;
 use crate::walk::Met;
@@ -96,14 +96,16 @@ async fn restored(world: &mut World, lost: &[Verb], is_copy_empty: bool) -> Resu
 async fn every_commit_is_synced() {
     let world = World::new().await.unwrap();
     for database in [world.control(0), &world.replication[0]] {
-        let synchronous: i64 = database
-            .write(|connection| {
-                Box::pin(async {
-                    Ok(query_scalar("pragma synchronous").fetch_one(connection).await?)
-                })
+        let (asked, synced) = match database.dialect() {
+            Dialect::Sqlite => ("select cast(synchronous as text) from pragma_synchronous", "2"),
+            Dialect::Postgres => ("show synchronous_commit", "on"),
+        };
+        let synchronous: String = database
+            .write(move |connection| {
+                Box::pin(async move { Ok(query_scalar(asked).fetch_one(connection).await?) })
             })
             .await
             .unwrap();
-        assert_eq!(synchronous, 2, "FULL");
+        assert_eq!(synchronous, synced);
     }
 }

@@ -1,5 +1,5 @@
-//! The rules R1 to R6 as a small executable model: two hosts that run the real store on real files,
-//! killed, frozen and thawed at every edge by seeded walks. Each rule switched off is noticed.
+//! The rules R1 to R6 as a small executable model: two hosts that run the real store on real files or
+//! a real server, killed, frozen and thawed at every edge by seeded walks. Each rule switched off is noticed.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -25,6 +25,8 @@ use world::World;
 
 /// Walks of a run; `ROWGATE_SOAK=1` walks ten times as many.
 const SEEDS: u64 = 2_000;
+/// The same on a server, where a step takes longer.
+const SEEDS_ON_A_SERVER: u64 = 200;
 /// Of which so many must be enough to notice a rule that is switched off.
 const SEEDS_TO_NOTICE: u64 = 500;
 const THREADS: usize = 2;
@@ -42,7 +44,8 @@ static SEED: LazyLock<Option<u64>> = LazyLock::new(|| {
 #[test]
 fn walks_end_right() {
     let is_soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
-    let all = if is_soak { 10 * SEEDS } else { SEEDS };
+    let all = if tests::is_on_postgres() { SEEDS_ON_A_SERVER } else { SEEDS };
+    let all = if is_soak { 10 * all } else { all };
     let (first, end) = SEED.map_or((0, all), |seed| (seed, seed + 1));
     let walks = Arc::new(Walks { next: AtomicU64::new(first), end, failed: Mutex::default() });
     let mut met = Met::default();

@@ -5,15 +5,16 @@ use std::fmt::Arguments;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postgres_cluster::Cluster;
 use rowgate::chance::Chance;
 use rowgate::clock::Clock;
-use rowgate::config::DataDir;
+use rowgate::config::{DataDir, Isolation};
 use rowgate::model::{InboxId, Micros, OrganizationId, OwnerId, StreamId};
 use rowgate::secrets::Keyring;
 use rowgate::store::commit::TreeTables;
 use rowgate::store::inbox::NewItem;
 use rowgate::store::leases::{self, Claimant, Lease};
-use rowgate::store::{Database, Error, Store, query_scalar};
+use rowgate::store::{Database, Error, ServerOptions, SessionLimits, Store, query_scalar};
 use tempfile::TempDir;
 
 use crate::rules::Rule;
@@ -44,6 +45,8 @@ pub(crate) struct World {
     organization: OrganizationId,
     root_id: String,
     _dir: TempDir,
+    /// None: the databases are files.
+    _database: Option<postgres_cluster::Database<'static>>,
     /// The owner of the present walk.
     pub(crate) external_owner_id: String,
     pub(crate) owner_id: OwnerId,
@@ -74,8 +77,17 @@ impl World {
         data_dir.create().expect("a fresh directory");
         let clock = Clock::simulated(1_700_000_000_000_000);
         let keyring = Keyring::new([7; 32], Chance::seeded(7));
-        let open =
-            || Store::open(data_dir.clone(), clock.clone(), keyring.clone(), Chance::seeded(7));
+        let database = tests::is_on_postgres().then(|| Cluster::shared().create_database());
+        let database = database.transpose().expect("the server runs");
+        let server = database.as_ref().map(server_options);
+        let open = async || {
+            let (data_dir, clock, keyring) = (data_dir.clone(), clock.clone(), keyring.clone());
+            let chance = Chance::seeded(7);
+            match &server {
+                None => Store::open(data_dir, clock, keyring, chance).await,
+                Some(server) => Store::open_server(server, data_dir, clock, keyring, chance).await,
+            }
+        };
         let stores = [open().await?, open().await?];
         let organization = stores[0].organization("default").await?.id;
         let (root_id, tables) = tree::create(&stores[0], organization).await?;
@@ -92,6 +104,7 @@ impl World {
             organization,
             root_id,
             _dir: dir,
+            _database: database,
             external_owner_id: String::new(),
             owner_id: 0,
             off: None,
@@ -260,6 +273,16 @@ impl World {
                  and key = '{key}' and due_at <= {now} {unless})"
         );
         disk::run(self, self.control(0), vec![stream, owner]).await
+    }
+}
+
+/// Each store takes one step at a time, and no walk waits for a session's limits.
+fn server_options(database: &postgres_cluster::Database<'_>) -> ServerOptions {
+    ServerOptions {
+        control_url: database.url(),
+        replication_url: None,
+        isolation: Isolation::Schema,
+        limits: SessionLimits { lease_ttl: Duration::from_secs(60), connections_max: 2 },
     }
 }
 

@@ -6,7 +6,7 @@ use crate::setup::{ANA, Case, LIST, OWNER};
 
 #[tokio::test]
 async fn an_orphan_is_stopped_in_the_end() {
-    let mut case = Case::unlinked().await;
+    let mut case = Case::mortal().await;
     // The vendor has made the channel; its answer and its first message are lost.
     case.rules(|rules| rules.sync = simulator::model::push::SyncTime::Never);
     let when = When { count: Some(1), ..When::path("*/events/watch") };

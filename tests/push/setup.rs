@@ -9,8 +9,6 @@ use serde_json::{Value, json};
 use simulator::model::channel::{Channel, Resource};
 use simulator::model::push::PushRules;
 use simulator::{Options, Seen, Simulator, When};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, FromRow};
 use tests::{Settings, TestHost, Tree};
 
 pub(crate) const ANA: &str = "ana@example.com";
@@ -56,6 +54,12 @@ impl Case {
     pub(crate) async fn patient() -> Self {
         let settings = Settings::default().simulator(simulator(Clock::System.now()));
         Self::with(settings.env("ROWGATE_RUN_BACK_OFF_MAX_MS", "60000"), None).await
+    }
+
+    /// The same; when it dies, its leases soon run out.
+    pub(crate) async fn mortal() -> Self {
+        let settings = Settings::default().simulator(simulator(Clock::System.now()));
+        Self::with(settings.env("ROWGATE_RUN_LEASE_TTL_MS", "3000"), None).await
     }
 
     /// The host inside the test, under a clock that stands still.
@@ -145,20 +149,6 @@ impl Case {
         .await;
     }
 
-    /// Rows of the control database.
-    pub(crate) async fn control<R>(&self, sql: &str) -> Vec<R>
-    where
-        R: for<'r> FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
-    {
-        let mut connection = self.open("control.db").await;
-        sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap()
-    }
-
-    /// One number of the control database.
-    pub(crate) async fn number(&self, sql: &str) -> i64 {
-        self.control::<(i64,)>(sql).await[0].0
-    }
-
     /// Secrets of owners, sealed in whatever place.
     pub(crate) async fn secrets(&self) -> i64 {
         self.number(
@@ -170,14 +160,8 @@ impl Case {
 
     /// How often the change feed moved.
     pub(crate) async fn feed(&self) -> i64 {
-        let mut connection = self.open("replication/default.db").await;
         let moved = "select coalesce(max(commit_id), 0) from rowgate_feed";
-        sqlx::query_scalar(moved).fetch_one(&mut connection).await.unwrap()
-    }
-
-    async fn open(&self, name: &str) -> SqliteConnection {
-        let path = self.data_dir().join(name);
-        SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap()
+        self.beside_tables::<(i64,)>(moved).await[0].0
     }
 
     /// Channel, vendor's id and expiry that a row shows: of the list, or of a calendar.

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use postgres_cluster::Database;
 use rowgate::clock::Clock;
+use rowgate::store::Store;
 use serde_json::Value;
 use simulator::{Options, Simulator};
+use tokio::sync::OnceCell;
 
+use crate::databases;
 use crate::in_process::InProcess;
 use crate::process::{HostProcess, Log};
 use crate::storage::{Engine, Storage};
@@ -43,6 +46,8 @@ pub struct TestHost {
     clock: Option<Clock>,
     process: Option<Running>,
     log: Log,
+    /// Its databases as a test reads them.
+    store: OnceCell<Store>,
 }
 
 /// Where the host runs.
@@ -124,6 +129,7 @@ impl Settings {
             clock: self.clock,
             process: None,
             log: Log::default(),
+            store: OnceCell::new(),
         };
         host.launch().await;
         host
@@ -233,6 +239,10 @@ impl TestHost {
     /// Its control database. None: it is a file.
     pub fn database(&self) -> Option<&Database<'static>> {
         self.storage.database.as_deref()
+    }
+
+    pub(crate) async fn store(&self) -> &Store {
+        self.store.get_or_init(|| databases::open(&self.storage)).await
     }
 
     /// The directory of components that `serve` installs.

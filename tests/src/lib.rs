@@ -6,6 +6,7 @@
 //! [`Vendor`], and [`LeakScanner`] looks for secrets in what they leave behind.
 
 mod comparison;
+mod databases;
 mod host;
 mod in_process;
 mod leak;
@@ -17,6 +18,7 @@ mod template;
 mod tree;
 mod vendor;
 
+pub use databases::us_until;
 pub use host::{Settings, TestHost};
 pub use leak::LeakScanner;
 pub use process::{guest_component, host_binary, plugin_component};

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use sqlx::Connection as _;
 use tests::{Settings, TestHost, Tree};
 
 use crate::versions::{PLUGIN, Version, Versions, activate, agents, install, roll_back};
@@ -90,14 +89,9 @@ async fn install_activate_and_roll_back_survive_restarts() {
 
 /// Under its digest, unchanged, and compiled: a host that takes it up needn't stop for that.
 async fn stored(host: &TestHost, version: &Version) {
-    let control = format!("sqlite://{}?mode=ro", host.data_dir().join("control.db").display());
-    let mut control = sqlx::SqliteConnection::connect(&control).await.unwrap();
-    let kept: Vec<u8> = sqlx::query_scalar("select wasm from plugin_versions where digest = $1")
-        .bind(&version.digest)
-        .fetch_one(&mut control)
-        .await
-        .unwrap();
-    assert_eq!(kept, fs::read(&version.file).unwrap());
+    let kept = format!("select wasm from plugin_versions where digest = '{}'", version.digest);
+    let kept: Vec<(Vec<u8>,)> = host.control(&kept).await;
+    assert_eq!(kept[0].0, fs::read(&version.file).unwrap());
     let files = fs::read_dir(host.data_dir().join("plugins")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let compiled = |name: &String| name.starts_with(&version.digest) && name.ends_with(".cwasm");

@@ -49,7 +49,10 @@ impl Report {
     fn data_dir(&mut self, config: &Config) -> bool {
         let data_dir = config.data_dir();
         let path = data_dir.path().display().to_string();
-        if !data_dir.control().exists() {
+        // A server's databases are asked for later; components are kept here all the same.
+        let on_server = config.database_url.given().is_some();
+        let holds = if on_server { data_dir.path().exists() } else { data_dir.control().exists() };
+        if !holds {
             self.add("warning", "data directory", format!("{path} holds no databases yet"));
             return false;
         }

@@ -1,25 +1,37 @@
 //! Token buckets: a plugin asks its vendor no faster than the manifest's `limits` say, counted for
-//! each owner and for each tree. A request waits a little; one that would wait longer ends its call.
+//! each owner and for each tree, whatever number of hosts work for it (R16). A request waits a little;
+//! one that would wait longer ends its call. The same for a pause that the vendor asked for.
+
+mod bucket;
+mod owner;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rowgate_manifest::{RateLimit, RateScope};
 
 use super::HttpError;
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::model::{Failure, Micros, OwnerId, RetryScope};
+use crate::store::limits::{self, Block};
+use crate::store::{Database, Dialect};
+use owner::OwnerBuckets;
+use tree::{Ask, TreeBuckets, handed};
 
 /// A longer wait isn't waited: meanwhile the call would hold what others could use.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A bucket that isn't known yet holds a tenth of the vendor's limit at most: who asked before this
-/// process started, or before the lease came here, is unknown.
+/// process started is unknown.
 const UNKNOWN_SHARE: u64 = 10;
 
-/// So many buckets are kept before full ones, which say nothing, are dropped.
-const BUCKETS_KEPT: usize = 4_096;
+/// So many owners are kept before those are dropped whose buckets say nothing.
+const OWNERS_KEPT: usize = 4_096;
 
 /// For whom requests are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,82 +42,227 @@ pub struct Counted {
     pub root_id: Arc<str>,
 }
 
+/// The lease under which an owner's buckets are here.
+#[derive(Clone, Copy, Debug)]
+pub struct CountedUnder<'l> {
+    /// The owner.
+    pub owner_id: OwnerId,
+    /// The lease's.
+    pub fence: i64,
+    /// What the former holder told of the buckets; the outer none: it died and told nothing.
+    pub carried: Option<Option<&'l str>>,
+}
+
 /// All buckets of a process. Clones are the same buckets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Buckets {
-    kept: Arc<Mutex<HashMap<Key, Bucket>>>,
+    kept: Arc<Mutex<Kept>>,
+    /// Where hosts share a tree's tokens; none: this host is the only one.
+    control: Option<Database>,
     metrics: Arc<Metrics>,
 }
 
-/// Whose bucket, and of which `[[egress]]` and limit in the manifest.
-type Key = (Whose, usize, usize);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Whose {
-    Owner(OwnerId),
-    Tree(Arc<str>),
+#[derive(Debug, Default)]
+struct Kept {
+    owners: HashMap<OwnerId, OwnerBuckets>,
+    /// As many as there are trees.
+    trees: HashMap<Arc<str>, TreeBuckets>,
 }
+
+/// `[[egress]]` and limit in the manifest.
+type Which = (usize, usize);
 
 /// What a request takes from one bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due<'m> {
-    pub(super) entry: usize,
-    pub(super) nth: usize,
+    pub(super) which: Which,
     pub(super) limit: &'m RateLimit,
 }
 
+/// What became of an attempt to take.
+enum Taken {
+    /// One token from each bucket; they are good after so long.
+    All(Duration),
+    /// The due at this position needs a block first.
+    Lacks(usize),
+}
+
 impl Buckets {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { kept: Arc::default(), metrics }
+    /// `control`: the control database, which other hosts may use too.
+    pub(super) fn new(control: Option<Database>, metrics: Arc<Metrics>) -> Self {
+        let control = control.filter(|control| control.dialect() == Dialect::Postgres);
+        Self { kept: Arc::default(), control, metrics }
     }
 
-    /// Takes one request from each bucket.
+    /// An owner's buckets come with its lease.
+    pub(super) fn adopt(&self, lease: CountedUnder<'_>) {
+        let buckets = OwnerBuckets::of_lease(lease.fence, lease.carried);
+        self.lock().owners.insert(lease.owner_id, buckets);
+    }
+
+    /// They leave with it; the answer goes to the next holder.
+    pub(super) fn hand_over(&self, owner_id: OwnerId, fence: i64, now: Micros) -> Option<String> {
+        let mut kept = self.lock();
+        // Where the lease was lost, this process itself may have it again.
+        kept.owners.get(&owner_id).filter(|owner| owner.is_of(fence))?;
+        kept.owners.remove(&owner_id)?.carried(now)
+    }
+
+    /// Until then the vendor wants nothing of this owner. What was sooner is forgotten.
+    pub(super) fn pause_owner(&self, owner_id: OwnerId, until: Micros) {
+        if let Some(owner) = self.lock().owners.get_mut(&owner_id) {
+            owner.paused_until = until;
+        }
+    }
+
+    /// Until then the vendor wants nothing of this tree.
+    pub(super) fn pause_tree(&self, root_id: &str, until: Micros) {
+        let mut kept = self.lock();
+        let tree = kept.trees.entry(root_id.into()).or_default();
+        tree.paused_until = tree.paused_until.max(until);
+    }
+
+    /// Takes one request from each bucket, and says how long it must wait.
     ///
     /// # Errors
-    /// The call ends: a bucket is so empty that the wait would be too long. Nothing is taken then.
-    pub(super) fn take(
+    /// The call ends: a bucket is so empty, or a pause so long, that the wait would be too long.
+    /// Nothing is taken then.
+    pub(super) async fn take(
+        &self,
+        counted: &Counted,
+        dues: &[Due<'_>],
+        clock: &Clock,
+    ) -> Result<Duration, HttpError> {
+        loop {
+            match self.take_now(counted, dues, clock.now())? {
+                Taken::All(wait) => return Ok(wait),
+                Taken::Lacks(at) => self.fetch(&counted.root_id, &dues[at], clock).await?,
+            }
+        }
+    }
+
+    fn take_now(
         &self,
         counted: &Counted,
         dues: &[Due<'_>],
         now: Micros,
-    ) -> Result<Duration, HttpError> {
-        if dues.is_empty() {
-            return Ok(Duration::ZERO);
-        }
-        let mut buckets = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = |due: &Due<'_>| (whose(counted, due.limit.per), due.entry, due.nth);
+    ) -> Result<Taken, HttpError> {
+        let mut kept = self.lock();
+        kept.drop_idle(now);
+        let Kept { owners, trees } = &mut *kept;
+        let owner = owners.entry(counted.owner_id).or_default();
+        let tree = trees.entry(Arc::clone(&counted.root_id)).or_default();
+        let paused = paused(owner.paused_until.max(tree.paused_until), now)?;
         let (mut longest, mut slowest) = (Duration::ZERO, None);
-        for due in dues {
-            let bucket = buckets.entry(key(due)).or_insert_with(|| Bucket::new(due.limit, now));
-            let wait = bucket.wait(due.limit, now);
+        for (at, due) in dues.iter().enumerate() {
+            let wait = match due.limit.per {
+                RateScope::Owner => owner.bucket(due, now).wait(now),
+                RateScope::Tree => match tree.bucket(due, self.control.is_some(), now).wait(now) {
+                    Some(wait) => wait,
+                    None => return Ok(Taken::Lacks(at)),
+                },
+            };
             if wait > WAIT_MAX {
-                self.metrics.limit_refusal(named(due.limit.per));
-                return Err(HttpError::Ended(too_fast(due.limit, wait)));
+                return Err(self.too_fast(due.limit, wait));
             }
             if wait > longest {
                 (longest, slowest) = (wait, Some(due.limit.per));
             }
         }
         for due in dues {
-            if let Some(bucket) = buckets.get_mut(&key(due)) {
-                bucket.tokens -= 1.0;
+            match due.limit.per {
+                RateScope::Owner => owner.bucket(due, now).take(now),
+                RateScope::Tree => tree.bucket(due, self.control.is_some(), now).take(now),
             }
         }
         if let Some(scope) = slowest {
             self.metrics.limit_wait(named(scope), longest);
         }
-        if buckets.len() > BUCKETS_KEPT && buckets.len().is_power_of_two() {
-            buckets.retain(|_, bucket| !bucket.is_full(now));
+        Ok(Taken::All(longest.max(paused)))
+    }
+
+    /// Fetches a block of a tree's tokens, unless somebody does so already.
+    async fn fetch(
+        &self,
+        root_id: &Arc<str>,
+        due: &Due<'_>,
+        clock: &Clock,
+    ) -> Result<(), HttpError> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let Some(gate) = self.with_shared(root_id, due.which, |shared| Arc::clone(&shared.gate))
+        else {
+            return Ok(());
+        };
+        let _turn = gate.lock().await;
+        let now = clock.now();
+        let ask = self.with_shared(root_id, due.which, |shared| shared.ask(due.limit, now));
+        let requests = match ask.unwrap_or(Ask::Nothing) {
+            Ask::Block(requests) => requests,
+            Ask::NotBefore(then) => return Err(self.not_before(due.limit, then, now)),
+            Ask::Nothing => return Ok(()),
+        };
+        let filling = handed(due.limit);
+        let answer = limits::take_block(control, root_id, due.which, filling, requests, now).await;
+        let answer = answer.map_err(|error| {
+            let reason = format!("the vendor's limit can't be asked for: {error}");
+            let scope = RetryScope::ThisStream;
+            HttpError::Ended(Failure::Retry { reason, after_ms: None, scope })
+        })?;
+        self.with_shared(root_id, due.which, |shared| shared.answered(answer));
+        match answer {
+            Block::Granted(_) => Ok(()),
+            Block::NoneBefore(then) => Err(self.not_before(due.limit, then, now)),
         }
-        Ok(longest)
+    }
+
+    fn not_before(&self, limit: &RateLimit, then: Micros, now: Micros) -> HttpError {
+        let wait = Duration::from_micros((then - now).max(0).unsigned_abs());
+        self.too_fast(limit, wait.max(WAIT_MAX))
+    }
+
+    fn with_shared<T>(
+        &self,
+        root_id: &Arc<str>,
+        which: Which,
+        act: impl FnOnce(&mut tree::Shared) -> T,
+    ) -> Option<T> {
+        self.lock().trees.get_mut(root_id)?.shared(which).map(act)
+    }
+
+    fn too_fast(&self, limit: &RateLimit, wait: Duration) -> HttpError {
+        self.metrics.limit_refusal(named(limit.per));
+        HttpError::Ended(too_fast(limit, wait))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn whose(counted: &Counted, per: RateScope) -> Whose {
-    match per {
-        RateScope::Owner => Whose::Owner(counted.owner_id),
-        RateScope::Tree => Whose::Tree(Arc::clone(&counted.root_id)),
+impl Kept {
+    fn drop_idle(&mut self, now: Micros) {
+        if self.owners.len() > OWNERS_KEPT && self.owners.len().is_power_of_two() {
+            self.owners.retain(|_, owner| !owner.is_idle(now));
+        }
     }
+}
+
+/// How long a pause lasts.
+fn paused(until: Micros, now: Micros) -> Result<Duration, HttpError> {
+    let left = Duration::from_micros((until - now).max(0).unsigned_abs());
+    if left <= WAIT_MAX {
+        return Ok(left);
+    }
+    let reason = "the vendor asked for a pause".to_owned();
+    let after_ms = u64::try_from(left.as_millis()).ok();
+    // Whom the pause concerns has been written down already.
+    Err(HttpError::Ended(Failure::Retry { reason, after_ms, scope: RetryScope::ThisStream }))
+}
+
+/// What a bucket that nothing is known of holds at first.
+#[expect(clippy::cast_precision_loss, reason = "limits of vendors are small")]
+fn unknown(limit: &RateLimit) -> f64 {
+    (limit.requests / UNKNOWN_SHARE).max(1) as f64
 }
 
 fn named(per: RateScope) -> &'static str {
@@ -126,131 +283,4 @@ fn too_fast(limit: &RateLimit, wait: Duration) -> Failure {
         limit.requests, limit.window_s
     );
     Failure::Retry { reason, after_ms: u64::try_from(wait.as_millis()).ok(), scope }
-}
-
-/// Requests that may be sent at once; negative where some wait already.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    /// `tokens` are of this moment.
-    at: Micros,
-    burst: f64,
-    rate_s: f64,
-}
-
-impl Bucket {
-    /// In any window, burst and what flows in stay within the vendor's limit together.
-    #[expect(clippy::cast_precision_loss, reason = "limits of vendors are small")]
-    fn new(limit: &RateLimit, now: Micros) -> Self {
-        let flow = limit.rate_s.saturating_mul(limit.window_s);
-        let burst = limit.requests.saturating_sub(flow).max(1);
-        let first = (limit.requests / UNKNOWN_SHARE).clamp(1, burst);
-        Self { tokens: first as f64, at: now, burst: burst as f64, rate_s: limit.rate_s as f64 }
-    }
-
-    /// How long the next request waits.
-    fn wait(&mut self, limit: &RateLimit, now: Micros) -> Duration {
-        *self = Self { tokens: self.tokens_at(now), at: now, ..*self };
-        let missing = (1.0 - self.tokens).max(0.0);
-        Duration::try_from_secs_f64(missing / self.rate_s)
-            .unwrap_or(Duration::from_secs(limit.window_s))
-    }
-
-    fn is_full(&self, now: Micros) -> bool {
-        self.tokens_at(now) >= self.burst
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a few minutes")]
-    fn tokens_at(&self, now: Micros) -> f64 {
-        let passed = (now - self.at).max(0) as f64 / 1e6;
-        (self.tokens + passed * self.rate_s).min(self.burst)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OWNER: RateLimit =
-        RateLimit { per: RateScope::Owner, requests: 600, window_s: 60, rate_s: 8 };
-    const TREE: RateLimit =
-        RateLimit { per: RateScope::Tree, requests: 1_000, window_s: 60, rate_s: 10 };
-
-    fn counted(owner_id: OwnerId) -> Counted {
-        Counted { owner_id, root_id: "svi_1".into() }
-    }
-
-    fn dues() -> [Due<'static>; 2] {
-        [Due { entry: 0, nth: 0, limit: &OWNER }, Due { entry: 0, nth: 1, limit: &TREE }]
-    }
-
-    const SECOND: Micros = 1_000_000;
-    const WINDOW: Micros = 60 * SECOND;
-
-    /// When each of as many requests as will go is sent, if every one is asked for at once.
-    fn greedy(buckets: &Buckets, from: Micros, to: Micros) -> Vec<Micros> {
-        let (mut now, mut sent) = (from, Vec::new());
-        while now < to {
-            match buckets.take(&counted(1), &dues(), now) {
-                Ok(wait) => {
-                    now += Micros::try_from(wait.as_micros()).unwrap();
-                    sent.push(now);
-                }
-                Err(_) => now += SECOND / 10,
-            }
-        }
-        sent
-    }
-
-    #[test]
-    fn no_window_exceeds_the_limit() {
-        let sent = greedy(&Buckets::default(), 0, 5 * WINDOW);
-        for (nth, at) in sent.iter().enumerate() {
-            assert!(sent[nth..].iter().take_while(|later| **later < at + WINDOW).count() <= 600);
-        }
-        assert!(sent.len() > 300 * 8, "the pace is kept up: {}", sent.len());
-    }
-
-    #[test]
-    fn a_process_that_starts_anew_exceeds_it_by_a_tenth_at_most() {
-        let before = greedy(&Buckets::default(), 0, WINDOW);
-        let after = greedy(&Buckets::default(), WINDOW, 2 * WINDOW);
-        let all: Vec<Micros> = before.into_iter().chain(after).collect();
-        for (nth, at) in all.iter().enumerate() {
-            assert!(all[nth..].iter().take_while(|later| **later < at + WINDOW).count() <= 660);
-        }
-    }
-
-    #[test]
-    fn owners_share_the_limit_of_their_tree() {
-        let buckets = Buckets::default();
-        let sent: usize = (0..40).map(|owner| at_once(&buckets, owner)).sum();
-        assert!((100..=400).contains(&sent), "{sent}");
-        let refused = buckets.take(&counted(99), &dues(), WINDOW);
-        let Err(HttpError::Ended(Failure::Retry { scope, after_ms, .. })) = refused else {
-            panic!("{refused:?}");
-        };
-        assert_eq!(scope, RetryScope::Integration);
-        assert!(after_ms.is_some_and(|ms| ms > 1_000), "{after_ms:?}");
-        let text = buckets.metrics.text(&crate::metrics::Load::default());
-        assert!(text.contains("limit_refusals_total{scope=\"integration\"} "), "{text}");
-        assert!(text.contains("limit_waits_total{scope=\"integration\"} "), "{text}");
-        // Who was refused has lost nothing of his own.
-        let own = [dues()[0]];
-        assert_eq!(buckets.take(&counted(99), &own, WINDOW).unwrap(), Duration::ZERO);
-    }
-
-    fn at_once(buckets: &Buckets, owner_id: OwnerId) -> usize {
-        (0..100).take_while(|_| buckets.take(&counted(owner_id), &dues(), WINDOW).is_ok()).count()
-    }
-
-    #[test]
-    fn full_buckets_are_dropped() {
-        let buckets = Buckets::default();
-        let own = [dues()[0]];
-        for owner in 0..20_000 {
-            buckets.take(&counted(owner), &own, owner * SECOND).unwrap();
-        }
-        assert!(buckets.kept.lock().unwrap().len() <= 8_192);
-    }
 }

@@ -123,7 +123,7 @@ impl Policy {
         });
         let dues = asked.flat_map(|(entry, asked)| {
             let limits = asked.limits.iter().enumerate();
-            limits.map(move |(nth, limit)| Due { entry, nth, limit })
+            limits.map(move |(nth, limit)| Due { which: (entry, nth), limit })
         });
         dues.collect()
     }

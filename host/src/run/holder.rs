@@ -18,7 +18,7 @@ use super::in_flight::Listed;
 use super::tree::Tree;
 use super::{Runner, Signals, inbox};
 use crate::clock::monotonic;
-use crate::egress::{Counted, Session, SessionOptions};
+use crate::egress::{Counted, CountedUnder, Session, SessionOptions};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId};
@@ -77,6 +77,11 @@ impl Holder {
         let control = runner.store.control();
         let planted = leases::plant(control, &tree.replication, &mut lease).await?;
         failpoint::reach("fence_planted");
+        runner.egress.adopt(CountedUnder {
+            owner_id: lease.owner_id,
+            fence: lease.fence,
+            carried: (!lease.unreleased).then_some(lease.buckets.as_deref()),
+        });
         if planted.commit_no < lease.relayed_no {
             let (no, now) = (planted.commit_no, runner.clock.now());
             let since = now.saturating_sub(micros(runner.options.inbox_kept));
@@ -225,7 +230,11 @@ impl Holder {
                 break;
             }
         }
-        self.relay(tree).await
+        self.relay(tree).await?;
+        // A new token lifts the pauses of the one before.
+        let pauses = streams::pauses(self.control(), self.owner_id()).await?;
+        self.runner.egress.pause_owner(self.owner_id(), pauses.owner_not_before);
+        Ok(())
     }
 
     /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
@@ -274,6 +283,21 @@ impl Holder {
         }
         let next = self.later(self.back_off().max_ms);
         streams::probe_tree(self.control(), &self.lease().root_id, now, next).await
+    }
+
+    /// The vendor asked for a pause: nobody asks it for this owner until then.
+    pub(super) async fn pause_owner(&self, until: Micros, failure: &Failure) -> Result<(), Error> {
+        self.runner.egress.pause_owner(self.owner_id(), until);
+        streams::pause_owner(self.control(), &self.lease(), until, failure.to_string()).await
+    }
+
+    /// The same for all owners of the tree, on all hosts.
+    pub(super) async fn pause_tree(&self, until: Micros) -> Result<(), Error> {
+        let root_id = self.lease().root_id;
+        self.runner.egress.pause_tree(&root_id, until);
+        streams::pause_tree(self.control(), &root_id, until, None).await?;
+        self.runner.store.tell_hosts_of_pause(&root_id, until);
+        Ok(())
     }
 
     pub(super) async fn misconfigured(&self, failure: &Failure) -> Result<(), Error> {

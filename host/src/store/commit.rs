@@ -14,6 +14,7 @@ use sqlx::FromRow;
 
 use super::tables::{self, ApplyError, ApplyScope, Prepared};
 use super::{Connection, Database, Error, query, query_as};
+use crate::failpoint;
 use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
 
@@ -229,6 +230,9 @@ impl<'c> Transaction<'c> {
         writes: &'c [Prepared],
     ) -> Result<Self, Error> {
         let commit_no = advance(connection, &step.under, step.read_at).await?;
+        if let CommitOf::Page { .. } = step.step {
+            failpoint::reach("page_begun");
+        }
         let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
             true => 0,
             false => new_commit(connection, &step.under, step.now).await?,

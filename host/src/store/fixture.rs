@@ -24,6 +24,24 @@ impl std::ops::Deref for Opened {
     }
 }
 
+/// Runs statements on the control database.
+pub(crate) async fn run(store: &Store, sql: String) {
+    let ran = store
+        .control()
+        .write(move |connection| Box::pin(async move { Ok(connection.run(&sql).await?) }));
+    ran.await.unwrap();
+}
+
+/// An integration at the top of a tree of the organization `default`.
+pub(crate) async fn root(store: &Store, id: &str) {
+    let organization = store.organization("default").await.unwrap().id;
+    let root = format!(
+        "insert into integrations (id, organization_id, plugin, service, table_name, root_id,
+           created_at, number) values ('{id}', {organization}, 'p', 's', 't', '{id}', 0, 1)"
+    );
+    run(store, root).await;
+}
+
 pub(crate) async fn open(dialect: Dialect, clock: Clock) -> Opened {
     open_with(dialect, clock, Isolation::Schema).await
 }

@@ -1,5 +1,8 @@
 //! Leases (R1, R2): who may run an owner, and the fence that refuses whoever no longer may.
 
+#[cfg(test)]
+mod tests;
+
 use sqlx::FromRow;
 
 use super::{Database, Dialect, Error, query, query_as, query_scalar};
@@ -25,6 +28,9 @@ pub struct Lease {
     pub unreleased: bool,
     /// The configuration's epoch at the claim.
     pub config_epoch: i64,
+    /// What the holder knows of the requests that the owner may send (R16). The next one has it if the
+    /// lease is released.
+    pub buckets: Option<String>,
 }
 
 impl Lease {
@@ -91,7 +97,7 @@ where id = (
            and leased.lease_host is not null and leased.lease_until > $1) < $5
   order by due_at limit 1 {skip}
 )
-returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased,
+returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased, buckets,
           (select epoch from configuration) as config_epoch";
 
 /// Organizations with an owner that is due and that nobody holds.
@@ -176,11 +182,12 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
     let statement = query(RELEASE).bind(owner_id).bind(fence).bind(config_epoch);
+    let statement = statement.bind(lease.buckets.clone());
     control.execute(statement).await.map(drop)
 }
 
 const RELEASE: &str = "
-update owners set lease_host = null, lease_until = 0, unreleased = false, due_at = case
+update owners set lease_host = null, lease_until = 0, unreleased = false, buckets = $4, due_at = case
   when (select epoch from configuration) <> $3 then 0 else (
     select min(work.at) from (
       select not_before as at from inbox

@@ -4,6 +4,8 @@
 //! a database) that its reading role sees, what belongs to them in a schema `rowgate_<key>` that it
 //! doesn't. The host's role owns everything and is never given to customers.
 
+mod verifier;
+
 use std::str::FromStr as _;
 
 use sha2::{Digest as _, Sha256};
@@ -57,6 +59,18 @@ pub(super) struct Server {
     limits: SessionLimits,
 }
 
+/// The password of an organization's reading role, and chance to store it by.
+pub(super) struct ReaderPassword<'p> {
+    pub(super) text: &'p str,
+    pub(super) salt: [u8; 16],
+}
+
+impl ReaderPassword<'_> {
+    fn verifier(&self) -> String {
+        verifier::verifier(self.text, self.salt)
+    }
+}
+
 /// Where an organization's tables lie.
 struct Place {
     database: String,
@@ -96,12 +110,12 @@ impl Server {
     pub(super) async fn open_replication(
         &self,
         organization: &str,
-        reader_password: &str,
+        reader: &ReaderPassword<'_>,
     ) -> Result<Database, Error> {
         let place = self.place(organization);
         let options = self.replication.clone().database(&place.database);
         let mut connection = connect_or_create(&options).await?;
-        prepare(&mut connection, &place, reader_password).await?;
+        prepare(&mut connection, &place, &reader.verifier()).await?;
         let _ = connection.close().await;
         let search_path = [place.internal.as_str(), place.tables.as_str()];
         let opened = PostgresDatabase::open(options, search_path, &REPLICATION, self.limits);
@@ -178,7 +192,7 @@ impl Server {
 async fn prepare(
     connection: &mut PgConnection,
     place: &Place,
-    reader_password: &str,
+    verifier: &str,
 ) -> Result<(), Error> {
     let Place { database, tables, internal, reader } = place;
     let mut transaction = connection.begin().await?;
@@ -194,7 +208,7 @@ async fn prepare(
         format!(
             "{verb} role \"{reader}\" login nosuperuser nocreatedb nocreaterole noinherit \
              connection limit {READER_CONNECTIONS} password {}",
-            literal(reader_password)
+            literal(verifier)
         ),
         format!("create schema if not exists \"{tables}\""),
         format!("create schema if not exists \"{internal}\""),
@@ -215,7 +229,6 @@ async fn prepare(
         format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
     }));
     for statement in statements {
-        // Not as a prepared statement, and so not in a list of them: one holds a password.
         transaction.execute(statement.as_str()).await.map_err(|error| {
             Error::Refused(format!(
                 "preparing the schema {tables} of the database {database}: {error}; the role of \
@@ -286,7 +299,8 @@ fn parse(key: &str, url: &str) -> Result<PgConnectOptions, Error> {
     if options.get_database().is_none_or(str::is_empty) {
         return Err(Error::Refused(format!("{key} names no database")));
     }
-    Ok(options)
+    // That something was there already is no news.
+    Ok(options.options([("client_min_messages", "warning")]))
 }
 
 fn name(options: &PgConnectOptions) -> &str {
@@ -311,6 +325,29 @@ fn short_name(parts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::store::fixture;
+    use crate::store::{Dialect, query_scalar};
+
+    /// What the server holds is what it was sent, and that is no password.
+    #[tokio::test]
+    async fn the_server_never_sees_a_readers_password() {
+        use base64::Engine as _;
+        let store = fixture::open(Dialect::Postgres, Clock::System).await;
+        let organization = store.organization("default").await.unwrap().id;
+        drop(store.replication(organization).await.unwrap());
+        let stored: String = query_scalar(
+            "select rolpassword from pg_authid where rolname = current_database() || $1",
+        )
+        .bind("_default_reader")
+        .fetch_one(store.control())
+        .await
+        .unwrap();
+        let salt = stored.split(['$', ':']).nth(2).unwrap();
+        let salt = base64::prelude::BASE64_STANDARD.decode(salt).unwrap();
+        let password = store.reader_password(organization).await.unwrap();
+        assert_eq!(stored, verifier::verifier(&password, salt.try_into().unwrap()));
+    }
 
     #[test]
     fn long_names_stay_apart() {

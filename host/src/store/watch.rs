@@ -1,8 +1,8 @@
 //! Notices what others commit to the control database: a command that works on the data directory
 //! beside a running host, other hosts on the same server.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{Connection, Database, Dialect, Error, Store, query, query_scalar};
 use crate::clock::Clock;
-use crate::model::OwnerId;
+use crate::model::{Micros, OwnerId};
 
 /// How often a file is looked at.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -19,23 +19,44 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// its commits: they go through one lock (R13).
 const NOTIFY_PAUSE: Duration = Duration::from_millis(5);
 
-/// Owners named in one notification; its text holds 8,000 bytes.
-const NAMED_MAX: usize = 350;
+/// Owners and pauses named in one notification; its text holds 8,000 bytes.
+const NAMED_MAX: usize = 150;
 
 const CHANNEL: &str = "rowgate";
 
 /// What was heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// An inbox item of this owner, or a mark on one of its streams.
     Owner(OwnerId),
+    /// The vendor wants nothing of the tree under this root until then.
+    Paused(String, Micros),
     /// Something else, or it isn't known what: look.
     Something,
 }
 
-/// Owners of whom other hosts are to be told.
+/// What other hosts are to be told.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Arc<(Mutex<BTreeSet<OwnerId>>, Notify)>);
+pub(super) struct Told(Arc<(Mutex<News>, Notify)>);
+
+#[derive(Debug, Default)]
+struct News {
+    owners: BTreeSet<OwnerId>,
+    /// Until when, by root.
+    pauses: BTreeMap<String, Micros>,
+}
+
+impl Told {
+    /// Notes something, and has it told soon.
+    fn note(&self, note: impl FnOnce(&mut News)) {
+        note(&mut self.news());
+        self.0.1.notify_one();
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Store {
     /// What others commit, from now on. Several commits may be one signal. Ends when the receiver is
@@ -71,9 +92,18 @@ impl Store {
     /// Lets other hosts know of something due at this owner, soon; they would find it by polling.
     pub fn tell_hosts(&self, owner_id: OwnerId) {
         if self.control.dialect() == Dialect::Postgres {
-            let (owners, told) = &*self.told.0;
-            owners.lock().unwrap_or_else(PoisonError::into_inner).insert(owner_id);
-            told.notify_one();
+            self.told.note(|news| {
+                news.owners.insert(owner_id);
+            });
+        }
+    }
+
+    /// Lets other hosts know that a tree pauses; they would read it before their next runs.
+    pub fn tell_hosts_of_pause(&self, root_id: &str, until: Micros) {
+        if self.control.dialect() == Dialect::Postgres {
+            self.told.note(|news| {
+                news.pauses.insert(root_id.to_owned(), until);
+            });
         }
     }
 }
@@ -105,14 +135,7 @@ async fn listen(mut listener: PgListener, clock: Clock, heard: mpsc::Sender<Hear
     while !heard.is_closed() {
         match listener.try_recv().await {
             Ok(Some(notification)) => {
-                let owners: Vec<Heard> = notification
-                    .payload()
-                    .split(',')
-                    .filter_map(|id| id.parse().ok().map(Heard::Owner))
-                    .collect();
-                let heard_nothing = owners.is_empty();
-                let all = owners.into_iter().chain(heard_nothing.then_some(Heard::Something));
-                for one in all {
+                for one in read(notification.payload()) {
                     let _full_is_as_good = heard.try_send(one);
                 }
             }
@@ -129,11 +152,10 @@ async fn listen(mut listener: PgListener, clock: Clock, heard: mpsc::Sender<Hear
 }
 
 async fn notify(control: Database, clock: Clock, told: Told) {
-    let (owners, wake) = &*told.0;
     loop {
-        wake.notified().await;
+        told.0.1.notified().await;
         loop {
-            let payload = take(&mut owners.lock().unwrap_or_else(PoisonError::into_inner));
+            let payload = told.news().take();
             if payload.is_empty() {
                 break;
             }
@@ -146,10 +168,49 @@ async fn notify(control: Database, clock: Clock, told: Told) {
     }
 }
 
-fn take(owners: &mut BTreeSet<OwnerId>) -> String {
-    let named: Vec<OwnerId> = owners.iter().copied().take(NAMED_MAX).collect();
-    for owner_id in &named {
-        owners.remove(owner_id);
+impl News {
+    /// The next notification's text; empty: there is nothing to tell.
+    fn take(&mut self) -> String {
+        let mut named = Vec::new();
+        while named.len() < NAMED_MAX {
+            if let Some((root_id, until)) = self.pauses.pop_first() {
+                named.push(format!("{root_id}@{until}"));
+            } else if let Some(owner_id) = self.owners.pop_first() {
+                named.push(owner_id.to_string());
+            } else {
+                break;
+            }
+        }
+        named.join(",")
     }
-    named.iter().map(OwnerId::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What a notification's text says.
+fn read(payload: &str) -> Vec<Heard> {
+    let one = |text: &str| match text.split_once('@') {
+        Some((root_id, until)) => Some(Heard::Paused(root_id.to_owned(), until.parse().ok()?)),
+        None => text.parse().ok().map(Heard::Owner),
+    };
+    let all: Vec<Heard> = payload.split(',').filter_map(one).collect();
+    if all.is_empty() { vec![Heard::Something] } else { all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_heard() {
+        let mut news = News::default();
+        assert_eq!(read(&news.take()), [Heard::Something]);
+        news.owners.extend([7, 5]);
+        news.pauses.insert("svi_a".to_owned(), 12);
+        let heard = read(&news.take());
+        let paused = Heard::Paused("svi_a".to_owned(), 12);
+        assert_eq!(heard, [paused, Heard::Owner(5), Heard::Owner(7)]);
+        news.owners.extend(0..400);
+        let texts: Vec<String> = std::iter::from_fn(|| Some(news.take())).take(4).collect();
+        assert!(texts.iter().all(|text| text.len() < 8_000) && texts[3].is_empty());
+        assert_eq!(texts[..3].iter().map(|text| read(text).len()).sum::<usize>(), 400);
+    }
 }

@@ -214,6 +214,18 @@ impl Simulator {
     pub fn set_limits(&self, is_on: bool) {
         locked(&self.shared.limits).is_on = is_on;
     }
+
+    /// Limits a user and the project to so many requests in a window.
+    pub fn limit(&self, per_user: usize, per_project: usize, window_s: u32) {
+        let mut limits = locked(&self.shared.limits);
+        (limits.is_on, limits.per_user, limits.per_project) = (true, per_user, per_project);
+        limits.window_us = i64::from(window_s) * 1_000_000;
+    }
+
+    /// The most requests that the project had in any window while limits were on.
+    pub fn busiest_window(&self) -> usize {
+        locked(&self.shared.limits).busiest
+    }
 }
 
 impl Drop for Simulator {

@@ -1,15 +1,19 @@
-//! Request limits in a sliding minute: 600 for a user, 10,000 for the project.
+//! Request limits in a sliding window, unless a test says otherwise of a minute: 600 for a user, 10,000
+//! for the project.
 
 use std::collections::{BTreeMap, VecDeque};
 
-const WINDOW_US: i64 = 60_000_000;
+const MINUTE_US: i64 = 60_000_000;
 
-/// Requests of the last minute.
+/// Requests of the last window.
 #[derive(Debug)]
 pub(crate) struct Limits {
     pub(crate) is_on: bool,
     pub(crate) per_user: usize,
     pub(crate) per_project: usize,
+    pub(crate) window_us: i64,
+    /// The most that the project had in a window.
+    pub(crate) busiest: usize,
     project: VecDeque<i64>,
     users: BTreeMap<String, VecDeque<i64>>,
 }
@@ -27,6 +31,8 @@ impl Limits {
             is_on,
             per_user: 600,
             per_project: 10_000,
+            window_us: MINUTE_US,
+            busiest: 0,
             project: VecDeque::new(),
             users: BTreeMap::new(),
         }
@@ -39,7 +45,7 @@ impl Limits {
         }
         let mine = self.users.entry(user.to_owned()).or_default();
         for window in [&mut *mine, &mut self.project] {
-            while window.front().is_some_and(|at| *at <= now_us - WINDOW_US) {
+            while window.front().is_some_and(|at| *at <= now_us - self.window_us) {
                 window.pop_front();
             }
         }
@@ -51,6 +57,7 @@ impl Limits {
         }
         mine.push_back(now_us);
         self.project.push_back(now_us);
+        self.busiest = self.busiest.max(self.project.len());
         Ok(())
     }
 }
@@ -77,5 +84,8 @@ mod tests {
         assert_eq!(limits.admit("a", 0), Ok(()));
         assert_eq!(limits.admit("b", 0), Ok(()));
         assert_eq!(limits.admit("c", 0), Err(Exceeded::Project));
+        limits.window_us = 1_000_000;
+        assert_eq!(limits.admit("c", 1_000_000), Ok(()));
+        assert_eq!(limits.busiest, 2);
     }
 }

@@ -41,7 +41,7 @@ enum Suite {
     /// The real host with real components over real sockets.
     #[value(alias = "e2e")]
     EndToEnd,
-    /// Several hosts on one PostgreSQL server, and end-to-end tests on it.
+    /// Several hosts on one PostgreSQL server; the model and end-to-end tests on it.
     Postgres,
     /// The demo, checked step by step.
     Demo,
@@ -56,7 +56,18 @@ const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 4] = [HOSTS, "api", "contract", "delivery"];
+const ON_POSTGRES: [&str; 10] = [
+    HOSTS,
+    PROTOCOL,
+    "api",
+    "contract",
+    "delivery",
+    "google_calendar",
+    "hostile",
+    "push",
+    "swap",
+    "convergence",
+];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {

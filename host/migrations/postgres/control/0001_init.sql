@@ -55,6 +55,17 @@ create table integration_secrets (
   primary key (integration_id, name)
 );
 
+-- What hosts may ask of a vendor together (R16), by the manifest's `[[egress]]` and its limit.
+create table buckets (
+  root_id text not null references integrations (id),
+  entry bigint not null,
+  nth bigint not null,
+  tokens double precision not null,                    -- at `at`; below 0: handed out before they are there
+  at bigint not null,
+  primary key (root_id, entry, nth)
+);
+alter table buckets set (fillfactor = 50);
+
 -- Origins that the operator granted to a tree beyond what the manifest's defaults name.
 create table grants (
   root_id text not null references integrations (id),
@@ -79,6 +90,7 @@ create table owners (
   not_before bigint not null default 0,
   attempts bigint not null default 0,
   relayed_no bigint not null default 0,                -- R4
+  buckets text,                                        -- JSON: requests that may be sent; null: all (R16)
   linked_at bigint,
   unique (root_id, external_owner_id)
 );

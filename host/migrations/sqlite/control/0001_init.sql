@@ -78,6 +78,7 @@ create table owners (
   not_before bigint not null default 0,
   attempts bigint not null default 0,
   relayed_no bigint not null default 0,                -- R4
+  buckets text,                                        -- JSON: requests that may be sent; null: all (R16)
   linked_at bigint,
   unique (root_id, external_owner_id)
 );

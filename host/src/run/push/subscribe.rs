@@ -9,6 +9,7 @@ use crate::model::{Call, Channel, Failure, Micros, RetryScope, StreamId, Subscri
 use crate::plugin::Returned;
 use crate::run::decision::{Decision, decide, failure_of};
 use crate::run::holder::{Authority, Holder, Standpoint};
+use crate::run::keyless;
 use crate::run::tree::Tree;
 use crate::store::channels::{self, Made, NewChannel};
 use crate::store::{Error, streams};
@@ -121,6 +122,7 @@ impl Asking<'_> {
 
     async fn failed(&self, failure: &Failure) -> Result<(), Error> {
         let (holder, lease) = (self.holder, self.holder.lease());
+        let failure = &keyless::failure(failure, &self.topic.key);
         holder.metrics().failure(failure.cause());
         let refused = matches!(failure, Failure::Misconfigured(_) | Failure::Reauthorise(_));
         let told = (failure.to_string(), self.retry_at(failure));
@@ -131,11 +133,11 @@ impl Asking<'_> {
         match decide(failure, standing(self.attempts), back_off(holder)) {
             Decision::Wait { scope: RetryScope::Owner, wait_ms, .. } => {
                 let until = holder.later(wait_ms);
-                streams::pause_owner(holder.control(), &lease, until, failure.to_string()).await?;
+                holder.pause_owner(until, failure).await?;
             }
             Decision::Wait { scope: RetryScope::Integration, wait_ms, .. } => {
                 let until = holder.later(wait_ms);
-                streams::pause_tree(holder.control(), &lease.root_id, until, None).await?;
+                holder.pause_tree(until).await?;
             }
             Decision::GrantDead => {
                 tracing::warn!(%failure, "the owner must link again");

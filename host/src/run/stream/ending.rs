@@ -6,6 +6,7 @@ use super::{At, Next, Run, StreamRun};
 use crate::failpoint;
 use crate::model::{Failure, Micros, Progress, RetryScope, Step};
 use crate::run::decision::{Decision, Standing, decide, jittered};
+use crate::run::keyless;
 use crate::run::push;
 use crate::run::tree::Tree;
 use crate::store::channels::Coverage;
@@ -35,7 +36,7 @@ impl StreamRun<'_> {
             Progress::Unreadable(reason) => {
                 let recheck_s = tree.kind(&self.stream).and_then(|kind| kind.recheck_s);
                 let next_at = recheck_s.map(|seconds| now + micros(seconds * 1000));
-                let unreadable = Some(reason);
+                let unreadable = Some(keyless::text(&reason, &self.stream.key));
                 Next::End(Ended { next_at, unreadable, succeeded: false, full: false, ..done })
             }
         })
@@ -54,6 +55,7 @@ impl StreamRun<'_> {
 
     pub(super) async fn fail(&mut self, at: &At, failure: &Failure) -> Result<Next, Error> {
         let holder = self.holder;
+        let failure = &keyless::failure(failure, &self.stream.key);
         // Made under another grant or cursor than the present one, it says nothing of that (R10).
         let Some(_stands) = holder.stands(&at.stand).await else { return Ok(Next::Again) };
         let kind = at.tree.as_ref().and_then(|tree| tree.kind(&self.stream));
@@ -114,16 +116,10 @@ impl StreamRun<'_> {
         failure: &Failure,
         failed: Ended,
     ) -> Result<Next, Error> {
-        let (holder, lease) = (self.holder, self.holder.lease());
         match scope {
             RetryScope::ThisStream => return Ok(Next::End(Ended { not_before, ..failed })),
-            RetryScope::Owner => {
-                streams::pause_owner(holder.control(), &lease, not_before, failure.to_string())
-                    .await?;
-            }
-            RetryScope::Integration => {
-                streams::pause_tree(holder.control(), &lease.root_id, not_before, None).await?;
-            }
+            RetryScope::Owner => self.holder.pause_owner(not_before, failure).await?,
+            RetryScope::Integration => self.holder.pause_tree(not_before).await?,
         }
         Ok(Next::End(failed))
     }

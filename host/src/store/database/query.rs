@@ -45,6 +45,7 @@ argument_from! {
     Integer: &i64, |value| Some(*value);
     Integer: Option<i64>, |value| value;
     Integer: &Option<i64>, |value| *value;
+    Double: f64, |value| Some(value);
     Text: &'q str String, |value| Some(value.into());
     Text: &'q String, |value| Some(Cow::Borrowed(value));
     Text: Cow<'q, str>, |value| Some(value);

@@ -1,0 +1,95 @@
+use super::*;
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::fixture::{self, Opened};
+
+const TTL: Micros = 1_000;
+/// Leases of an organization at once.
+const CAP: i64 = 2;
+
+/// Five owners in each of two organizations; all are due.
+async fn filled(dialect: Dialect) -> Opened {
+    let store = fixture::open(dialect, Clock::simulated(0)).await;
+    fixture::root(&store, "svi_1").await;
+    store.create_organization("other").await.unwrap();
+    fixture::run(
+        &store,
+        "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 5)
+         insert into owners (organization_id, root_id, external_owner_id, state, due_at)
+         select o.id, 'svi_1', o.key || n, 'linked', 0 from numbers, organizations o"
+            .to_owned(),
+    )
+    .await;
+    store
+}
+
+/// How many of the organization's owners the host gets.
+async fn claimed(store: &Store, host: &str, organization: &str, now: Micros) -> Vec<Lease> {
+    let organization = store.organization(organization).await.unwrap().id;
+    let by = Claimant { host: host.to_owned(), ttl: TTL, organization_leases_max: CAP };
+    let mut leases = Vec::new();
+    while let Some(lease) = claim(store.control(), &by, organization, now).await.unwrap() {
+        leases.push(lease);
+    }
+    leases
+}
+
+async fn caps_count_live_leases(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    // This host is killed: it neither renews nor gives back.
+    assert_eq!(claimed(&store, "dies", "default", 0).await.len(), 2);
+    assert_eq!(claimed(&store, "lives", "default", TTL - 1).await.len(), 0, "the cap is reached");
+    assert_eq!(claimed(&store, "lives", "other", TTL - 1).await.len(), 2, "each has its own");
+    let leases = claimed(&store, "lives", "default", TTL).await;
+    assert_eq!(leases.len(), 2, "what ran out counts no more");
+    assert_eq!(claimed(&store, "comes", "default", TTL).await.len(), 0);
+    // What is given back counts no more either; what is renewed does.
+    release(control, &leases[0]).await.unwrap();
+    let kept = [leases[1].owner_id];
+    renew(control, "lives", &kept, 3 * TTL).await.unwrap();
+    assert_eq!(claimed(&store, "comes", "default", TTL).await.len(), 1);
+    assert_eq!(claimed(&store, "comes", "default", 2 * TTL).await.len(), 1);
+    abandon(control, &leases[1], 0).await.unwrap();
+    give_back(control, "comes").await.unwrap();
+    assert_eq!(claimed(&store, "comes", "default", 2 * TTL).await.len(), 2);
+}
+
+#[tokio::test]
+async fn caps_count_live_leases_on_sqlite() {
+    caps_count_live_leases(Dialect::Sqlite).await;
+}
+
+#[tokio::test]
+async fn caps_count_live_leases_on_postgres() {
+    caps_count_live_leases(Dialect::Postgres).await;
+}
+
+/// What a holder tells of an owner's requests reaches the next one.
+async fn buckets_travel(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let mut lease = claimed(&store, "first", "default", 0).await.remove(0);
+    assert_eq!((lease.buckets.as_deref(), lease.unreleased), (None, false));
+    lease.buckets = Some("[]".to_owned());
+    release(store.control(), &lease).await.unwrap();
+    // Only an owner with something due is claimed.
+    let again = format!("update owners set due_at = -1 where id = {}", lease.owner_id);
+    fixture::run(&store, again).await;
+    let next = claimed(&store, "next", "default", 0).await;
+    let next = next.iter().find(|next| next.owner_id == lease.owner_id).unwrap();
+    assert_eq!((next.buckets.as_deref(), next.unreleased), (Some("[]"), false));
+    // This one dies.
+    let last = claimed(&store, "last", "default", TTL).await;
+    let last = last.iter().find(|last| last.owner_id == lease.owner_id).unwrap();
+    assert!(last.unreleased, "what came with it is out of date");
+}
+
+#[tokio::test]
+async fn buckets_travel_on_sqlite() {
+    buckets_travel(Dialect::Sqlite).await;
+}
+
+#[tokio::test]
+async fn buckets_travel_on_postgres() {
+    buckets_travel(Dialect::Postgres).await;
+}
