@@ -1,31 +1,29 @@
 //! The holder of a lease: one owner, its inbox items in the order of acceptance, its due streams.
 
+mod call;
 mod told;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard, watch};
-use tracing::Instrument as _;
+use tokio::sync::{RwLock, RwLockReadGuard};
 use zeroize::Zeroizing;
 
-use super::call_secrets::{CallSecrets, Elections};
+use super::call_secrets::Elections;
 use super::decision::{BackOff, spread};
-use super::environment::CallEnvironment;
 use super::in_flight::Listed;
 use super::tree::Tree;
 use super::{Runner, Signals, inbox};
-use crate::clock::monotonic;
-use crate::egress::{Counted, CountedUnder, Session, SessionOptions};
+use crate::egress::CountedUnder;
 use crate::failpoint;
 use crate::metrics::Metrics;
-use crate::model::{Call, CallContext, Effects, Failure, Micros, OwnerId};
-use crate::plugin::Called;
+use crate::model::{Effects, Failure, Micros, OwnerId};
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
 use crate::store::{Database, Error, feed, items, relay, streams};
+
+pub(super) use call::{Authority, CalledAt};
 
 /// See the module.
 pub(super) struct Holder {
@@ -53,17 +51,6 @@ pub(super) struct Standpoint {
     pub(super) under: Under,
     received: u64,
 }
-
-/// Whose secrets a call may use.
-pub(super) struct Authority {
-    /// None: nobody's.
-    pub(super) grant_id: Option<i64>,
-    /// Of the channel that is being asked for.
-    pub(super) channel_token: Option<Zeroizing<String>>,
-}
-
-/// What a call did, and the owner's commit number when it first looked something up.
-pub(super) type CalledAt = (Called, Option<i64>);
 
 impl Holder {
     /// Takes up a claimed lease: what the former holder left untold is told first.
@@ -113,59 +100,6 @@ impl Holder {
             holder.relay(&tree).await?;
         }
         Ok(holder)
-    }
-
-    /// Calls the component under the owner's present grant. `committed`: the call before is being
-    /// committed, and what this one looks up waits until it is.
-    pub(super) async fn call(
-        &self,
-        tree: &Arc<Tree>,
-        service: &str,
-        call: &Call,
-        committed: Option<watch::Receiver<bool>>,
-    ) -> Result<CalledAt, Error> {
-        let authority = Authority { grant_id: self.grant_id(), channel_token: None };
-        self.call_as(tree, service, call, committed, authority).await
-    }
-
-    /// Calls the component with given secrets.
-    pub(super) async fn call_as(
-        &self,
-        tree: &Arc<Tree>,
-        service: &str,
-        call: &Call,
-        committed: Option<watch::Receiver<bool>>,
-        authority: Authority,
-    ) -> Result<CalledAt, Error> {
-        let lease = self.lease();
-        let integration = tree.integrations.get(service).cloned().unwrap_or_default();
-        let context = CallContext {
-            now: self.now(),
-            integration,
-            service: service.to_owned(),
-            external_owner_id: lease.external_owner(),
-            config: tree.config.clone(),
-        };
-        let environment = Arc::new(CallEnvironment {
-            egress: self.runner.egress.clone(),
-            session: self.session(tree, &lease, authority),
-            tree: Arc::clone(&tree.tables),
-            replication: tree.replication.clone(),
-            owner_id: lease.owner_id,
-            external_owner_id: lease.external_owner(),
-            committed,
-            read_at: AtomicI64::new(-1),
-        });
-        let budget = &self.runner.budget;
-        let outside = Arc::clone(&environment);
-        let span = tracing::debug_span!(
-            "plugin",
-            call = call.name(),
-            component = tree.component.digest.as_str()
-        );
-        let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
-        self.count(tree, call, &called);
-        Ok((called, environment.read_at()))
     }
 
     /// Commits a call, unless the owner has moved on since `at`.
@@ -334,31 +268,6 @@ impl Holder {
             fence: lease.fence,
             generation: self.generation(),
         }
-    }
-
-    fn session(&self, tree: &Tree, lease: &Lease, authority: Authority) -> Session {
-        let secrets = CallSecrets {
-            store: Arc::clone(&self.runner.store),
-            keyring: self.runner.keyring.clone(),
-            clock: self.runner.clock.clone(),
-            manifest: Arc::clone(&tree.tables.manifest),
-            config: Arc::clone(&tree.secrets),
-            owner_id: lease.owner_id,
-            grant_id: authority.grant_id,
-            channel_token: authority.channel_token,
-            elections: Arc::clone(&self.elections),
-            won: Mutex::new(HashMap::new()),
-        };
-        let budget = self.runner.budget.granted(&tree.tables.manifest.plugin.limits);
-        Session::new(SessionOptions {
-            manifest: Arc::clone(&tree.tables.manifest),
-            config: tree.config.clone(),
-            grants: tree.grants.clone(),
-            counted: Counted { owner_id: lease.owner_id, root_id: lease.root_id.as_str().into() },
-            secrets: Arc::new(secrets),
-            deadline: monotonic() + budget.wall,
-            answer_limit_bytes: budget.answer_bytes,
-        })
     }
 
     /// The owner's present grant.

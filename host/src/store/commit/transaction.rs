@@ -1,0 +1,232 @@
+//! The transaction of one call: its rows, what follows from them, and the mark that it is committed.
+
+use super::derive;
+use super::message::store as store_message;
+use super::{
+    CommitOf, Committed, Message, StepCommit, advance, apply_error, apply_scope, key, new_commit,
+};
+use crate::failpoint;
+use crate::model::{InboxId, OwnerChange, StreamChange, StreamId};
+use crate::store::tables::{self, ApplyScope, Prepared};
+use crate::store::{Connection, Error, query};
+
+/// Rows that one transaction deletes at most; an UNLINK of more goes on in the next one (R7).
+const UNLINK_SLICE: u32 = 5_000;
+
+pub(super) struct Transaction<'c> {
+    connection: &'c mut Connection,
+    step: &'c StepCommit,
+    writes: &'c [Prepared],
+    commit_no: i64,
+    scope: ApplyScope,
+    message: Message,
+    committed: Committed,
+}
+
+impl<'c> Transaction<'c> {
+    pub(super) async fn begin(
+        connection: &'c mut Connection,
+        step: &'c StepCommit,
+        writes: &'c [Prepared],
+    ) -> Result<Self, Error> {
+        let commit_no = advance(connection, &step.under, step.read_at).await?;
+        if let CommitOf::Page { .. } = step.step {
+            failpoint::reach("page_begun");
+        }
+        let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
+            true => 0,
+            false => new_commit(connection, &step.under, step.now).await?,
+        };
+        let scope = apply_scope(&step.under, &step.tree, step.now, commit_id);
+        let committed = Committed { generation: step.under.generation, ..Committed::default() };
+        let message = Message::default();
+        Ok(Self { connection, step, writes, commit_no, scope, message, committed })
+    }
+
+    pub(super) async fn run(mut self) -> Result<Committed, Error> {
+        let step = self.step;
+        // First: the rows may end the stream, which is then no other's doing.
+        if let CommitOf::Page { stream, version, cursor, half_read } = &step.step {
+            self.page(stream, *version, cursor.as_deref(), *half_read).await?;
+        }
+        self.rows().await?;
+        for change in self.step.effects.owner.clone() {
+            match change {
+                OwnerChange::Link => self.link().await?,
+                OwnerChange::Unlink => self.unlink().await?,
+                OwnerChange::Resync => self.resync().await?,
+            }
+        }
+        for change in &self.step.effects.streams {
+            self.stream(change).await?;
+        }
+        if let CommitOf::Item { id, .. } = self.step.step
+            && !self.committed.unfinished
+        {
+            self.item(id).await?;
+        }
+        self.committed.outbox =
+            store_message(self.connection, &self.step.under, self.commit_no, &self.message).await?;
+        let row = query("select generation, grant_id from rowgate_owners where owner_id = $1")
+            .bind(self.step.under.owner_id)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.committed.generation = row.get("generation");
+        self.committed.grant_id = row.get("grant_id");
+        Ok(self.committed)
+    }
+
+    /// The call's rows, and the streams that follow from the rows of parents.
+    async fn rows(&mut self) -> Result<(), Error> {
+        let tree = &self.step.tree;
+        let applied = tables::apply(self.connection, &self.scope, self.writes).await;
+        let applied = applied.map_err(apply_error)?;
+        self.committed.rows_changed += applied.rows_changed + applied.deleted;
+        let parents: Vec<&str> = match applied.deleted > 0 {
+            true => tree.tables.keys().map(String::as_str).collect(),
+            false => applied.changed_pks.keys().map(String::as_str).collect(),
+        };
+        derive::streams(self.connection, &self.scope, tree, &parents, &mut self.message).await
+    }
+
+    async fn link(&mut self) -> Result<(), Error> {
+        let grant = match self.step.step {
+            CommitOf::Item { id, grants: true } => Some(id),
+            _ => None,
+        };
+        let row = query(
+            "update rowgate_owners
+             set generation = generation + 1, grant_id = coalesce($1, grant_id)
+             where owner_id = $2 returning generation, grant_id",
+        )
+        .bind(grant)
+        .bind(self.step.under.owner_id)
+        .fetch_one(&mut *self.connection)
+        .await?;
+        self.message.linked = true;
+        self.message.generation = row.get("generation");
+        self.message.grant_id = row.get("grant_id");
+        self.message.all_due = true;
+        Ok(())
+    }
+
+    /// The generation goes up first, so that no run in flight can write behind the deletion.
+    async fn unlink(&mut self) -> Result<(), Error> {
+        let owner_id = self.step.under.owner_id;
+        query(
+            "update rowgate_owners set generation = generation + 1, grant_id = null
+             where owner_id = $1",
+        )
+        .bind(owner_id)
+        .execute(&mut *self.connection)
+        .await?;
+        query("delete from rowgate_cursors where owner_id = $1")
+            .bind(owner_id)
+            .execute(&mut *self.connection)
+            .await?;
+        let mut left = UNLINK_SLICE;
+        for spec in self.step.tree.tables.values() {
+            tables::drop_brackets(self.connection, owner_id, spec, None)
+                .await
+                .map_err(apply_error)?;
+            let gone = tables::delete_owner_rows(self.connection, &self.scope, spec, left)
+                .await
+                .map_err(apply_error)?;
+            self.committed.rows_changed += gone;
+            left = left.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
+        }
+        self.committed.unfinished = left == 0;
+        let item = match self.step.step {
+            CommitOf::Item { id, .. } => id,
+            CommitOf::Page { .. } => InboxId::MAX,
+        };
+        self.message = Message { unlinked: Some(item), ..Message::default() };
+        Ok(())
+    }
+
+    async fn resync(&mut self) -> Result<(), Error> {
+        let owner_id = self.step.under.owner_id;
+        query(
+            "update rowgate_cursors set version = version + 1, cursor = null where owner_id = $1",
+        )
+        .bind(owner_id)
+        .execute(&mut *self.connection)
+        .await?;
+        for spec in self.step.tree.tables.values() {
+            tables::drop_brackets(self.connection, owner_id, spec, None)
+                .await
+                .map_err(apply_error)?;
+        }
+        self.message.all_due = true;
+        Ok(())
+    }
+
+    async fn stream(&mut self, change: &StreamChange) -> Result<(), Error> {
+        let owner_id = self.step.under.owner_id;
+        match change {
+            StreamChange::Activate { stream, at } => self.message.due.push((key(stream), *at)),
+            StreamChange::Reset(stream) => {
+                query(
+                    "update rowgate_cursors set version = version + 1, cursor = null
+                     where owner_id = $1 and service = $2 and kind = $3 and key = $4",
+                )
+                .bind(owner_id)
+                .bind(&stream.service)
+                .bind(&stream.kind)
+                .bind(&stream.key)
+                .execute(&mut *self.connection)
+                .await?;
+                derive::drop_brackets(self.connection, owner_id, &self.step.tree, stream).await?;
+                self.message.due.push((key(stream), None));
+            }
+            StreamChange::Remove(stream) => {
+                derive::end(self.connection, owner_id, &self.step.tree, stream).await?;
+                self.message.removed.push(key(stream));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks an item as applied.
+    async fn item(&mut self, id: InboxId) -> Result<(), Error> {
+        query("insert into rowgate_applied (owner_id, inbox_id) values ($1, $2)")
+            .bind(self.step.under.owner_id)
+            .bind(id)
+            .execute(&mut *self.connection)
+            .await?;
+        self.message.item = Some(id);
+        Ok(())
+    }
+
+    /// Moves the stream's cursor, if it is the one that the call had.
+    async fn page(
+        &mut self,
+        stream: &StreamId,
+        version: i64,
+        cursor: Option<&[u8]>,
+        half_read: bool,
+    ) -> Result<(), Error> {
+        let manifest = &self.step.tree.manifest.plugin;
+        let moved = query(
+            "update rowgate_cursors set version = version + 1, cursor = $1,
+                    cursor_version = $2, mapping_version = $3, half_read = $9
+             where owner_id = $4 and service = $5 and kind = $6 and key = $7
+               and version = $8",
+        )
+        .bind(cursor.map(<[u8]>::to_vec))
+        .bind(manifest.cursor.writes)
+        .bind(manifest.mapping_version)
+        .bind(self.step.under.owner_id)
+        .bind(&stream.service)
+        .bind(&stream.kind)
+        .bind(&stream.key)
+        .bind(version)
+        .bind(half_read)
+        .execute(&mut *self.connection)
+        .await?;
+        if moved.rows_affected() == 0 {
+            return Err(Error::Superseded("the cursor has moved"));
+        }
+        Ok(())
+    }
+}
