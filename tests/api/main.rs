@@ -11,3 +11,4 @@ mod remote;
 mod schema;
 mod setup;
 mod steps;
+mod targets;
