@@ -16,6 +16,7 @@ mod members;
 mod openapi;
 mod organizations;
 mod services;
+mod targets;
 mod values;
 
 use std::sync::Arc;
@@ -68,6 +69,7 @@ fn endpoints() -> Vec<Endpoint> {
     all.extend(members::endpoints());
     all.extend(services::endpoints());
     all.extend(integrations::endpoints());
+    all.extend(targets::endpoints());
     all.extend(databases::endpoints());
     all.extend(billing::endpoints());
     all.push(openapi::endpoint());

@@ -157,6 +157,7 @@ async fn on_host(
         Command::Integrations(integrations) => integrations.run(client, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
+        Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
     Ok(ExitCode::SUCCESS)
@@ -195,7 +196,8 @@ impl Command {
             | Self::Services(_)
             | Self::Integrations(_)
             | Self::Fixtures(_)
-            | Self::Db(_) => true,
+            | Self::Db(_)
+            | Self::HttpSync(_) => true,
             _ => false,
         }
     }

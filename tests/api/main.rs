@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod databases;
+mod fuzz;
 mod integrations;
 mod login;
 mod organizations;
@@ -10,3 +11,4 @@ mod remote;
 mod schema;
 mod setup;
 mod steps;
+mod targets;

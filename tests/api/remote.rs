@@ -91,6 +91,7 @@ async fn everything_by_the_command() {
     assert_eq!(csv.await, "n,t\r\n1,x\r\n");
     assert!(machine.works(&["db", "tables"]).await.contains(table));
     assert!(!machine.works(&["db", "connection"]).await.trim().is_empty());
+    assert_eq!(machine.json(&["httpsync", "list"]).await, json!([]));
     assert!(machine.works(&["fixtures", EVENT]).await.contains("create table"));
     assert!(machine.works(&["integrations", "stats", "-i", EVENT]).await.contains("Streams"));
     machine.works(&["db", "rename-table", EVENT, "--new-name", "events"]).await;

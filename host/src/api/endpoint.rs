@@ -46,6 +46,7 @@ pub(super) struct Param {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Text,
+    Integer,
     Flag,
     /// Texts, or one text with commas between.
     Texts,
@@ -100,6 +101,7 @@ pub(super) enum Json {
     Text,
     TextOrNull,
     Integer,
+    IntegerOrNull,
     Flag,
     ObjectOrNull,
     Texts,

@@ -84,6 +84,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
         let says = match name {
             "org" => "Id, key or name of the organization; `-` with `?org=`",
             "i" => "Id, table or service of the integration",
+            "t" => "Id of the target",
             "name" => "Name of the service",
             _ => "Name of the step",
         };
@@ -119,6 +120,7 @@ fn value(kind: Kind) -> Value {
     let text = json!({ "type": ["string", "number", "boolean", "null"] });
     match kind {
         Kind::Text => text,
+        Kind::Integer => json!({ "type": ["integer", "string", "null"] }),
         Kind::Flag => json!({ "type": ["boolean", "string", "null"] }),
         Kind::Texts => json!({ "type": ["array", "string", "null"], "items": text }),
         Kind::Named => json!({ "type": ["object", "null"], "additionalProperties": text }),
@@ -196,6 +198,7 @@ fn json_type(json: Json) -> Value {
         Json::Text => text(),
         Json::TextOrNull => json!({ "type": ["string", "null"] }),
         Json::Integer => json!({ "type": "integer" }),
+        Json::IntegerOrNull => json!({ "type": ["integer", "null"] }),
         Json::Flag => json!({ "type": "boolean" }),
         Json::ObjectOrNull => json!({ "type": ["object", "null"] }),
         Json::Texts => json!({ "type": "array", "items": text() }),

@@ -56,6 +56,10 @@ impl Values {
         Some(self.text(name)).filter(|text| !text.trim().is_empty())
     }
 
+    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+        self.0.get(name).and_then(as_integer)
+    }
+
     pub(super) fn flag(&self, name: &str) -> bool {
         self.0.get(name).and_then(as_flag).unwrap_or(false)
     }
@@ -89,6 +93,7 @@ fn is_given(value: &Value) -> bool {
 fn fits(kind: Kind, value: &Value) -> Result<(), String> {
     let fits = match kind {
         Kind::Text => as_text(value).is_some(),
+        Kind::Integer => is_blank(value) || as_integer(value).is_some(),
         Kind::Flag => as_flag(value).is_some(),
         Kind::Texts => match value {
             Value::Array(all) => all.iter().all(|one| as_text(one).is_some()),
@@ -108,6 +113,7 @@ fn fits(kind: Kind, value: &Value) -> Result<(), String> {
 fn wanted(kind: Kind) -> String {
     match kind {
         Kind::Text => "a text without the character NUL".into(),
+        Kind::Integer => "a whole number".into(),
         Kind::Flag => "true or false".into(),
         Kind::Texts => "an array of texts".into(),
         Kind::Named => "an object of texts".into(),
@@ -121,6 +127,18 @@ fn as_text(value: &Value) -> Option<String> {
         Value::String(text) if !text.contains('\0') => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+fn as_integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
@@ -156,11 +174,12 @@ mod tests {
             Param::text("c", "").of(Kind::Texts),
             Param::text("d", "").of(Kind::Named),
             Param::text("e", "").of(Kind::OneOf(&["x", "y"])),
+            Param::text("f", "").of(Kind::Integer),
         ];
-        let sent =
-            json!({ "a": 600, "b": "Yes", "c": "x, y,", "d": { "k": 1 }, "e": "y", "z": [] });
+        let sent = json!({ "a": 600, "b": "Yes", "c": "x, y,", "d": { "k": 1 }, "e": "y", "f": " 7", "z": [] });
         let values = check(&params, sent).unwrap();
         assert_eq!(values.text("a"), "600");
+        assert_eq!(values.integer("f"), Some(7));
         assert!(values.flag("b"));
         assert_eq!(values.texts("c"), ["x", "y"]);
         assert_eq!(values.named("d"), BTreeMap::from([("k".into(), "1".into())]));
@@ -172,10 +191,12 @@ mod tests {
             ("c", json!([[]])),
             ("d", json!("x")),
             ("e", json!("z")),
+            ("f", json!("7.5")),
+            ("f", json!(1e300)),
         ] {
             assert!(check(&params, json!({ name: wrong })).is_err(), "{name}");
         }
-        assert!(check(&params, json!({ "a": null, "e": "" })).is_ok());
+        assert!(check(&params, json!({ "a": null, "e": "", "f": "" })).is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `rowgate httpsync`.
 
+mod remote;
+
 use anyhow::Context;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;

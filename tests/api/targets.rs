@@ -1,0 +1,75 @@
+//! Targets of HTTP Sync over the API.
+
+use serde_json::{Value, json};
+use tests::{Settings, Vendor, VendorAnswer};
+
+use crate::setup::Api;
+use crate::steps::{CALENDAR, SECRET};
+
+const OF: &str = "/v1/organizations/default/sync_targets/http";
+
+/// Answers 401 to whoever doesn't know the password.
+fn receiver() -> Vendor {
+    Vendor::start(|request| {
+        // user:pass
+        let known = request.header("authorization") == Some("Basic dXNlcjpwYXNz");
+        VendorAnswer::Reply { status: if known { 200 } else { 401 }, headers: vec![], body: vec![] }
+    })
+}
+
+#[tokio::test]
+async fn a_target_is_made_and_delivered_to() {
+    let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
+    let api = Api::start_with(settings).await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let [list, calendar, _] = owner.make_tree().await;
+    let receiver = receiver();
+    let url = |password: &str| {
+        receiver.base_url().replace("http://", &format!("http://user:{password}@"))
+    };
+    let body = |password: &str| {
+        json!({ "service_integration_identifier": CALENDAR, "connection_url": url(password),
+                "schema": "", "table": "" })
+    };
+    let prompt = owner.post(&format!("{OF}/create"), body("pass")).await;
+    assert_eq!(prompt.refused(), (422, "prompt_required_params"));
+    assert_eq!(prompt.header("whdb-prompt"), Some("period_seconds"));
+    let short = owner.answer(&prompt.body, "1").await;
+    assert_eq!(short.refused(), (400, "validation_error"));
+    let made = owner.answer(&prompt.body, "600").await.ok();
+    assert_eq!((&made["period_seconds"], &made["page_size"]), (&json!(600), &json!(200)));
+    let shown = made["connection_url"].as_str().unwrap();
+    assert!(shown.contains("***:***@"), "{shown}");
+    assert_eq!(made["associated_id"], calendar.id.as_str());
+    let mut wrong = body("wrong");
+    wrong["period_seconds"] = 600.into();
+    let wrong = owner.post(&format!("{OF}/create"), wrong).await;
+    assert_eq!(wrong.refused(), (400, "invalid_sync_target_connection"));
+
+    let listed = member.get(OF).await.ok();
+    assert_eq!(listed["items"][0]["opaque_id"], made["opaque_id"]);
+    let target = format!("{OF}/{}", made["opaque_id"].as_str().unwrap());
+    let sync = format!("{target}/sync");
+    assert_eq!(member.post(&sync, json!({})).await.refused(), (403, "forbidden"));
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    owner.post(&sync, json!({})).await.ok();
+    let delivered = |post: &tests::VendorRequest| {
+        let body: Value = serde_json::from_slice(&post.body).unwrap();
+        body["rows"].as_array().is_some_and(|rows| !rows.is_empty())
+    };
+    api.host.until("a row is posted", async || receiver.seen().iter().any(delivered)).await;
+
+    let smaller = owner.post(&format!("{target}/update"), json!({ "page_size": "5" })).await.ok();
+    assert_eq!((&smaller["page_size"], &smaller["period_seconds"]), (&json!(5), &json!(600)));
+    let credentials = json!({ "user": "user", "password": "wrong" });
+    let credentials = owner.post(&format!("{target}/update_credentials"), credentials).await;
+    assert_eq!(credentials.status, 400);
+    let prompt = owner.post(&format!("{target}/delete"), json!({})).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("confirm"));
+    owner.answer(&prompt.body, &calendar.table).await.ok();
+    assert_eq!(owner.get(OF).await.ok()["total_count"], 0);
+    assert_eq!(owner.post(&sync, json!({})).await.refused(), (403, "no_such_target"));
+    assert!(!api.host.log().contains(SECRET));
+}
