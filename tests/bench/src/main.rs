@@ -24,6 +24,9 @@ struct Arguments {
     /// Small sizes, once each: shows that it works, and no more.
     #[arg(long)]
     quick: bool,
+    /// How often streams are activated while tables may grow. None: a million times; 2,000 if quick.
+    #[arg(long)]
+    activations: Option<u32>,
     /// Where the JSON file goes.
     #[arg(long, default_value = "target/bench")]
     into: PathBuf,
@@ -64,14 +67,14 @@ async fn main() -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("built for development: a release is faster");
     }
-    let (name, quick) = (arguments.workload.name(), arguments.quick);
-    let mut report = Report::new(name);
-    let measured = match arguments.workload {
+    let Arguments { workload, quick, activations, into } = arguments;
+    let mut report = Report::new(workload.name());
+    let measured = match workload {
         Workload::Rows => rows::measure(quick, &mut report).await,
-        Workload::Scale => scale::measure(quick, &mut report).await,
+        Workload::Scale => scale::measure(quick, activations, &mut report).await,
     };
     // What was measured before something failed is worth a look.
     println!("{}", report.table());
     measured?;
-    report.write(&arguments.into)
+    report.write(&into)
 }

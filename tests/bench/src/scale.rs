@@ -50,8 +50,13 @@ const QUICK: Sizes = Sizes {
     runs: 1,
 };
 
-pub(crate) async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<()> {
-    let sizes = if quick { QUICK } else { FULL };
+pub(crate) async fn measure(
+    quick: bool,
+    activations: Option<u32>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut sizes = if quick { QUICK } else { FULL };
+    sizes.activations = activations.unwrap_or(sizes.activations);
     for streams in sizes.streams {
         eprintln!("{streams} idle streams: filling the database");
         let mut filled = filled::Filled::new(*streams).await?;
@@ -63,6 +68,7 @@ pub(crate) async fn measure(quick: bool, report: &mut Report) -> anyhow::Result<
         idle::watch(&filled, &sizes, report, &at).await?;
         push::to_row(&filled, &sizes, report, &at).await?;
         filled.host.stop().await;
+        eprintln!("{}", report.table());
         if Some(streams) == sizes.streams.last() {
             eprintln!("{} activations", sizes.activations);
             growth::by_activations(&filled, &sizes, report).await?;

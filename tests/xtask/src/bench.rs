@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Small sizes, once each: shows that it works, and no more.
     #[arg(long)]
     quick: bool,
+    /// Further arguments of the measuring program, after `--`.
+    #[arg(last = true)]
+    more: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -38,6 +41,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     bench
         .arg(workload.get_name())
         .args(options.quick.then_some("--quick"))
+        .args(&options.more)
         .arg("--into")
         .arg(checkout.target("bench"))
         .env("ROWGATE_TEST_HOST", built(checkout, "rowgate", &RELEASE)?)
