@@ -71,6 +71,8 @@ async fn link(host: &TestHost, sizes: &Sizes) -> Vec<Tree> {
             let mut model = host.simulator.model();
             model.generate_events(&email, 10, Mix::Singles).expect("the account is there");
         }
+        // All at once, a slow machine doesn't take every post in time.
+        host.idle().await;
     }
     host.settle().await;
     trees
