@@ -57,7 +57,7 @@ create table integration_secrets (
 
 -- What hosts may ask of a vendor together (R16), by the manifest's `[[egress]]` and its limit.
 create table buckets (
-  root_id text not null references integrations (id),
+  root_id text not null references integrations (id) on delete cascade,
   entry bigint not null,
   nth bigint not null,
   tokens double precision not null,                    -- at `at`; below 0: handed out before they are there
