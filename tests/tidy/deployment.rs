@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crate::code::is_word;
 
+/// What the command line reads beside the settings: where a host is, and who is logged in there.
+const OF_THE_COMMAND: [&str; 2] = ["ROWGATE_HOST", "ROWGATE_PROFILE"];
+
 /// The variables that `host/config.default.toml` makes: see there.
 fn known(defaults: &str) -> BTreeSet<String> {
     let mut section = String::new();
@@ -50,7 +53,8 @@ fn a_slip_of_the_pen_is_found() {
 fn deployment_files_name_settings_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
-    let known = known(&read(&root.join("host/config.default.toml")));
+    let mut known = known(&read(&root.join("host/config.default.toml")));
+    known.extend(OF_THE_COMMAND.map(str::to_owned));
     let files = fs::read_dir(root.join("examples/deploy")).expect("it is there");
     let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
     files.push(root.join("README.md"));

@@ -96,8 +96,15 @@ impl Buckets {
 
     /// An owner's buckets come with its lease.
     pub(super) fn adopt(&self, lease: CountedUnder<'_>) {
-        let buckets = OwnerBuckets::of_lease(lease.fence, lease.carried);
-        self.lock().owners.insert(lease.owner_id, buckets);
+        let mut kept = self.lock();
+        match (lease.carried, kept.owners.get_mut(&lease.owner_id)) {
+            // A lease of this host ran out, and nobody else had the owner since.
+            (None, Some(here)) if here.is_of(lease.fence - 1) => here.go_on(lease.fence),
+            _ => {
+                let buckets = OwnerBuckets::of_lease(lease.fence, lease.carried);
+                kept.owners.insert(lease.owner_id, buckets);
+            }
+        }
     }
 
     /// They leave with it; the answer goes to the next holder.

@@ -41,6 +41,11 @@ impl OwnerBuckets {
         Self { fence, first, buckets, paused_until: 0 }
     }
 
+    /// The same under the lease that follows.
+    pub(super) fn go_on(&mut self, fence: i64) {
+        (self.fence, self.paused_until) = (fence, 0);
+    }
+
     pub(super) fn is_of(&self, fence: i64) -> bool {
         self.fence == fence
     }

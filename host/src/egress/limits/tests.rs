@@ -121,11 +121,21 @@ fn a_full_bucket_need_not_be_told_of() {
 fn a_holder_that_lost_its_lease_takes_nothing_along() {
     let host = Buckets::default();
     host.adopt(lease(1, Some(None)));
-    // The same host has claimed the owner again.
-    host.adopt(lease(2, None));
+    // Another host has had the owner, and this one has claimed it again.
+    host.adopt(lease(3, None));
     assert_eq!(host.hand_over(1, 1, 0), None);
-    assert!(take(&host, 1, &own(), 0).unwrap() > Duration::ZERO, "still the second lease's");
-    assert!(host.hand_over(1, 2, 0).is_some());
+    assert!(take(&host, 1, &own(), 0).unwrap() > Duration::ZERO, "still the third lease's");
+    assert!(host.hand_over(1, 3, 0).is_some());
+}
+
+#[test]
+fn a_lease_that_ran_out_and_was_claimed_again_goes_on() {
+    let host = Buckets::default();
+    host.adopt(lease(1, Some(None)));
+    let burst = (0..200).take_while(|_| take(&host, 1, &own(), 0) == Ok(Duration::ZERO)).count();
+    host.adopt(lease(2, None));
+    assert_eq!(take(&host, 1, &own(), 0), Ok(Duration::from_millis(250)), "after {burst} and one");
+    assert!(host.hand_over(1, 1, 0).is_none() && host.hand_over(1, 2, 0).is_some());
 }
 
 #[test]
