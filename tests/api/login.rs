@@ -172,6 +172,10 @@ async fn what_is_not_json_is_refused() {
     }
     let large = client.post(&url).header("content-type", "application/json");
     let large = large.body(format!("{{\"email\": \"{}\"}}", "x".repeat(2 << 20)));
-    assert_eq!(large.send().await.unwrap().status(), 413);
+    // The answer comes before all of the body is sent: a client may see the end of the connection first.
+    match large.send().await {
+        Ok(answer) => assert_eq!(answer.status(), 413),
+        Err(error) => assert!(error.is_request(), "{error:?}"),
+    }
     assert_eq!(client.get(&url).send().await.unwrap().status(), 405);
 }
