@@ -28,26 +28,27 @@ async fn a_receiver_of_webhookdb_finds_what_it_knows() {
         assert_eq!(post.header("authorization"), Some("Basic YW5hOmh1c2gtMDQ1MQ=="));
         assert_eq!(post.header("content-type"), Some("application/json"));
     }
-    let copy = receiver.copy();
-    copy.is_in_order();
-    assert_eq!(copy.taken.iter().map(|one| one.rows().len()).collect::<Vec<_>>(), [2, 2, 1]);
-    let mut timestamps = BTreeSet::new();
-    for delivery in &copy.taken {
-        let keys: Vec<&String> = delivery.body.as_object().unwrap().keys().collect();
-        assert_eq!(
-            keys,
-            ["integration_id", "integration_service", "rows", "sync_timestamp", "table"]
-        );
-        assert_eq!(delivery.body["table"], case.tree.events());
-        assert_eq!(delivery.body["integration_service"], "google_calendar_event_v1");
-        assert_eq!(delivery.body["integration_id"], created["integration"]);
-        let timestamp = delivery.body["sync_timestamp"].as_str().unwrap();
-        assert_eq!(timestamp.len(), "2026-11-26T10:00:00.000000+00:00".len(), "{timestamp}");
-        timestamps.insert(timestamp.to_owned());
-    }
-    assert_eq!(timestamps.len(), 1, "the same on all pages of a run");
-    let rows = copy.rows.clone();
-    drop(copy);
+    let rows = {
+        let copy = receiver.copy();
+        copy.is_in_order();
+        assert_eq!(copy.taken.iter().map(|one| one.rows().len()).collect::<Vec<_>>(), [2, 2, 1]);
+        let mut timestamps = BTreeSet::new();
+        for delivery in &copy.taken {
+            let keys: Vec<&String> = delivery.body.as_object().unwrap().keys().collect();
+            assert_eq!(
+                keys,
+                ["integration_id", "integration_service", "rows", "sync_timestamp", "table"]
+            );
+            assert_eq!(delivery.body["table"], case.tree.events());
+            assert_eq!(delivery.body["integration_service"], "google_calendar_event_v1");
+            assert_eq!(delivery.body["integration_id"], created["integration"]);
+            let timestamp = delivery.body["sync_timestamp"].as_str().unwrap();
+            assert_eq!(timestamp.len(), "2026-11-26T10:00:00.000000+00:00".len(), "{timestamp}");
+            timestamps.insert(timestamp.to_owned());
+        }
+        assert_eq!(timestamps.len(), 1, "the same on all pages of a run");
+        copy.rows.clone()
+    };
     assert_eq!(rows, case.table().await);
     assert_eq!(created["connection_url"], format!("{}/sync", hidden(&receiver)));
     case.until_shown(created["opaque_id"].as_str().unwrap(), "all is delivered", |target| {
@@ -123,12 +124,16 @@ async fn deletions_are_told_to_who_asks() {
             copy.taken.iter().map(|one| one.rows().len()).sum::<usize>() == 6
         })
         .await;
-    let copy = rows_alone.copy();
-    assert_eq!(copy.rows.len(), 3);
-    assert!(copy.taken.iter().all(|one| one.body.get("deleted").is_none()));
-    assert!(copy.taken.iter().all(|one| !one.rows().is_empty()), "nothing to say, nothing sent");
-    let rows = copy.rows.clone();
-    drop(copy);
+    let rows = {
+        let copy = rows_alone.copy();
+        assert_eq!(copy.rows.len(), 3);
+        assert!(copy.taken.iter().all(|one| one.body.get("deleted").is_none()));
+        assert!(
+            copy.taken.iter().all(|one| !one.rows().is_empty()),
+            "nothing to say, nothing sent"
+        );
+        copy.rows.clone()
+    };
     assert_eq!(rows, case.table().await);
 }
 

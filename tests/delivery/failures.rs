@@ -28,17 +28,18 @@ async fn what_was_not_taken_comes_again() {
         target["state"] == "ok" && target["attempts"] == 0 && target["reason"].is_null()
     })
     .await;
-    let copy = receiver.copy();
-    copy.is_in_order();
-    // After a lost answer the same content has the same id, and a higher fence.
-    let [lost, again] = copy.taken.as_slice() else { panic!("two were taken") };
-    let fence = |delivery: &crate::receiver::Delivery| -> i64 {
-        delivery.header("rowgate-fence").parse().unwrap()
+    let rows = {
+        let copy = receiver.copy();
+        copy.is_in_order();
+        // After a lost answer the same content has the same id, and a higher fence.
+        let [lost, again] = copy.taken.as_slice() else { panic!("two were taken") };
+        let fence = |delivery: &crate::receiver::Delivery| -> i64 {
+            delivery.header("rowgate-fence").parse().unwrap()
+        };
+        assert_eq!(lost.body["rows"], again.body["rows"]);
+        assert!(fence(lost) < fence(again));
+        copy.rows.clone()
     };
-    assert_eq!(lost.body["rows"], again.body["rows"]);
-    assert!(fence(lost) < fence(again));
-    let rows = copy.rows.clone();
-    drop(copy);
     assert_eq!(rows, case.table().await);
 }
 

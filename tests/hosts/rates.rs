@@ -48,7 +48,7 @@ async fn a_vendors_limit_is_kept_by_all_hosts_together() {
     let tree = first.integrations().await;
     let simulator = std::sync::Arc::clone(&first.simulator);
     // A tenth more than we mean to send: what was let go before may arrive late.
-    assert!(LIMIT.requests + IN_FLIGHT <= LIMIT.requests * 11 / 10);
+    const { assert!(LIMIT.requests + IN_FLIGHT <= LIMIT.requests * 11 / 10) };
     simulator.limit(10_000, usize::try_from(LIMIT.requests * 11 / 10).unwrap_or(0), 10);
     simulator.add_fault(Fault::when(When::path("*/events"), Then::ShortPage(EVENTS_A_PAGE)));
     let owners: Vec<String> = (0..OWNERS).map(|nth| format!("owner{nth}")).collect();

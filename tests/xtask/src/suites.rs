@@ -55,17 +55,16 @@ const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 
-/// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 10] = [
+/// What runs on PostgreSQL after it ran on files. What guests may do and how versions change is the
+/// same there.
+const ON_POSTGRES: [&str; 8] = [
     HOSTS,
     PROTOCOL,
     "api",
     "contract",
     "delivery",
     "google_calendar",
-    "hostile",
     "push",
-    "swap",
     "convergence",
 ];
 
