@@ -57,16 +57,8 @@ const HOSTS: &str = "hosts";
 
 /// What runs on PostgreSQL after it ran on files. What guests may do and how versions change is the
 /// same there.
-const ON_POSTGRES: [&str; 8] = [
-    HOSTS,
-    PROTOCOL,
-    "api",
-    "contract",
-    "delivery",
-    "google_calendar",
-    "push",
-    "convergence",
-];
+const ON_POSTGRES: [&str; 8] =
+    [HOSTS, PROTOCOL, "api", "contract", "delivery", "google_calendar", "push", "convergence"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
