@@ -58,6 +58,7 @@ async fn a_stop_that_fails_is_repeated() {
     assert_eq!(case.watches(), [LIST, LIST, ANA, ANA]);
     case.until("all is stopped", async || {
         case.advance(20);
+        case.nothing_is_due().await;
         case.watches() == [LIST, ANA]
     })
     .await;
