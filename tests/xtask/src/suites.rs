@@ -55,10 +55,11 @@ const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 
-/// What runs on PostgreSQL after it ran on files. What guests may do and how versions change is the
-/// same there.
-const ON_POSTGRES: [&str; 8] =
-    [HOSTS, PROTOCOL, "api", "contract", "delivery", "google_calendar", "push", "convergence"];
+/// What runs on PostgreSQL after it ran on files.
+const ON_POSTGRES: [&str; 5] = [HOSTS, PROTOCOL, "api", "contract", "convergence"];
+/// And what takes so long there, with a database a test and a connection a command, that it runs with
+/// `--soak`.
+const ON_POSTGRES_SOAKING: [&str; 5] = ["delivery", "google_calendar", "hostile", "push", "swap"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
@@ -145,7 +146,9 @@ impl Suite {
                 with_host(checkout, &mut test(&[], &targets))
             }
             Suite::Postgres => {
-                let targets = ON_POSTGRES.map(str::to_owned);
+                let more = if soak { &ON_POSTGRES_SOAKING[..] } else { &[] };
+                let targets: Vec<String> =
+                    ON_POSTGRES.iter().chain(more).map(|name| (*name).to_owned()).collect();
                 let mut cargo = test(&[], &targets);
                 with_host(checkout, cargo.env("ROWGATE_TEST_DATABASE", "postgres"))
             }
