@@ -39,6 +39,12 @@ pub async fn create_all(database: &Database, specs: Vec<Arc<TableSpec>>) -> Resu
     database
         .write(move |connection| {
             Box::pin(async move {
+                if connection.dialect() == Dialect::Postgres {
+                    // Of two that make the same table at once `if not exists` lets one fail.
+                    query("select pg_advisory_xact_lock(hashtext('rowgate_tables'))")
+                        .execute(&mut *connection)
+                        .await?;
+                }
                 for spec in specs {
                     create(connection, &spec).await.map_err(|error| match error {
                         SchemaError::Database(error) => Error::Database(error),
