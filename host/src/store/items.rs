@@ -69,7 +69,7 @@ pub async fn is_applied(
     item: InboxId,
 ) -> Result<bool, Error> {
     let applied: Option<(i64,)> =
-        query_as("select 1 from rowgate_applied where owner_id = $1 and inbox_id = $2")
+        query_as("select inbox_id from rowgate_applied where owner_id = $1 and inbox_id = $2")
             .bind(owner_id)
             .bind(item)
             .fetch_optional(replication.readers())
