@@ -84,20 +84,7 @@ impl Store {
         chance: Chance,
     ) -> Result<Self, Error> {
         let control = Database::open(&data_dir.control(), &CONTROL).await?;
-        let (replication, manifests, told, changed) = Default::default();
-        let server = None;
-        Ok(Self {
-            control,
-            server,
-            data_dir,
-            clock,
-            keyring,
-            chance,
-            told,
-            changed,
-            replication,
-            manifests,
-        })
+        Ok(Self::over(control, None, data_dir, clock, keyring, chance))
     }
 
     /// Opens the databases of a server, making what is missing. The data directory keeps what can be
@@ -111,9 +98,21 @@ impl Store {
     ) -> Result<Self, Error> {
         let server = Server::new(options)?;
         let control = server.open_control().await?;
+        let store = Self::over(control, Some(server), data_dir, clock, keyring, chance);
+        store.follow_server_time().await?;
+        Ok(store)
+    }
+
+    fn over(
+        control: Database,
+        server: Option<Server>,
+        data_dir: DataDir,
+        clock: Clock,
+        keyring: Keyring,
+        chance: Chance,
+    ) -> Self {
         let (replication, manifests, told, changed) = Default::default();
-        let server = Some(server);
-        let store = Self {
+        Self {
             control,
             server,
             data_dir,
@@ -124,9 +123,7 @@ impl Store {
             changed,
             replication,
             manifests,
-        };
-        store.follow_server_time().await?;
-        Ok(store)
+        }
     }
 
     /// Hosts have clocks of their own; leases go by the server's (R13).

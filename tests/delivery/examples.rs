@@ -109,21 +109,8 @@ fn binary() -> PathBuf {
 
 /// Follows the example's own words: start, create, start with the secret.
 pub(crate) async fn create_target(case: &Case, program: &mut Program, page_size: &str) {
-    let (url, events) = (program.url(), case.tree.events());
-    let created = case
-        .json(&[
-            "httpsync",
-            "create",
-            events,
-            "--url",
-            &url,
-            "--period",
-            "60",
-            "--deletions",
-            "--page-size",
-            page_size,
-        ])
-        .await;
+    let arguments = ["--deletions", "--page-size", page_size];
+    let created = case.create_for(case.tree.events(), &program.url(), "60", &arguments).await;
     program.kill().await;
     program.set_secret(created["signing_secret"].as_str().unwrap());
     program.launch().await;

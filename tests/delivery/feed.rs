@@ -109,21 +109,8 @@ impl Receivers {
         let mut program = Program::start(Language::Python).await;
         create_target(case, &mut program, "3").await;
         let (moody, rows_alone) = (moody(1), moody(2));
-        let url = moody.url();
         let calendars = case.tree.calendar.table.as_str();
-        case.json(&[
-            "httpsync",
-            "create",
-            calendars,
-            "--url",
-            &url,
-            "--period",
-            "60",
-            "--deletions",
-            "--page-size",
-            "2",
-        ])
-        .await;
+        case.create_for(calendars, &moody.url(), "60", &["--deletions", "--page-size", "2"]).await;
         case.target(&rows_alone, &["--page-size", "5"]).await;
         Self { program, moody, rows_alone }
     }

@@ -92,9 +92,18 @@ impl Case {
 
     /// The same, with all that the command answers.
     pub(crate) async fn created(&self, receiver: &Receiver, arguments: &[&str]) -> Value {
-        let url = receiver.url();
-        let mut all =
-            vec!["httpsync", "create", self.tree.events(), "--url", &url, "--period", "3600"];
+        self.create_for(self.tree.events(), &receiver.url(), "3600", arguments).await
+    }
+
+    /// A target for a table.
+    pub(crate) async fn create_for(
+        &self,
+        table: &str,
+        url: &str,
+        period_s: &str,
+        arguments: &[&str],
+    ) -> Value {
+        let mut all = vec!["httpsync", "create", table, "--url", url, "--period", period_s];
         all.extend(arguments);
         self.json(&all).await
     }

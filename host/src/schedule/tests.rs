@@ -1,8 +1,10 @@
 //! Who comes when, on the real store under a clock that the tests move.
 
 use super::*;
-use crate::store::fixture::{self, Opened};
+use crate::store::fixture::{self, Opened, on_both};
 use crate::store::{Dialect, Store};
+
+on_both! { a_single_owner_waits_for_one_step, a_free_worker_is_the_single_owners }
 
 #[test]
 fn who_has_fewest_runs_comes_first() {
@@ -169,16 +171,6 @@ async fn a_single_owner_waits_for_one_step(dialect: Dialect) {
     }
 }
 
-#[tokio::test]
-async fn a_single_owner_waits_for_one_step_on_sqlite() {
-    a_single_owner_waits_for_one_step(Dialect::Sqlite).await;
-}
-
-#[tokio::test]
-async fn a_single_owner_waits_for_one_step_on_postgres() {
-    a_single_owner_waits_for_one_step(Dialect::Postgres).await;
-}
-
 /// A worker that is free goes to whoever has none, however long the others have waited.
 async fn a_free_worker_is_the_single_owners(dialect: Dialect) {
     let mut host = Host::new(dialect).await;
@@ -189,14 +181,4 @@ async fn a_free_worker_is_the_single_owners(dialect: Dialect) {
     // Among the first two: whose turn it is first is no matter.
     let at = host.runs.iter().position(|(lease, _)| lease.external_owner_id == "alone");
     assert!(at.unwrap() < 2, "{at:?}");
-}
-
-#[tokio::test]
-async fn a_free_worker_is_the_single_owners_on_sqlite() {
-    a_free_worker_is_the_single_owners(Dialect::Sqlite).await;
-}
-
-#[tokio::test]
-async fn a_free_worker_is_the_single_owners_on_postgres() {
-    a_free_worker_is_the_single_owners(Dialect::Postgres).await;
 }

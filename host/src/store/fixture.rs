@@ -9,6 +9,25 @@ use crate::clock::Clock;
 use crate::config::{DataDir, Isolation};
 use crate::secrets::Keyring;
 
+/// Makes two tests of each function: one on each database.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::store::Dialect::Sqlite).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::store::Dialect::Postgres).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
+
 /// A store; its databases go with it.
 pub(crate) struct Opened {
     pub(crate) store: Store,

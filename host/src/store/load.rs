@@ -106,45 +106,39 @@ impl Store {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::store::fixture::{Opened, open};
-    use crate::store::{Connection, Dialect, leases, query};
+    use crate::store::fixture::{self, Opened, on_both};
+    use crate::store::{Dialect, leases, query};
+
+    on_both! { what_waits_is_counted }
 
     const NOW: Micros = 1_000_000_000;
 
-    async fn filled(dialect: Dialect) -> Opened {
-        let store = open(dialect, Clock::simulated(NOW)).await;
-        store.organization("default").await.unwrap();
-        store.create_organization("other").await.unwrap();
-        store.control().write(|connection| Box::pin(fill(connection))).await.unwrap();
-        store
-    }
-
     /// Owner: state, due, lease. 1 to 3 are due; 4 is held; 5, of another organization, was held by a
     /// host that died.
-    async fn fill(connection: &mut Connection) -> Result<(), Error> {
-        connection
-            .run(
-                "insert into integrations (id, organization_id, plugin, service, table_name,
-                   root_id, created_at, number) values ('svi_1', 1, 'p', 's', 't', 'svi_1', 0, 1);
-                 insert into owners (organization_id, root_id, external_owner_id, state, due_at,
-                   lease_host, lease_until) values
-                   (1, 'svi_1', 'a', 'linked', 0, null, 0),
-                   (1, 'svi_1', 'b', 'linked', 998000000, null, 0),
-                   (1, 'svi_1', 'c', 'grant_dead', 999000000, null, 0),
-                   (1, 'svi_1', 'd', 'linked', 900000000, 'host', 1000000001),
-                   ((select max(id) from organizations), 'svi_1', 'e', 'unlinked', 990000000,
-                    'gone', 1000000000),
-                   (1, 'svi_1', 'f', 'unlinked', 1000000001, null, 0),
-                   (1, 'svi_1', 'g', 'unlinked', null, null, 0);
-                 insert into inbox (owner_id, integration_id, received_at, method, path, query,
-                   headers, body, parked, done_at) values
-                   (1, 'svi_1', 0, 'POST', '/', '', '[]', '', false, null),
-                   (2, 'svi_1', 0, 'POST', '/', '', '[]', '', false, null),
-                   (2, 'svi_1', 0, 'POST', '/', '', '[]', '', true, null),
-                   (3, 'svi_1', 0, 'POST', '/', '', '[]', '', false, 1);",
-            )
-            .await?;
-        Ok(())
+    const FILL: &str = "
+        insert into owners (organization_id, root_id, external_owner_id, state, due_at,
+          lease_host, lease_until) values
+          (1, 'svi_1', 'a', 'linked', 0, null, 0),
+          (1, 'svi_1', 'b', 'linked', 998000000, null, 0),
+          (1, 'svi_1', 'c', 'grant_dead', 999000000, null, 0),
+          (1, 'svi_1', 'd', 'linked', 900000000, 'host', 1000000001),
+          ((select max(id) from organizations), 'svi_1', 'e', 'unlinked', 990000000,
+           'gone', 1000000000),
+          (1, 'svi_1', 'f', 'unlinked', 1000000001, null, 0),
+          (1, 'svi_1', 'g', 'unlinked', null, null, 0);
+        insert into inbox (owner_id, integration_id, received_at, method, path, query,
+          headers, body, parked, done_at) values
+          (1, 'svi_1', 0, 'POST', '/', '', '[]', '', false, null),
+          (2, 'svi_1', 0, 'POST', '/', '', '[]', '', false, null),
+          (2, 'svi_1', 0, 'POST', '/', '', '[]', '', true, null),
+          (3, 'svi_1', 0, 'POST', '/', '', '[]', '', false, 1);";
+
+    async fn filled(dialect: Dialect) -> Opened {
+        let store = fixture::open(dialect, Clock::simulated(NOW)).await;
+        fixture::root(&store, "svi_1").await;
+        store.create_organization("other").await.unwrap();
+        fixture::run(&store, FILL.to_owned()).await;
+        store
     }
 
     async fn what_waits_is_counted(dialect: Dialect) {
@@ -156,16 +150,6 @@ mod tests {
         assert_eq!((load.inbox_waiting, load.inbox_parked), (2, 1));
         let returned = leases::give_back(store.control(), "host").await.unwrap();
         assert_eq!((returned, store.load().await.unwrap().leases), (1, 0));
-    }
-
-    #[tokio::test]
-    async fn what_waits_is_counted_in_a_file() {
-        what_waits_is_counted(Dialect::Sqlite).await;
-    }
-
-    #[tokio::test]
-    async fn what_waits_is_counted_on_a_server() {
-        what_waits_is_counted(Dialect::Postgres).await;
     }
 
     /// A million streams are so many rows: no question may walk through a table.

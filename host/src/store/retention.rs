@@ -101,18 +101,19 @@ impl Store {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::store::fixture::open;
+    use crate::store::fixture::{self, on_both};
     use crate::store::{Dialect, query_scalar};
 
+    on_both! { done_items_go_after_a_while }
+
     async fn done_items_go_after_a_while(dialect: Dialect) {
-        let store = open(dialect, Clock::simulated(0)).await;
+        let store = fixture::open(dialect, Clock::simulated(0)).await;
         let organization = store.organization("default").await.unwrap();
         let count = SLICE + 2;
-        // Items 1 and 2 are not done, nor is the last but one; the last is done lately.
+        fixture::root(&store, "svi_1").await;
+        // Items 1 and 2 are not done, the last was lately.
         let items = format!(
-            "insert into integrations (id, organization_id, plugin, service, table_name, root_id,
-               created_at, number) values ('svi_1', 1, 'p', 's', 't', 'svi_1', 0, 1);
-             insert into owners (organization_id, root_id, external_owner_id)
+            "insert into owners (organization_id, root_id, external_owner_id)
                values (1, 'svi_1', 'a');
              with recursive n (n) as (select 1 union all select n + 1 from n where n < {count} + 3)
              insert into inbox (owner_id, integration_id, received_at, method, path, query, headers,
@@ -120,7 +121,7 @@ mod tests {
              select 1, 'svi_1', 0, 'POST', '', '', '[]', '', n = 2, case
                when n <= 2 then null when n = {count} + 3 then 100 else n % 7 end from n"
         );
-        store.control().write(|c| Box::pin(async move { Ok(c.run(&items).await?) })).await.unwrap();
+        fixture::run(&store, items).await;
         let replication = store.replication(organization.id).await.unwrap();
         let marks = format!(
             "with recursive n (n) as (select 3 union all select n + 1 from n where n < {count} + 3)
@@ -146,15 +147,5 @@ mod tests {
         let left: i64 =
             query_scalar("select count(*) from inbox").fetch_one(store.control()).await.unwrap();
         assert_eq!(left, 2, "what isn't done stays");
-    }
-
-    #[tokio::test]
-    async fn done_items_go_after_a_while_from_files() {
-        done_items_go_after_a_while(Dialect::Sqlite).await;
-    }
-
-    #[tokio::test]
-    async fn done_items_go_after_a_while_from_a_server() {
-        done_items_go_after_a_while(Dialect::Postgres).await;
     }
 }

@@ -7,30 +7,11 @@ use super::*;
 use crate::clock::Clock;
 use crate::model::{Values, Write};
 use crate::rows::fixture::{batch, column, condition, is, spec, texts};
-use crate::store::fixture::{Opened, open};
+use crate::store::fixture::{Opened, on_both, open};
 use crate::store::tables::{self, ApplyScope};
 use crate::store::{Connection, Dialect, query_as, query_scalar};
 
 mod random;
-
-/// Makes two tests of each function: one on each database.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::store::Dialect::Sqlite).await;
-            })*
-        }
-        mod on_postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::store::Dialect::Postgres).await;
-            })*
-        }
-    };
-}
-use on_both;
 
 on_both! {
     changes_come_in_the_order_of_commits,

@@ -1,7 +1,9 @@
 use super::*;
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::store::fixture::{self, Opened};
+use crate::store::fixture::{self, Opened, on_both};
+
+on_both! { caps_count_live_leases, buckets_travel }
 
 const TTL: Micros = 1_000;
 /// Leases of an organization at once.
@@ -55,16 +57,6 @@ async fn caps_count_live_leases(dialect: Dialect) {
     assert_eq!(claimed(&store, "comes", "default", 2 * TTL).await.len(), 2);
 }
 
-#[tokio::test]
-async fn caps_count_live_leases_on_sqlite() {
-    caps_count_live_leases(Dialect::Sqlite).await;
-}
-
-#[tokio::test]
-async fn caps_count_live_leases_on_postgres() {
-    caps_count_live_leases(Dialect::Postgres).await;
-}
-
 /// What a holder tells of an owner's requests reaches the next one.
 async fn buckets_travel(dialect: Dialect) {
     let store = filled(dialect).await;
@@ -82,14 +74,4 @@ async fn buckets_travel(dialect: Dialect) {
     let last = claimed(&store, "last", "default", TTL).await;
     let last = last.iter().find(|last| last.owner_id == lease.owner_id).unwrap();
     assert!(last.unreleased, "what came with it is out of date");
-}
-
-#[tokio::test]
-async fn buckets_travel_on_sqlite() {
-    buckets_travel(Dialect::Sqlite).await;
-}
-
-#[tokio::test]
-async fn buckets_travel_on_postgres() {
-    buckets_travel(Dialect::Postgres).await;
 }

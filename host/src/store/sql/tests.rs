@@ -9,8 +9,10 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::clock::Clock;
 use crate::config::Isolation;
-use crate::store::fixture::{Opened, open, open_with};
+use crate::store::fixture::{Opened, on_both, open, open_with};
 use crate::store::{Dialect, query_scalar};
+
+on_both! { values_keep_their_types, more_rows_than_wanted_are_cut }
 
 const LIMITS: QueryLimits =
     QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10), cut_rows: false };
@@ -40,16 +42,6 @@ async fn fill(store: &Store, organization: OrganizationId) {
     let fill =
         database.write(move |connection| Box::pin(async move { Ok(connection.run(sql).await?) }));
     fill.await.unwrap();
-}
-
-#[tokio::test]
-async fn values_keep_their_types_on_sqlite() {
-    values_keep_their_types(Dialect::Sqlite).await;
-}
-
-#[tokio::test]
-async fn values_keep_their_types_on_postgres() {
-    values_keep_their_types(Dialect::Postgres).await;
 }
 
 async fn values_keep_their_types(dialect: Dialect) {
@@ -162,18 +154,15 @@ async fn nothing_but_the_organizations_own_is_reached() {
     }
 }
 
-#[tokio::test]
-async fn more_rows_than_wanted_are_cut() {
-    for dialect in [Dialect::Sqlite, Dialect::Postgres] {
-        let (store, organization) = filled(dialect).await;
-        let limits = QueryLimits { rows: 3, cut_rows: true, ..LIMITS };
-        let sql = |rows: usize| format!("select n from t order by n limit {rows}");
-        let whole = store.query(organization, &sql(3), limits).await.unwrap();
-        assert_eq!((whole.rows.len(), whole.cut), (3, false));
-        let limits = QueryLimits { rows: 2, ..limits };
-        let cut = store.query(organization, &sql(3), limits).await.unwrap();
-        assert_eq!((cut.rows, cut.cut), (vec![vec![json!(1)], vec![json!(2)]], true));
-    }
+async fn more_rows_than_wanted_are_cut(dialect: Dialect) {
+    let (store, organization) = filled(dialect).await;
+    let limits = QueryLimits { rows: 3, cut_rows: true, ..LIMITS };
+    let sql = |rows: usize| format!("select n from t order by n limit {rows}");
+    let whole = store.query(organization, &sql(3), limits).await.unwrap();
+    assert_eq!((whole.rows.len(), whole.cut), (3, false));
+    let limits = QueryLimits { rows: 2, ..limits };
+    let cut = store.query(organization, &sql(3), limits).await.unwrap();
+    assert_eq!((cut.rows, cut.cut), (vec![vec![json!(1)], vec![json!(2)]], true));
 }
 
 #[tokio::test]

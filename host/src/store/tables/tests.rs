@@ -14,6 +14,7 @@ use crate::model::{Batch, Column, Existing, Scalar, Values};
 use crate::rows::fixture::{batch, column, condition, documents, existing, is, spec, texts};
 use crate::store::Dialect;
 use crate::store::database::{Peer, PostgresDatabase, SessionLimits};
+use crate::store::fixture::on_both;
 
 mod brackets;
 mod ddl;
@@ -29,25 +30,6 @@ mod upsert;
 const ROWS_MAX: usize = 100_000;
 const SQLITE: &str = include_str!("../../../migrations/sqlite/replication/0001_init.sql");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres/replication");
-
-/// Makes two tests of each function: one on each database.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::store::Dialect::Sqlite).await;
-            })*
-        }
-        mod on_postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::store::Dialect::Postgres).await;
-            })*
-        }
-    };
-}
-use on_both;
 
 /// A database with all tables of the fixtures, and the owners `a` and `b`.
 struct Fixture {

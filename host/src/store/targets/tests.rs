@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::clock::Clock;
-use crate::store::fixture::{Opened, open};
+use crate::store::fixture::{self, Opened, on_both};
 use crate::store::integrations::Integration;
 use crate::store::{Dialect, query_scalar};
 
@@ -12,21 +12,8 @@ const NOW: Micros = 1_000_000_000;
 const LEASE: Micros = 35_000_000;
 
 async fn filled(dialect: Dialect) -> Opened {
-    let store = open(dialect, Clock::simulated(NOW)).await;
-    store.organization("default").await.unwrap();
-    let made = store.control().write(|connection| {
-        Box::pin(async move {
-            connection
-                .run(
-                    "insert into integrations (id, organization_id, plugin, service, table_name,
-                       root_id, created_at, number) values
-                       ('svi_1', 1, 'p', 's', 't', 'svi_1', 0, 1)",
-                )
-                .await?;
-            Ok(())
-        })
-    });
-    made.await.unwrap();
+    let store = fixture::open(dialect, Clock::simulated(NOW)).await;
+    fixture::root(&store, "svi_1").await;
     store
 }
 
@@ -64,23 +51,6 @@ fn saved(bookmark: &Bookmark, lease_until: Micros) -> Saved<'_> {
     Saved { bookmark, rows_max: None, took_ms: Some(5), lease_until }
 }
 
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::filled(crate::store::Dialect::Sqlite).await).await;
-            })*
-        }
-        mod on_postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::filled(crate::store::Dialect::Postgres).await).await;
-            })*
-        }
-    };
-}
-
 on_both! {
     secrets_are_sealed,
     one_holder_at_a_time,
@@ -89,7 +59,8 @@ on_both! {
     operators_supersede_holders,
 }
 
-async fn secrets_are_sealed(store: Opened) {
+async fn secrets_are_sealed(dialect: Dialect) {
+    let store = filled(dialect).await;
     let made = target(&store).await;
     assert!(!format!("{made:?}").contains("hush"));
     let secrets = store.target_secrets(&made.id).await.unwrap();
@@ -104,7 +75,8 @@ async fn secrets_are_sealed(store: Opened) {
     assert_eq!(store.target(2, &made.id).await.unwrap(), None, "another organization's");
 }
 
-async fn one_holder_at_a_time(store: Opened) {
+async fn one_holder_at_a_time(dialect: Dialect) {
+    let store = filled(dialect).await;
     let control = store.control();
     let made = target(&store).await;
     assert_eq!(next_due(control).await.unwrap(), Some(NOW));
@@ -129,7 +101,8 @@ async fn one_holder_at_a_time(store: Opened) {
     assert_eq!((now.due_at, now.last_synced_at), (NOW + 4 * LEASE, Some(NOW)));
 }
 
-async fn a_mark_during_a_holding_is_not_lost(store: Opened) {
+async fn a_mark_during_a_holding_is_not_lost(dialect: Dialect) {
+    let store = filled(dialect).await;
     let (control, roots) = (store.control(), BTreeSet::from(["svi_1".to_owned()]));
     let made = target(&store).await;
     let mut held = claim_at(&store, NOW).await.unwrap();
@@ -147,7 +120,8 @@ async fn a_mark_during_a_holding_is_not_lost(store: Opened) {
     assert!(claim_at(&store, NOW + 4).await.is_some());
 }
 
-async fn what_fails_waits_and_comes_last(store: Opened) {
+async fn what_fails_waits_and_comes_last(dialect: Dialect) {
+    let store = filled(dialect).await;
     let (control, roots) = (store.control(), BTreeSet::from(["svi_1".to_owned()]));
     let (bad, good) = (target(&store).await, target(&store).await);
     let failed = |at, pause: Option<&str>| Failed {
@@ -193,7 +167,8 @@ async fn what_fails_waits_and_comes_last(store: Opened) {
     assert_eq!(again(&store, &bad.id).await.health(NOW, 10), Health::Ok);
 }
 
-async fn operators_supersede_holders(store: Opened) {
+async fn operators_supersede_holders(dialect: Dialect) {
+    let store = filled(dialect).await;
     let control = store.control();
     let made = target(&store).await;
     let mut held = claim_at(&store, NOW).await.unwrap();
