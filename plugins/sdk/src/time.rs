@@ -8,13 +8,8 @@ const DAY_S: i64 = 86_400;
 /// RFC 3339 with an offset, as microseconds since the Unix epoch. Finer digits are cut off; a leap
 /// second counts as the one before.
 pub fn micros_from_rfc3339(text: &str) -> Option<i64> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let days = i64::from(days_from_date(date)?);
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let (clock, rest) = rest.split_at_checked(8)?;
-    let second = second_of_day(clock)?;
-    let (micros, rest) = fraction(rest)?;
-    let instant = days * DAY_S + second - offset_s(rest)?;
+    let (second, micros, rest) = clock_time(text)?;
+    let instant = second - offset_s(rest)?;
     in_range(instant).then_some(instant * 1_000_000 + micros)
 }
 
@@ -22,15 +17,23 @@ pub fn micros_from_rfc3339(text: &str) -> Option<i64> {
 /// A time that a clock change skips counts as the same time before it; one that comes twice is the
 /// first (RFC 5545, 3.3.5). A zone that isn't known gives none.
 pub fn micros_in_zone(text: &str, zone: &str) -> Option<i64> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let (clock, rest) = rest.split_at_checked(8)?;
-    let (micros, "") = fraction(rest)? else { return None };
-    let micros =
-        (i64::from(days_from_date(date)?) * DAY_S + second_of_day(clock)?) * 1_000_000 + micros;
-    let local = jiff::Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).datetime();
+    let (second, micros, "") = clock_time(text)? else { return None };
+    let shown = jiff::Timestamp::from_microsecond(second * 1_000_000 + micros).ok()?;
+    let local = shown.to_zoned(TimeZone::UTC).datetime();
     let instant = local.to_zoned(TimeZone::get(zone).ok()?).ok()?.timestamp().as_microsecond();
     in_range(instant.div_euclid(1_000_000)).then_some(instant)
+}
+
+/// Date and time as seconds since 1970-01-01T00:00:00 on the same clock, microseconds beside them,
+/// and what follows.
+fn clock_time(text: &str) -> Option<(i64, i64, &str)> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let days = i64::from(days_from_date(date)?);
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (clock, rest) = rest.split_at_checked(8)?;
+    let second = second_of_day(clock)?;
+    let (micros, rest) = fraction(rest)?;
+    Some((days * DAY_S + second, micros, rest))
 }
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
