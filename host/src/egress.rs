@@ -23,7 +23,6 @@ mod url_prefix;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
-use url::{Host, Url};
+use url::Url;
 
 pub use direct::Direct;
 pub use limits::{Counted, CountedUnder};
@@ -48,10 +47,11 @@ use crate::clock::{Clock, monotonic};
 use crate::metrics::Metrics;
 use crate::model::{Failure, Micros, OwnerId, RetryScope};
 use crate::store::Database;
+use address::check_literal;
 use fill::Filled;
 use limits::Buckets;
 use mask::{Masker, Unsearchable};
-use policy::{Permit, Policy};
+use policy::Policy;
 use secret::Known;
 use transfer::{Clients, transfer};
 
@@ -305,27 +305,13 @@ fn host(url: &str) -> Option<String> {
     Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
-/// A literal address never passes the resolver.
-fn check_literal(policy: &Policy, url: &Url, permit: Permit) -> Result<(), HttpError> {
-    let literal = match url.host() {
-        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
-        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
-        _ => return Ok(()),
-    };
-    if address::is_public(literal) || permit.private_addresses {
-        return Ok(());
-    }
-    let advice = policy.private_advice(url);
-    Err(HttpError::Denied(format!("{literal} isn't a public address; {advice}")))
-}
-
 /// Policy and secrets: everything that is decided before a socket is opened.
 async fn prepare(session: &Session, request: &HttpRequest) -> Result<Prepared, HttpError> {
     let url = url_prefix::parse_target(&request.url).map_err(HttpError::Denied)?;
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| HttpError::Denied("the method isn't an HTTP token".into()))?;
     let permit = session.policy.permit(method.as_str(), &url).map_err(HttpError::Denied)?;
-    check_literal(&session.policy, &url, permit)?;
+    check_literal(&url, permit.private_addresses, &session.policy.private_advice(&url))?;
     let mut filled = fill::fill(session, method, url.clone(), request).await?;
     let used = std::mem::take(&mut filled.used);
     Ok(Prepared { filled, url, private_addresses: permit.private_addresses, used })

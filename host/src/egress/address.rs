@@ -2,6 +2,28 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use url::{Host, Url};
+
+use super::HttpError;
+
+/// Refuses a URL with a literal address that isn't allowed: such never pass the resolver. `advice`
+/// says what to do.
+pub(super) fn check_literal(
+    url: &Url,
+    private_addresses: bool,
+    advice: &str,
+) -> Result<(), HttpError> {
+    let literal = match url.host() {
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
+        _ => return Ok(()),
+    };
+    if private_addresses || is_public(literal) {
+        return Ok(());
+    }
+    Err(HttpError::Denied(format!("{literal} isn't a public address; {advice}")))
+}
+
 /// Is it a unicast address of the public internet? IPv6 forms that carry an IPv4 address (mapped,
 /// NAT64, 6to4) count as that.
 pub(super) fn is_public(address: IpAddr) -> bool {

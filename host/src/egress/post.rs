@@ -1,15 +1,14 @@
 //! Posts to addresses that customers gave: their receivers. They pass the same resolver as guests'
 //! requests, so they reach no private address unless the operator allows it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use url::{Host, Url};
+use url::Url;
 
-use super::address::is_public;
+use super::address::check_literal;
 use super::message::HttpError;
 use super::resolve::{Lookup, SystemLookup};
 use super::transfer::{Clients, explain, read};
@@ -77,7 +76,7 @@ impl Poster {
 
     async fn follow(&self, post: Post) -> Result<Posted, HttpError> {
         let Post { mut url, headers, body, private_addresses, .. } = post;
-        check_literal(&url, private_addresses)?;
+        check_literal(&url, private_addresses, ADVICE)?;
         let origin = Origin::of_url(&url);
         let client = self.0.get(private_addresses);
         let mut redirects = 0;
@@ -110,19 +109,6 @@ fn same_origin(status: u16, location: Option<&str>, url: &Url) -> Option<Url> {
     (same && next.username().is_empty() && next.password().is_none()).then_some(next)
 }
 
-/// A literal address never passes the resolver.
-fn check_literal(url: &Url, private_addresses: bool) -> Result<(), HttpError> {
-    let literal = match url.host() {
-        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
-        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
-        _ => return Ok(()),
-    };
-    if private_addresses || is_public(literal) {
-        return Ok(());
-    }
-    Err(HttpError::Denied(format!("{literal} isn't a public address; {ADVICE}")))
-}
-
 impl std::fmt::Debug for Poster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Poster")
@@ -132,6 +118,7 @@ impl std::fmt::Debug for Poster {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::net::IpAddr;
 
     use futures_util::future::BoxFuture;
 

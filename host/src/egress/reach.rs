@@ -8,11 +8,12 @@ use reqwest::header::HeaderMap;
 use rowgate_manifest::Manifest;
 use url::Url;
 
+use super::address::check_literal;
 use super::fill::Filled;
 use super::policy::Policy;
 use super::transfer::transfer;
 use super::url_prefix::Origin;
-use super::{Egress, Grant, HttpError, check_literal};
+use super::{Egress, Grant, HttpError};
 
 /// A person waits for the answer.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +50,8 @@ impl Egress {
 
     async fn ask(&self, policy: &Policy, url: &Url, method: &str) -> Result<u16, HttpError> {
         let permit = policy.permit(method, url).map_err(HttpError::Denied)?;
-        check_literal(policy, url, permit)?;
+        let advice = policy.private_advice(url);
+        check_literal(url, permit.private_addresses, &advice)?;
         let filled = Filled {
             method: Method::HEAD,
             url: url.clone(),
@@ -58,7 +60,6 @@ impl Egress {
             used: Vec::new(),
         };
         let client = self.clients.get(permit.private_addresses);
-        let advice = policy.private_advice(url);
         Ok(transfer(client, filled, ANSWER_BYTES_MAX, &advice).await?.status)
     }
 }

@@ -7,6 +7,7 @@ mod server;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use futures_util::future::BoxFuture;

@@ -5,24 +5,15 @@ use std::time::Duration;
 use rowgate_manifest::RateLimit;
 
 use crate::model::Micros;
+use crate::store::limits::Filling;
 
-/// How a bucket fills.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Filling {
-    /// Tokens that it holds at most.
-    pub(super) burst: f64,
-    /// Tokens that flow in, a second.
-    pub(super) rate_s: f64,
-}
-
-impl Filling {
-    /// In any window, burst and what flows in stay within the vendor's limit together.
-    #[expect(clippy::cast_precision_loss, reason = "limits of vendors are small")]
-    pub(super) fn of(limit: &RateLimit) -> Self {
-        let flow = limit.rate_s.saturating_mul(limit.window_s);
-        let burst = limit.requests.saturating_sub(flow).max(1);
-        Self { burst: burst as f64, rate_s: limit.rate_s as f64 }
-    }
+/// How the bucket of a limit fills: in any window, burst and what flows in stay within the vendor's
+/// limit together.
+#[expect(clippy::cast_precision_loss, reason = "limits of vendors are small")]
+pub(super) fn filling(limit: &RateLimit) -> Filling {
+    let flow = limit.rate_s.saturating_mul(limit.window_s);
+    let burst = limit.requests.saturating_sub(flow).max(1);
+    Filling { burst: burst as f64, rate_s: limit.rate_s as f64 }
 }
 
 /// Requests that may be sent at once; negative where some wait already.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::bucket::{Bucket, Filling, Told};
+use super::bucket::{self, Bucket, Told};
 use super::{Due, Which, unknown};
 use crate::model::Micros;
 
@@ -58,7 +58,7 @@ impl OwnerBuckets {
     }
 
     pub(super) fn bucket(&mut self, due: &Due<'_>, now: Micros) -> &mut Bucket {
-        let (which, filling) = (due.which, Filling::of(due.limit));
+        let (which, filling) = (due.which, bucket::filling(due.limit));
         let first = match self.first {
             First::Full => filling.burst,
             First::Empty => 0.0,

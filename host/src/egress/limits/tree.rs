@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rowgate_manifest::RateLimit;
 
-use super::bucket::{Bucket, Filling};
+use super::bucket::{Bucket, filling};
 use super::{Due, Which, unknown};
 use crate::model::Micros;
-use crate::store::limits::{BLOCK_LIFE, Block, Granted};
+use crate::store::limits::{BLOCK_LIFE, Block, Filling, Granted};
 
 /// Each host may spend so much of a limit without asking, as most trees ask little: a hundredth.
 const UNASKED_SHARE: u64 = 100;
@@ -63,13 +63,11 @@ pub(super) enum Ask {
 impl TreeBuckets {
     pub(super) fn bucket(&mut self, due: &Due<'_>, shared: bool, now: Micros) -> &mut TreeBucket {
         let bucket = self.buckets.entry(due.which).or_insert_with(|| match shared {
-            false => {
-                TreeBucket::Alone(Bucket::new(Filling::of(due.limit), unknown(due.limit), now))
-            }
+            false => TreeBucket::Alone(Bucket::new(filling(due.limit), unknown(due.limit), now)),
             true => TreeBucket::Shared(Shared::new(due.limit, now)),
         });
         match bucket {
-            TreeBucket::Alone(bucket) => bucket.refit(Filling::of(due.limit), now),
+            TreeBucket::Alone(bucket) => bucket.refit(filling(due.limit), now),
             TreeBucket::Shared(shared) => shared.unasked.refit(unasked(due.limit), now),
         }
         bucket
@@ -152,12 +150,9 @@ fn unasked(limit: &RateLimit) -> Filling {
 /// The bucket that hosts share. A token is used within the life of its block, so that much more may
 /// flow into a window.
 #[expect(clippy::cast_precision_loss, reason = "limits of vendors are small")]
-pub(super) fn handed(limit: &RateLimit) -> crate::store::limits::Filling {
+pub(super) fn handed(limit: &RateLimit) -> Filling {
     let handed = limit.requests.saturating_mul(HANDED_PERCENT) / 100;
     let life_s = BLOCK_LIFE.unsigned_abs().div_ceil(1_000_000);
     let flow = limit.rate_s.saturating_mul(limit.window_s + life_s);
-    crate::store::limits::Filling {
-        burst: handed.saturating_sub(flow).max(1) as f64,
-        rate_s: limit.rate_s as f64,
-    }
+    Filling { burst: handed.saturating_sub(flow).max(1) as f64, rate_s: limit.rate_s as f64 }
 }
