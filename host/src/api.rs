@@ -39,7 +39,7 @@ use endpoint::Endpoint;
 use failure::Failure;
 
 /// Carries a session, both ways.
-const AUTH_TOKEN: &str = "whdb-auth-token";
+pub(crate) const AUTH_TOKEN: &str = "whdb-auth-token";
 
 /// All calls.
 pub fn router(app: App) -> Router {
@@ -78,9 +78,8 @@ fn endpoints() -> Vec<Endpoint> {
 
 async fn serve(app: App, endpoint: &Endpoint, request: Request) -> Response {
     let span = tracing::debug_span!("api", method = %endpoint.method, path = endpoint.path);
-    let (parts, body) = request.into_parts();
     let answered = async {
-        let call = Call::read(app, endpoint, parts, body).await?;
+        let call = Call::read(app, endpoint, request).await?;
         (endpoint.handler)(call).await
     };
     match answered.instrument(span).await {

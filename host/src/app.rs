@@ -5,7 +5,7 @@ pub mod plugins;
 pub mod targets;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
 use crate::delivery::{Deliveries, DeliveryOptions, Patience};
 use crate::egress::{Egress, EgressOptions, Poster};
@@ -40,6 +40,7 @@ pub struct App {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    poster: Arc<OnceLock<Poster>>,
 }
 
 impl App {
@@ -65,7 +66,7 @@ impl App {
         };
         let clock = store.clock().clone();
         let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics: Arc::default() })
+        Ok(Self { config, store, clock, metrics: Arc::default(), poster: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -89,6 +90,15 @@ impl App {
             control: Some(self.store.control().clone()),
             ..EgressOptions::default()
         })
+    }
+
+    /// The client for posts to receivers, made at first use.
+    fn poster(&self) -> anyhow::Result<Poster> {
+        if let Some(poster) = self.poster.get() {
+            return Ok(poster.clone());
+        }
+        let made = Poster::new()?;
+        Ok(self.poster.get_or_init(|| made).clone())
     }
 
     /// The address of an integration's endpoint.
@@ -222,8 +232,7 @@ impl Working {
         if let Err(error) = ended {
             tracing::error!(%error, "the scheduler ended badly");
         }
-        let timeout_us = server.shutdown_timeout_ms.saturating_mul(1_000);
-        since.saturating_add(Micros::try_from(timeout_us).unwrap_or(Micros::MAX))
+        since.saturating_add(micros(Duration::from_millis(server.shutdown_timeout_ms)))
     }
 }
 
@@ -260,7 +269,7 @@ async fn start(
     let options = ScheduleOptions {
         claimant: Claimant {
             host: host.clone(),
-            ttl: Micros::try_from(run.lease_ttl_ms * 1_000).unwrap_or(Micros::MAX / 4),
+            ttl: micros(Duration::from_millis(run.lease_ttl_ms)),
             organization_leases_max: run.organization_leases_max,
         },
         workers: run.workers,
@@ -283,8 +292,7 @@ async fn start(
             }
         }
     });
-    let inbox_us = Micros::try_from(inbox_kept(app).as_micros()).unwrap_or(Micros::MAX);
-    tokio::spawn(retention::keep(Arc::clone(&app.store), inbox_us));
+    tokio::spawn(retention::keep(Arc::clone(&app.store), micros(inbox_kept(app))));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);
     let delivering = tokio::spawn(Arc::clone(&deliveries).work());
@@ -293,7 +301,6 @@ async fn start(
 
 fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> {
     let delivery = &app.config.delivery;
-    let us = |ms: u64| Micros::try_from(ms.saturating_mul(1_000)).unwrap_or(Micros::MAX / 4);
     let options = DeliveryOptions {
         host,
         workers: delivery.workers,
@@ -301,15 +308,15 @@ fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> {
         turn: Duration::from_millis(delivery.turn_ms),
         poll: Duration::from_millis(app.config.run.poll_ms),
         patience: Patience {
-            back_off_base: us(delivery.back_off_base_ms),
-            back_off_max: us(delivery.back_off_max_ms),
-            alert_after: targets::seconds(delivery.alert_after_s),
-            pause_after: targets::seconds(delivery.pause_after_s),
+            back_off_base: micros(Duration::from_millis(delivery.back_off_base_ms)),
+            back_off_max: micros(Duration::from_millis(delivery.back_off_max_ms)),
+            alert_after: micros(Duration::from_secs(delivery.alert_after_s)),
+            pause_after: micros(Duration::from_secs(delivery.pause_after_s)),
         },
         rules: targets::rules(delivery),
     };
     let metrics = Arc::clone(&app.metrics);
-    Ok(Deliveries::new(Arc::clone(&app.store), Poster::new()?, metrics, options))
+    Ok(Deliveries::new(Arc::clone(&app.store), app.poster()?, metrics, options))
 }
 
 fn inbox_kept(app: &App) -> Duration {

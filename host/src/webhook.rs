@@ -5,7 +5,7 @@ mod answer;
 mod body;
 mod bots;
 mod channel;
-mod read;
+pub(crate) mod read;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::any;
 use rowgate_manifest::Webhook;
@@ -34,6 +34,7 @@ use answer::Answer;
 pub(crate) use answer::{error, json_response};
 use body::Checked;
 use channel::Notification;
+use read::Unread;
 
 /// What the endpoint needs.
 #[derive(Clone)]
@@ -150,7 +151,7 @@ impl Webhooks {
             Claim::Channel { data: true, .. } => return Err(Answer::Rejected(Rejected::Mismatch)),
         }
         let Some(webhook) = webhook else { return Err(Answer::Rejected(Rejected::Missing)) };
-        let bytes = read::body(self.clock(), self.limits, &parts.headers, body).await?;
+        let bytes = self.read(&parts.headers, body).await?;
         let checked = body::check(&webhook.body, &bytes).map_err(Answer::Invalid)?;
         let item = new_item(&endpoint.integration, webhook, parts, checked);
         let asked = monotonic();
@@ -158,6 +159,16 @@ impl Webhooks {
         let (item, owner) = self.in_time(left, stored).await?;
         self.metrics.commit("webhook", asked.elapsed());
         Ok(Taken::Item(item, owner))
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: &mut Body) -> Result<Vec<u8>, Answer> {
+        let Limits { body_max_bytes: max_bytes, body_timeout, .. } = self.limits;
+        let read = read::body(self.clock(), headers, body, max_bytes, body_timeout).await;
+        read.map_err(|unread| match unread {
+            Unread::TooLarge => Answer::TooLarge { max_bytes },
+            // Of what broke off nobody hears the answer.
+            Unread::TooSlow | Unread::Broken => Answer::TooSlow,
+        })
     }
 
     async fn authenticate(

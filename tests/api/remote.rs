@@ -135,6 +135,10 @@ async fn a_data_directory_needs_no_login() {
     assert!(host.json(&["services", "list"]).await.as_array().unwrap().len() >= 4);
     let invited = host.json(&["org", "invite", "-u", "x@example.com"]).await;
     assert!(invited["invitation_code"].as_str().unwrap().starts_with("join-"));
+    // Nobody is an admin there, and nobody has to be.
+    host.json(&["org", "changerole", "-u", "x@example.com", "-r", "admin"]).await;
+    host.json(&["org", "remove", "-u", "x@example.com", "--yes"]).await;
+    assert_eq!(host.json(&["org", "members"]).await, json!([]));
     let table = list["table_name"].as_str().unwrap();
     host.json(&["integrations", "delete", id, "--confirm", table]).await;
     assert_eq!(host.json(&["integrations", "list"]).await, json!([]));

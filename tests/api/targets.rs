@@ -35,6 +35,11 @@ async fn a_target_is_made_and_delivered_to() {
     let prompt = owner.post(&format!("{OF}/create"), body("pass")).await;
     assert_eq!(prompt.refused(), (422, "prompt_required_params"));
     assert_eq!(prompt.header("whdb-prompt"), Some("period_seconds"));
+    assert_eq!(prompt.body["error"]["state_machine_step"]["prompt_is_secret"], false);
+    let of = json!({ "service_integration_identifier": CALENDAR });
+    let of = owner.post(&format!("{OF}/create"), of).await;
+    assert_eq!(of.header("whdb-prompt"), Some("connection_url"));
+    assert_eq!(of.body["error"]["state_machine_step"]["prompt_is_secret"], true);
     let short = owner.answer(&prompt.body, "1").await;
     assert_eq!(short.refused(), (400, "validation_error"));
     let made = owner.answer(&prompt.body, "600").await.ok();

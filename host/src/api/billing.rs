@@ -1,6 +1,5 @@
 //! There is none; clients that ask are told.
 
-use axum::http::Method;
 use serde_json::json;
 
 use super::answer::Answer;
@@ -13,34 +12,29 @@ const NONE: &str = "There is no billing here: nothing is limited by a plan.";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/organizations/{org}/subscriptions",
-            summary: "The plan: there is none",
-            access: Access::Member,
-            params: &[],
-            answers: &[(200, Shape::Single(PLAN))],
-            handler: |_| {
-                Box::pin(async { Ok(Answer::single(json!({ "plan_name": "none" }), NONE, PLAN)) })
-            },
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/organizations/{org}/subscriptions/plans",
-            summary: "Plans: there are none",
-            access: Access::Member,
-            params: &[],
-            answers: &[(200, Shape::Collection(PLAN))],
-            handler: |_| Box::pin(async { Ok(Answer::collection(Vec::new(), NONE, PLAN)) }),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/{org}/subscriptions/open_portal",
-            summary: "A place to pay at: there is none",
-            access: Access::Member,
-            params: &[],
-            answers: &[],
-            handler: |_| Box::pin(async { Err(Failure::conflict(NONE)) }),
-        },
+        Endpoint::get(
+            "/v1/organizations/{org}/subscriptions",
+            "The plan: there is none",
+            Access::Member,
+            &[],
+            &[(200, Shape::Single(PLAN))],
+            |_| Box::pin(async { Ok(Answer::single(json!({ "plan_name": "none" }), NONE, PLAN)) }),
+        ),
+        Endpoint::get(
+            "/v1/organizations/{org}/subscriptions/plans",
+            "Plans: there are none",
+            Access::Member,
+            &[],
+            &[(200, Shape::Collection(PLAN))],
+            |_| Box::pin(async { Ok(Answer::collection(Vec::new(), NONE, PLAN)) }),
+        ),
+        Endpoint::post(
+            "/v1/organizations/{org}/subscriptions/open_portal",
+            "A place to pay at: there is none",
+            Access::Member,
+            &[],
+            &[],
+            |_| Box::pin(async { Err(Failure::conflict(NONE)) }),
+        ),
     ]
 }

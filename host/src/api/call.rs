@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts as _, RawPathParams};
+use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::auth;
 use crate::store::accounts::Customer;
 use crate::store::memberships::Role;
 use crate::store::organizations::Organization;
+use crate::webhook::read::{self, Unread};
 
 /// A larger body is refused.
 const BODY_MAX_BYTES: usize = 1 << 20;
@@ -60,15 +60,29 @@ impl Call {
     pub(super) async fn read(
         app: App,
         endpoint: &Endpoint,
-        mut parts: Parts,
-        body: Body,
+        request: Request,
     ) -> Result<Self, Failure> {
-        let path_values = path_values(&mut parts).await?;
-        let caller = caller(&app, &parts).await?;
+        let (clock, (mut parts, mut body)) = (app.clock.clone(), request.into_parts());
+        let call = Self::check(app, endpoint, &mut parts, &mut body).await;
+        if call.is_err() {
+            // So that the sender sees the refusal.
+            read::discard(&clock, &parts.headers, &mut body).await;
+        }
+        call
+    }
+
+    async fn check(
+        app: App,
+        endpoint: &Endpoint,
+        parts: &mut Parts,
+        body: &mut Body,
+    ) -> Result<Self, Failure> {
+        let path_values = path_values(parts).await?;
+        let caller = caller(&app, parts).await?;
         if caller == Caller::Nobody && endpoint.access != Access::Anybody {
             return Err(Failure::unauthorized());
         }
-        let query = query(&parts);
+        let query = query(parts);
         let organization = match path_values.get("org") {
             Some(org) => Some(organization(&app, &caller, org, &query).await?),
             None => None,
@@ -247,23 +261,23 @@ fn query(parts: &Parts) -> Map<String, Value> {
 async fn read_body(
     app: &App,
     headers: &HeaderMap,
-    body: Body,
+    body: &mut Body,
 ) -> Result<Map<String, Value>, Failure> {
     let timeout = Duration::from_millis(app.config.server.body_timeout_ms);
-    let collected = tokio::select! {
-        collected = Limited::new(body, BODY_MAX_BYTES).collect() => collected,
-        () = app.clock.sleep(timeout) => {
-            let message = "The request body did not arrive in time";
-            return Err(Failure::body(StatusCode::REQUEST_TIMEOUT, message));
-        }
-    };
-    let bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(_) => {
+    let read = read::body(&app.clock, headers, body, BODY_MAX_BYTES, timeout).await;
+    let bytes = read.map_err(|unread| match unread {
+        Unread::TooLarge => {
             let message = format!("The request body is larger than {BODY_MAX_BYTES} bytes");
-            return Err(Failure::body(StatusCode::PAYLOAD_TOO_LARGE, message));
+            Failure::body(StatusCode::PAYLOAD_TOO_LARGE, message)
         }
-    };
+        Unread::TooSlow => {
+            let message = "The request body did not arrive in time";
+            Failure::body(StatusCode::REQUEST_TIMEOUT, message)
+        }
+        Unread::Broken => {
+            Failure::body(StatusCode::BAD_REQUEST, "The request body did not arrive whole")
+        }
+    })?;
     if bytes.trim_ascii().is_empty() {
         return Ok(Map::new());
     }

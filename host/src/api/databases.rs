@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::http::Method;
 use serde_json::json;
 
 use super::answer::{Answer, Step};
@@ -21,42 +20,38 @@ const ROLLED: &[Field] = &[field("connection_url", "", Text)];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/db/{org}/connection",
-            summary: "Where psql or sqlite3 read the tables; read-only",
-            access: Access::Member,
-            params: &[],
-            answers: &[(200, Shape::Object(CONNECTION))],
-            handler: |call| Box::pin(connection(call)),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/db/{org}/tables",
-            summary: "Names of the replicated tables",
-            access: Access::Member,
-            params: &[],
-            answers: &[(200, Shape::Object(TABLES))],
-            handler: |call| Box::pin(tables(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/db/{org}/sql",
-            summary: "Run one reading statement; limited in rows, bytes and time",
-            access: Access::Member,
-            params: const { &[Param::text("query", "The statement").asked("Which statement?")] },
-            answers: &[(200, Shape::Object(RESULT))],
-            handler: |call| Box::pin(sql(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/db/{org}/roll_credentials",
-            summary: "Give the reading role another password",
-            access: Access::Admin,
-            params: const { &[Param::text("guard_confirm", "Sent, whatever it is: don't ask")] },
-            answers: &[(200, Shape::Single(ROLLED))],
-            handler: |call| Box::pin(roll(call)),
-        },
+        Endpoint::get(
+            "/v1/db/{org}/connection",
+            "Where psql or sqlite3 read the tables; read-only",
+            Access::Member,
+            &[],
+            &[(200, Shape::Object(CONNECTION))],
+            |call| Box::pin(connection(call)),
+        ),
+        Endpoint::get(
+            "/v1/db/{org}/tables",
+            "Names of the replicated tables",
+            Access::Member,
+            &[],
+            &[(200, Shape::Object(TABLES))],
+            |call| Box::pin(tables(call)),
+        ),
+        Endpoint::post(
+            "/v1/db/{org}/sql",
+            "Run one reading statement; limited in rows, bytes and time",
+            Access::Member,
+            const { &[Param::text("query", "The statement").asked("Which statement?")] },
+            &[(200, Shape::Object(RESULT))],
+            |call| Box::pin(sql(call)),
+        ),
+        Endpoint::post(
+            "/v1/db/{org}/roll_credentials",
+            "Give the reading role another password",
+            Access::Admin,
+            const { &[Param::text("guard_confirm", "Sent, whatever it is: don't ask")] },
+            &[(200, Shape::Single(ROLLED))],
+            |call| Box::pin(roll(call)),
+        ),
     ]
 }
 

@@ -22,6 +22,30 @@ pub(super) struct Endpoint {
 
 pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Failure>>;
 
+impl Endpoint {
+    pub(super) const fn get(
+        path: &'static str,
+        summary: &'static str,
+        access: Access,
+        params: &'static [Param],
+        answers: &'static [(u16, Shape)],
+        handler: Handler,
+    ) -> Self {
+        Self { method: Method::GET, path, summary, access, params, answers, handler }
+    }
+
+    pub(super) const fn post(
+        path: &'static str,
+        summary: &'static str,
+        access: Access,
+        params: &'static [Param],
+        answers: &'static [(u16, Shape)],
+        handler: Handler,
+    ) -> Self {
+        Self { method: Method::POST, path, summary, access, params, answers, handler }
+    }
+}
+
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -40,6 +64,8 @@ pub(super) struct Param {
     pub(super) kind: Kind,
     /// How the client is told to ask for it when it is missing; none: it may be.
     pub(super) prompt: Option<&'static str>,
+    /// What is typed isn't shown.
+    pub(super) secret: bool,
 }
 
 /// What a value is. Clients send what people typed, so text that reads as such will do.
@@ -57,7 +83,7 @@ pub(super) enum Kind {
 
 impl Param {
     pub(super) const fn text(name: &'static str, says: &'static str) -> Self {
-        Self { name, says, kind: Kind::Text, prompt: None }
+        Self { name, says, kind: Kind::Text, prompt: None, secret: false }
     }
 
     pub(super) const fn of(mut self, kind: Kind) -> Self {
@@ -67,6 +93,11 @@ impl Param {
 
     pub(super) const fn asked(mut self, prompt: &'static str) -> Self {
         self.prompt = Some(prompt);
+        self
+    }
+
+    pub(super) const fn hidden(mut self) -> Self {
+        self.secret = true;
         self
     }
 }

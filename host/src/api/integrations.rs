@@ -2,14 +2,13 @@
 
 mod shown;
 
-use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Step};
 use super::call::Call;
 use super::endpoint::Access::{Admin, Member};
 use super::endpoint::Json::Text;
-use super::endpoint::{Access, Endpoint, Field, Handler, Kind, Param, Shape, field};
+use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use super::machine::{self, VALUE};
 use crate::app::integrations::{self, Draft};
@@ -38,7 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// Step by step.
 fn making() -> Vec<Endpoint> {
     vec![
-        post(
+        Endpoint::post(
             of!("/create"),
             "Begin to configure a service",
             Admin,
@@ -53,7 +52,7 @@ fn making() -> Vec<Endpoint> {
             &[(200, Shape::Step)],
             |call| Box::pin(create(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{i}/transition/{field}"),
             "Answer a step",
             Admin,
@@ -61,7 +60,7 @@ fn making() -> Vec<Endpoint> {
             &[(200, Shape::Step)],
             |call| Box::pin(transition(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{i}/setup"),
             "The step that is next",
             Admin,
@@ -69,7 +68,7 @@ fn making() -> Vec<Endpoint> {
             &[(200, Shape::Step)],
             |call| Box::pin(setup(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{i}/reset"),
             "Forget the secret of the endpoint, and begin again",
             Admin,
@@ -82,7 +81,7 @@ fn making() -> Vec<Endpoint> {
 
 fn changing() -> Vec<Endpoint> {
     vec![
-        post(
+        Endpoint::post(
             of!("/{i}/roll_api_key"),
             "Make a new key, which stands for the integration in this API",
             Admin,
@@ -90,7 +89,7 @@ fn changing() -> Vec<Endpoint> {
             &[(200, Shape::Single(KEY))],
             |call| Box::pin(roll_key(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{i}/delete"),
             "Delete an integration with its table, and all that depend on it",
             Admin,
@@ -98,7 +97,7 @@ fn changing() -> Vec<Endpoint> {
             &[(200, Shape::Single(NAMED))],
             |call| Box::pin(delete(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{i}/rename_table"),
             "Give a table another name",
             Admin,
@@ -106,7 +105,7 @@ fn changing() -> Vec<Endpoint> {
             &[(200, Shape::Single(NAMED))],
             |call| Box::pin(rename(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{i}/backfill"),
             "Read everything again: owner by owner, by a post",
             Member,
@@ -115,17 +114,6 @@ fn changing() -> Vec<Endpoint> {
             |call| Box::pin(backfill(call)),
         ),
     ]
-}
-
-fn post(
-    path: &'static str,
-    summary: &'static str,
-    access: Access,
-    params: &'static [Param],
-    answers: &'static [(u16, Shape)],
-    handler: Handler,
-) -> Endpoint {
-    Endpoint { method: Method::POST, path, summary, access, params, answers, handler }
 }
 
 /// The integration of the path.

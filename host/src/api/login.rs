@@ -1,6 +1,6 @@
 //! Logging in and out, and who one is.
 
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Step, line, table};
@@ -29,47 +29,43 @@ const SAID: &[Field] = &[field("message", "", Text)];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/auth",
-            summary: "Ask for a one-time code, then log in with it",
-            access: Access::Anybody,
-            params: const {
+        Endpoint::post(
+            "/v1/auth",
+            "Ask for a one-time code, then log in with it",
+            Access::Anybody,
+            const {
                 &[
                     Param::text("email", "Your address").asked("Enter your email:"),
                     Param::text("token", "The one-time code; empty: one is made"),
                 ]
             },
-            answers: &[(200, Shape::Step), (202, Shape::Step)],
-            handler: |call| Box::pin(login(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/auth/logout",
-            summary: "End this session, or all of them",
-            access: Access::Anybody,
-            params: const { &[Param::text("everywhere", "All sessions of the customer").of(Kind::Flag)] },
-            answers: &[(200, Shape::Object(SAID))],
-            handler: |call| Box::pin(logout(call)),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/me",
-            summary: "Who is logged in",
-            access: Access::Customer,
-            params: &[],
-            answers: &[(200, Shape::Single(ME))],
-            handler: |call| Box::pin(me(call)),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/me/organization_memberships",
-            summary: "Organizations that one belongs to or is invited to",
-            access: Access::Customer,
-            params: const { &[Param::text("active_org_identifier", "The one that is marked")] },
-            answers: &[(200, Shape::Blocks)],
-            handler: |call| Box::pin(memberships(call)),
-        },
+            &[(200, Shape::Step), (202, Shape::Step)],
+            |call| Box::pin(login(call)),
+        ),
+        Endpoint::post(
+            "/v1/auth/logout",
+            "End this session, or all of them",
+            Access::Anybody,
+            const { &[Param::text("everywhere", "All sessions of the customer").of(Kind::Flag)] },
+            &[(200, Shape::Object(SAID))],
+            |call| Box::pin(logout(call)),
+        ),
+        Endpoint::get(
+            "/v1/me",
+            "Who is logged in",
+            Access::Customer,
+            &[],
+            &[(200, Shape::Single(ME))],
+            |call| Box::pin(me(call)),
+        ),
+        Endpoint::get(
+            "/v1/me/organization_memberships",
+            "Organizations that one belongs to or is invited to",
+            Access::Customer,
+            const { &[Param::text("active_org_identifier", "The one that is marked")] },
+            &[(200, Shape::Blocks)],
+            |call| Box::pin(memberships(call)),
+        ),
     ]
 }
 

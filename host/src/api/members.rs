@@ -1,6 +1,5 @@
 //! Members of an organization, and invitations.
 
-use axum::http::Method;
 use serde_json::json;
 
 use super::answer::{Answer, Step};
@@ -30,59 +29,54 @@ const EMAIL: Param = Param::text("email", "The address").asked("What is the addr
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/organizations/{org}/members",
-            summary: "Members, and who is invited",
-            access: Access::Member,
-            params: &[],
-            answers: &[(200, Shape::Collection(MEMBER))],
-            handler: |call| Box::pin(list(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/join",
-            summary: "Accept an invitation",
-            access: Access::Customer,
-            params: const {
+        Endpoint::get(
+            "/v1/organizations/{org}/members",
+            "Members, and who is invited",
+            Access::Member,
+            &[],
+            &[(200, Shape::Collection(MEMBER))],
+            |call| Box::pin(list(call)),
+        ),
+        Endpoint::post(
+            "/v1/organizations/join",
+            "Accept an invitation",
+            Access::Customer,
+            const {
                 &[Param::text("invitation_code", "The code of the invitation")
                     .asked("What is the code of your invitation (join-...)?")]
             },
-            answers: &[(200, Shape::Single(ORGANIZATION))],
-            handler: |call| Box::pin(join(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/{org}/invite",
-            summary: "Invite an address",
-            access: Access::Admin,
-            params: const { &[EMAIL, Param::text("role_name", "As what; member if empty").of(ROLES)] },
-            answers: &[(200, Shape::Single(INVITED))],
-            handler: |call| Box::pin(invite(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/{org}/remove_member",
-            summary: "Remove a member, or take an invitation back",
-            access: Access::Admin,
-            params: const { &[EMAIL, Param::text("guard_confirm", "Sent, whatever it is: don't ask")] },
-            answers: &[(200, Shape::Single(CHANGED))],
-            handler: |call| Box::pin(remove(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/{org}/change_roles",
-            summary: "Give members another role",
-            access: Access::Admin,
-            params: const {
+            &[(200, Shape::Single(ORGANIZATION))],
+            |call| Box::pin(join(call)),
+        ),
+        Endpoint::post(
+            "/v1/organizations/{org}/invite",
+            "Invite an address",
+            Access::Admin,
+            const { &[EMAIL, Param::text("role_name", "As what; member if empty").of(ROLES)] },
+            &[(200, Shape::Single(INVITED))],
+            |call| Box::pin(invite(call)),
+        ),
+        Endpoint::post(
+            "/v1/organizations/{org}/remove_member",
+            "Remove a member, or take an invitation back",
+            Access::Admin,
+            const { &[EMAIL, Param::text("guard_confirm", "Sent, whatever it is: don't ask")] },
+            &[(200, Shape::Single(CHANGED))],
+            |call| Box::pin(remove(call)),
+        ),
+        Endpoint::post(
+            "/v1/organizations/{org}/change_roles",
+            "Give members another role",
+            Access::Admin,
+            const {
                 &[
                     Param::text("emails", "Addresses").of(Kind::Texts).asked("Which addresses?"),
                     Param::text("role_name", "The role").of(ROLES).asked("Which role?"),
                 ]
             },
-            answers: &[(200, Shape::Single(CHANGED))],
-            handler: |call| Box::pin(change_roles(call)),
-        },
+            &[(200, Shape::Single(CHANGED))],
+            |call| Box::pin(change_roles(call)),
+        ),
     ]
 }
 

@@ -1,21 +1,26 @@
 //! The OpenAPI document, made of the endpoints themselves.
 
+use std::sync::LazyLock;
+
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::AUTH_TOKEN;
 use super::answer::{Answer, fields};
 use super::endpoint::{Access, Endpoint, Field, Json, Kind, Param, Shape};
 
+/// Made at the first call: it doesn't change.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(super::document);
+
 pub(super) fn endpoint() -> Endpoint {
-    Endpoint {
-        method: Method::GET,
-        path: "/v1/openapi.json",
-        summary: "This document",
-        access: Access::Anybody,
-        params: &[],
-        answers: &[(200, Shape::Document)],
-        handler: |_| Box::pin(async { Ok(Answer::object(super::document())) }),
-    }
+    Endpoint::get(
+        "/v1/openapi.json",
+        "This document",
+        Access::Anybody,
+        &[],
+        &[(200, Shape::Document)],
+        |_| Box::pin(async { Ok(Answer::object(DOCUMENT.clone())) }),
+    )
 }
 
 /// OpenAPI 3.1.
@@ -37,7 +42,7 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
         "components": {
             "schemas": { "Step": step(), "Error": error(), "Blocks": blocks() },
             "securitySchemes": {
-                "session": { "type": "apiKey", "in": "header", "name": "Whdb-Auth-Token" },
+                "session": { "type": "apiKey", "in": "header", "name": AUTH_TOKEN },
                 "bearer": { "type": "http", "scheme": "bearer" },
             },
         },
@@ -140,7 +145,7 @@ fn responses(endpoint: &Endpoint) -> Value {
             "content": { "application/json": { "schema": schema(shape) } },
         });
         if endpoint.path == "/v1/auth" && *status == 200 {
-            response["headers"] = json!({ "Whdb-Auth-Token": {
+            response["headers"] = json!({ AUTH_TOKEN: {
                 "description": "The session, once the code was right",
                 "schema": { "type": "string" },
             } });

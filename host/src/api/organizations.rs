@@ -1,6 +1,5 @@
 //! Organizations.
 
-use axum::http::Method;
 use serde_json::json;
 
 use super::answer::Answer;
@@ -17,47 +16,43 @@ const NAME: Param = Param::text("name", "The name").asked("What shall the organi
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/create",
-            summary: "Make an organization",
-            access: Access::Customer,
-            params: &[NAME],
-            answers: &[(200, Shape::Single(ORGANIZATION))],
-            handler: |call| Box::pin(create(call)),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/organizations/{org}",
-            summary: "An organization; `-` with `?org=` takes its id, key or name",
-            access: Access::Member,
-            params: const { &[Param::text("org", "Which, where the path has `-`")] },
-            answers: &[(200, Shape::Single(ORGANIZATION))],
-            handler: |call| Box::pin(show(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/{org}/rename",
-            summary: "Give an organization another name; its key stays",
-            access: Access::Admin,
-            params: &[NAME],
-            answers: &[(200, Shape::Single(ORGANIZATION))],
-            handler: |call| Box::pin(rename(call)),
-        },
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/organizations/{org}/update",
-            summary: "Change a field of an organization",
-            access: Access::Admin,
-            params: const {
+        Endpoint::post(
+            "/v1/organizations/create",
+            "Make an organization",
+            Access::Customer,
+            &[NAME],
+            &[(200, Shape::Single(ORGANIZATION))],
+            |call| Box::pin(create(call)),
+        ),
+        Endpoint::get(
+            "/v1/organizations/{org}",
+            "An organization; `-` with `?org=` takes its id, key or name",
+            Access::Member,
+            const { &[Param::text("org", "Which, where the path has `-`")] },
+            &[(200, Shape::Single(ORGANIZATION))],
+            |call| Box::pin(show(call)),
+        ),
+        Endpoint::post(
+            "/v1/organizations/{org}/rename",
+            "Give an organization another name; its key stays",
+            Access::Admin,
+            &[NAME],
+            &[(200, Shape::Single(ORGANIZATION))],
+            |call| Box::pin(rename(call)),
+        ),
+        Endpoint::post(
+            "/v1/organizations/{org}/update",
+            "Change a field of an organization",
+            Access::Admin,
+            const {
                 &[
                     Param::text("field", "Which").of(Kind::OneOf(&["name"])).asked("Which field?"),
                     Param::text("value", "Its new value").asked("What is its new value?"),
                 ]
             },
-            answers: &[(200, Shape::Single(ORGANIZATION))],
-            handler: |call| Box::pin(rename(call)),
-        },
+            &[(200, Shape::Single(ORGANIZATION))],
+            |call| Box::pin(rename(call)),
+        ),
     ]
 }
 

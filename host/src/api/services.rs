@@ -1,6 +1,5 @@
 //! What can be configured, and the tables that come of it.
 
-use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -21,27 +20,25 @@ const FIXTURES: &[Field] = &[field("schema_sql", "", Text)];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/organizations/{org}/services",
-            summary: "Services that an organization can configure",
-            access: Access::Member,
-            params: &[],
-            answers: &[(200, Shape::Collection(SERVICE))],
-            handler: |call| Box::pin(list(call)),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: "/v1/services/{name}/fixtures",
-            summary: "SQL that makes a service's table, for tests of your own",
-            access: Access::Anybody,
-            params: const {
+        Endpoint::get(
+            "/v1/organizations/{org}/services",
+            "Services that an organization can configure",
+            Access::Member,
+            &[],
+            &[(200, Shape::Collection(SERVICE))],
+            |call| Box::pin(list(call)),
+        ),
+        Endpoint::get(
+            "/v1/services/{name}/fixtures",
+            "SQL that makes a service's table, for tests of your own",
+            Access::Anybody,
+            const {
                 &[Param::text("dialect", "postgres, if empty")
                     .of(Kind::OneOf(&["postgres", "sqlite"]))]
             },
-            answers: &[(200, Shape::Object(FIXTURES))],
-            handler: |call| Box::pin(fixtures(call)),
-        },
+            &[(200, Shape::Object(FIXTURES))],
+            |call| Box::pin(fixtures(call)),
+        ),
     ]
 }
 

@@ -1,13 +1,12 @@
 //! Targets of HTTP Sync.
 
-use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Step};
 use super::call::Call;
 use super::endpoint::Access::{Admin, Member};
 use super::endpoint::Json::{Flag, Integer, IntegerOrNull, Text, TextOrNull};
-use super::endpoint::{Access, Endpoint, Field, Handler, Kind, Param, Shape, field};
+use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use crate::app::targets::{Asked, Change, TargetError, Targets};
 use crate::rows;
@@ -43,69 +42,71 @@ macro_rules! of {
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::GET,
-            path: of!(""),
-            summary: "All targets of an organization",
-            access: Member,
-            params: &[],
-            answers: &[(200, Shape::Collection(TARGET))],
-            handler: |call| Box::pin(list(call)),
-        },
-        post(
+        Endpoint::get(
+            of!(""),
+            "All targets of an organization",
+            Member,
+            &[],
+            &[(200, Shape::Collection(TARGET))],
+            |call| Box::pin(list(call)),
+        ),
+        Endpoint::post(
             of!("/create"),
             "Let a table's changes be posted to a URL, once its receiver has answered a test",
+            Admin,
             const {
                 &[
                     Param::text("service_integration_identifier", "Id, table or service")
                         .asked("Which integration?"),
-                    Param::text("connection_url", "https, with user and password").asked(
-                        "Paste the URL to post to, like https://user:password@example.com/:",
-                    ),
+                    Param::text("connection_url", "https, with user and password")
+                        .asked("Paste the URL to post to, like https://user:password@example.com/:")
+                        .hidden(),
                     PERIOD.asked("At most how many seconds without a delivery?"),
                     PAGE_SIZE,
                     DELETIONS,
                 ]
             },
+            ONE,
             |call| Box::pin(create(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{t}/update"),
             "Change period, page size or shape",
+            Admin,
             const { &[PERIOD, PAGE_SIZE, DELETIONS] },
+            ONE,
             |call| Box::pin(update(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{t}/update_credentials"),
             "Change user and password of the URL, once the receiver has taken them",
+            Admin,
             const {
                 &[
                     Param::text("user", "The user").asked("Which user?"),
-                    Param::text("password", "The password").asked("Which password?"),
+                    Param::text("password", "The password").asked("Which password?").hidden(),
                 ]
             },
+            ONE,
             |call| Box::pin(update_credentials(call)),
         ),
-        post(
+        Endpoint::post(
             of!("/{t}/delete"),
             "Forget a target",
+            Admin,
             const { &[Param::text("confirm", "The name of the table")] },
+            ONE,
             |call| Box::pin(delete(call)),
         ),
-        post(of!("/{t}/sync"), "Deliver now, also after a failure", &[], |call| {
-            Box::pin(sync(call))
-        }),
+        Endpoint::post(
+            of!("/{t}/sync"),
+            "Deliver now, also after a failure",
+            Admin,
+            &[],
+            ONE,
+            |call| Box::pin(sync(call)),
+        ),
     ]
-}
-
-fn post(
-    path: &'static str,
-    summary: &'static str,
-    params: &'static [Param],
-    handler: Handler,
-) -> Endpoint {
-    let access: Access = Admin;
-    Endpoint { method: Method::POST, path, summary, access, params, answers: ONE, handler }
 }
 
 fn targets(call: &Call) -> Result<Targets, Failure> {

@@ -28,7 +28,7 @@ impl Values {
         for param in params {
             let given = sent.get(param.name).is_some_and(is_given);
             if let Some(prompt) = param.prompt.filter(|_| !given) {
-                let mut step = Step::ask(prompt, url, param.name);
+                let mut step = Step::ask(prompt, url, param.name).secret(param.secret);
                 step.post_params = sent;
                 return Err(Failure::prompt(param.name, &step));
             }
@@ -205,6 +205,10 @@ mod tests {
         let asked = check(&params, json!({ "b": "1", "a": " " })).unwrap_err();
         let text = format!("{asked:?}");
         assert!(text.contains("Which a?") && text.contains("/v1/here"), "{text}");
+        assert!(text.contains("\"prompt_is_secret\": Bool(false)"), "{text}");
         assert!(check(&params, json!({ "a": "1" })).is_ok());
+        let hidden = [Param::text("a", "").asked("Which a?").hidden()];
+        let text = format!("{:?}", check(&hidden, json!({})).unwrap_err());
+        assert!(text.contains("\"prompt_is_secret\": Bool(true)"), "{text}");
     }
 }

@@ -17,6 +17,7 @@ use super::App;
 use crate::store::Error;
 use crate::store::integrations::Integration;
 
+pub(super) use change::named;
 pub use change::{change, delete, find, key, open_questions, rename, reset, roll_key};
 pub use draft::{Created, Draft, Question};
 pub use parent::Candidates;

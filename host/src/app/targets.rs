@@ -1,16 +1,18 @@
 //! What an operator does with targets of HTTP Sync, with every check, whoever asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::App;
+use super::integrations::{Refusal, named};
+use crate::clock::micros;
 use crate::config;
 use crate::delivery::{Destination, DestinationRules, verify};
 use crate::egress::Poster;
 use crate::model::{Micros, OrganizationId};
 use crate::store::feed::{self, Bookmark};
-use crate::store::integrations::Integration;
 use crate::store::targets::{Health, NewTarget, Target};
 use crate::store::{Error, Store};
 
@@ -78,13 +80,8 @@ pub enum TargetError {
     #[error("there is no integration `{0}`")]
     NoIntegration(String),
     /// The service of several integrations.
-    #[error("several integrations offer `{service}`: choose {}", ids.join(" or "))]
-    SeveralIntegrations {
-        /// What was asked for.
-        service: String,
-        /// What may be meant.
-        ids: Vec<String>,
-    },
+    #[error("{0}")]
+    SeveralIntegrations(String),
     /// Nothing of the organization has this id.
     #[error("there is no target `{0}`")]
     NoTarget(String),
@@ -99,10 +96,10 @@ impl App {
         let delivery = &self.config.delivery;
         Ok(Targets {
             store: Arc::clone(&self.store),
-            poster: Poster::new()?,
+            poster: self.poster()?,
             rules: rules(delivery),
             period_min_s: delivery.period_min_s,
-            alert_after: seconds(delivery.alert_after_s),
+            alert_after: micros(Duration::from_secs(delivery.alert_after_s)),
         })
     }
 }
@@ -115,11 +112,6 @@ pub(super) fn rules(delivery: &config::Delivery) -> DestinationRules {
     }
 }
 
-/// A duration of the configuration.
-pub(super) fn seconds(seconds: u64) -> Micros {
-    Micros::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(Micros::MAX / 4)
-}
-
 impl Targets {
     /// Makes a target once its receiver has answered a test post.
     pub async fn create(
@@ -127,7 +119,8 @@ impl Targets {
         organization: OrganizationId,
         asked: Asked<'_>,
     ) -> Result<Target, TargetError> {
-        let integration = self.integration(organization, asked.integration).await?;
+        let found = named(&self.store, organization, asked.integration).await;
+        let integration = found.map_err(not_found)?;
         let period_s = self.period(asked.period_seconds)?;
         let page_size = page_size(asked.page_size.unwrap_or(PAGE_SIZE))?;
         let destination = self.verified(asked.connection_url).await?;
@@ -236,7 +229,7 @@ impl Targets {
                 let reason = format!("must be from 0 to {}, where the feed ends", head.number);
                 return Err(TargetError::Field { field: "number", reason });
             }
-            Rewind::Time(at) => behind(feed::number_before(&replication, at).await?),
+            Rewind::Time(at) => behind(feed::number_before(&replication, &head, at).await?),
         };
         Ok(self.store.rewind_target(&target.id, &bookmark).await?)
     }
@@ -264,27 +257,6 @@ impl Targets {
         self.get(organization, id).await
     }
 
-    /// An integration by its id, its table or its service.
-    async fn integration(
-        &self,
-        organization: OrganizationId,
-        name: &str,
-    ) -> Result<Integration, TargetError> {
-        let all = self.store.integrations(organization).await?;
-        if let Some(named) = all.iter().find(|one| one.id == name || one.table_name == name) {
-            return Ok(named.clone());
-        }
-        let of_service = all.iter().filter(|one| one.service == name).collect::<Vec<_>>();
-        match of_service.as_slice() {
-            [] => Err(TargetError::NoIntegration(name.to_owned())),
-            [only] => Ok((*only).clone()),
-            several => Err(TargetError::SeveralIntegrations {
-                service: name.to_owned(),
-                ids: several.iter().map(|one| one.id.clone()).collect(),
-            }),
-        }
-    }
-
     async fn verified(&self, url: &str) -> Result<Destination, TargetError> {
         let refused = |reason| TargetError::Field { field: "connection_url", reason };
         let destination = Destination::parse(url, self.rules).map_err(refused)?;
@@ -298,6 +270,15 @@ impl Targets {
         }
         let reason = format!("must be from {} to {PERIOD_MAX_S} seconds", self.period_min_s);
         Err(TargetError::Field { field: "period_seconds", reason })
+    }
+}
+
+/// Why no integration is meant by a name.
+fn not_found(refusal: Refusal) -> TargetError {
+    match refusal {
+        Refusal::Unknown(name) => TargetError::NoIntegration(name),
+        Refusal::Store(error) => TargetError::Store(error),
+        other => TargetError::SeveralIntegrations(other.to_string()),
     }
 }
 

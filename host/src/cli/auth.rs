@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 use super::client::{self, Client, given};
 use super::output::Format;
+use crate::api;
 use crate::app::App;
 use crate::config::{Profile, Profiles};
 use crate::store::accounts::Issued;
@@ -80,12 +81,13 @@ async fn login(
     let output = answered.body["output"].as_str().unwrap_or_default();
     let customer = &answered.body["extras"]["current_customer"];
     let Some(email) = customer["email"].as_str() else { bail!("{output}") };
-    let header = answered.headers.get("whdb-auth-token").and_then(|value| value.to_str().ok());
+    let header = answered.headers.get(api::AUTH_TOKEN).and_then(|value| value.to_str().ok());
     let header = header.context("the host gave no session")?;
+    let organization = customer["default_organization"]["id"].as_i64();
     let profile = Profile {
         auth_token: header.split(';').next().unwrap_or_default().to_owned(),
         email: email.to_owned(),
-        org: customer["default_organization"]["id"].to_string(),
+        org: organization.map(|id| id.to_string()).unwrap_or_default(),
     };
     let mut profiles = Profiles::load()?;
     profiles.current = Some(base_url.to_owned());

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::output::{self, Format};
 use super::prompt;
@@ -26,7 +26,7 @@ const ANSWER_BYTES: u64 = 256 << 20;
 /// Where calls go, and for which organization.
 pub(super) struct Client {
     transport: Transport,
-    /// Id, key or name.
+    /// Id, key or name; empty where whoever is logged in has none.
     pub(super) org: String,
     /// Answer every question with nothing.
     pub(super) silent: bool,
@@ -75,18 +75,26 @@ impl Client {
         }
     }
 
+    /// The organization, which there must be.
+    pub(super) fn org(&self) -> anyhow::Result<&str> {
+        match self.org.as_str() {
+            "" => bail!("no organization is chosen: say which by --org, or `rowgate org activate`"),
+            org => Ok(org),
+        }
+    }
+
     /// A path below the organization.
-    pub(super) fn of_org(&self, below: &str) -> String {
-        format!("/v1/organizations/{}/{below}", segment(&self.org))
+    pub(super) fn of_org(&self, below: &str) -> anyhow::Result<String> {
+        Ok(format!("/v1/organizations/{}/{below}", segment(self.org()?)))
     }
 
     /// A path below the organization's database.
-    pub(super) fn of_db(&self, below: &str) -> String {
-        format!("/v1/db/{}/{below}", segment(&self.org))
+    pub(super) fn of_db(&self, below: &str) -> anyhow::Result<String> {
+        Ok(format!("/v1/db/{}/{below}", segment(self.org()?)))
     }
 
     /// A path below an integration.
-    pub(super) fn of_integration(&self, integration: &str, below: &str) -> String {
+    pub(super) fn of_integration(&self, integration: &str, below: &str) -> anyhow::Result<String> {
         self.of_org(&format!("service_integrations/{}/{below}", segment(integration)))
     }
 
@@ -154,7 +162,7 @@ impl Client {
             }
             Transport::Host { direct, base_url, token } => {
                 if !token.is_empty() {
-                    request = request.header("Whdb-Auth-Token", token);
+                    request = request.header(api::AUTH_TOKEN, token);
                 }
                 let request = request.uri(format!("{base_url}{path}")).body(Bytes::from(bytes))?;
                 let sent = direct.send(request, TIMEOUT).await;
@@ -185,7 +193,7 @@ impl Client {
 }
 
 /// Text as one segment of a path.
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     let encoded = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
     encoded.to_string().replace("%5F", "_").replace("%2D", "-")
 }
@@ -244,22 +252,39 @@ fn pairs(headers: &Value) -> Vec<(String, String)> {
     headers.as_array().into_iter().flatten().map(pair).collect()
 }
 
-/// Members of an object that are given.
-pub(super) fn given<const N: usize>(members: [(&str, Option<String>); N]) -> Value {
-    let given = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    given.fold(json!({}), |mut body, (name, value)| {
-        body[name] = value.into();
-        body
-    })
+/// An object of the members that aren't null.
+pub(super) fn given<V: Into<Value>, const N: usize>(members: [(&str, V); N]) -> Value {
+    let members = members.map(|(name, value)| -> (String, Value) { (name.into(), value.into()) });
+    members.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn segments_hold_any_text() {
         assert_eq!(segment("acme_inc"), "acme_inc");
         assert_eq!(segment("a/b ?#"), "a%2Fb%20%3F%23");
+    }
+
+    #[test]
+    fn what_is_null_is_not_given() {
+        assert_eq!(given([("a", Some("1")), ("b", None)]), json!({ "a": "1" }));
+        assert_eq!(given([("a", Value::from(1)), ("b", Value::Null)]), json!({ "a": 1 }));
+        assert_eq!(given([("a", None::<i64>)]), json!({}));
+    }
+
+    #[test]
+    fn who_has_no_organization_is_told_to_say_which() {
+        let transport = Transport::Local(Router::new());
+        let mut client = Client { transport, org: String::new(), silent: false };
+        let told = client.of_org("members").unwrap_err().to_string();
+        assert!(told.contains("say which by --org, or `rowgate org activate`"), "{told}");
+        assert!(client.of_db("sql").is_err() && client.of_integration("a", "b").is_err());
+        client.org = "acme".into();
+        assert_eq!(client.of_org("members").unwrap(), "/v1/organizations/acme/members");
     }
 }

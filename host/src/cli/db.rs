@@ -51,29 +51,29 @@ impl Db {
         match self {
             Self::Sql { statement } => {
                 let body = json!({ "query": statement });
-                let answered = client.post(&client.of_db("sql"), body).await?;
+                let answered = client.post(&client.of_db("sql")?, body).await?;
                 print_rows(format, &answered.body)
             }
             Self::Connection => {
-                let answered = client.get(&client.of_db("connection")).await?;
+                let answered = client.get(&client.of_db("connection")?).await?;
                 let url = answered.body["connection_url"].as_str().unwrap_or_default();
                 output::print_text(&format!("{url}\n"))
             }
             Self::Tables => {
-                let answered = client.get(&client.of_db("tables")).await?;
+                let answered = client.get(&client.of_db("tables")?).await?;
                 let tables = answered.body["tables"].as_array().cloned().unwrap_or_default();
                 let rows: Vec<Vec<Value>> = tables.into_iter().map(|table| vec![table]).collect();
                 output::print(format, &["table"], &rows)
             }
             Self::RenameTable { of, new_name } => {
-                let path = client.of_integration(&of.name(), "rename_table");
+                let path = client.of_integration(&of.name(), "rename_table")?;
                 let body = client::given([("new_name", new_name)]);
                 client::print(format, &client.post(&path, body).await?)
             }
             Self::RollCredentials { yes } => {
                 let confirm = yes.then(String::new);
                 let body = client::given([("guard_confirm", confirm)]);
-                let path = client.of_db("roll_credentials");
+                let path = client.of_db("roll_credentials")?;
                 client::print(format, &client.post(&path, body).await?)
             }
         }

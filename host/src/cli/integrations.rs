@@ -135,19 +135,19 @@ impl Integrations {
         let of = |of: &Named, below: &str| client.of_integration(&of.name(), below);
         let answered = match self {
             Self::Create(create) => return create.run_there(client, format).await,
-            Self::List => client.get(&client.of_org("service_integrations")).await?,
+            Self::List => client.get(&client.of_org("service_integrations")?).await?,
             Self::Info(info) => {
                 let body = given([("field", info.field)]);
-                let answered = client.post(&of(&info.of, "info"), body).await?;
+                let answered = client.post(&of(&info.of, "info")?, body).await?;
                 return client::print(info.format.unwrap_or(format), &answered);
             }
-            Self::Setup(named) => client.post(&of(&named, "setup"), json!({})).await?,
-            Self::Reset(named) => client.post(&of(&named, "reset"), json!({})).await?,
-            Self::RollKey(named) => client.post(&of(&named, "roll_api_key"), json!({})).await?,
-            Self::Stats(named) => client.get(&of(&named, "stats")).await?,
+            Self::Setup(named) => client.post(&of(&named, "setup")?, json!({})).await?,
+            Self::Reset(named) => client.post(&of(&named, "reset")?, json!({})).await?,
+            Self::RollKey(named) => client.post(&of(&named, "roll_api_key")?, json!({})).await?,
+            Self::Stats(named) => client.get(&of(&named, "stats")?).await?,
             Self::Delete(delete) => {
                 let body = given([("confirm", delete.confirm)]);
-                client.post(&of(&delete.of, "delete"), body).await?
+                client.post(&of(&delete.of, "delete")?, body).await?
             }
             Self::Grant(_) => anyhow::bail!("origins are granted on the host's machine"),
         };
@@ -170,7 +170,7 @@ impl Create {
         body["settings"] =
             self.set.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         client.silent = self.yes;
-        let path = client.of_org("service_integrations/create");
+        let path = client.of_org("service_integrations/create")?;
         let answered = client.post(&path, body).await?;
         if let Some(code) = answered.body["error_code"].as_str().filter(|code| !code.is_empty()) {
             anyhow::bail!("{} ({code})", answered.body["output"].as_str().unwrap_or_default());

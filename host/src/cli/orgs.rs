@@ -1,7 +1,7 @@
 //! `rowgate orgs`.
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::client::{self, Client, given};
 use super::output::{self, Format};
@@ -138,14 +138,14 @@ impl Orgs {
                 let path = "/v1/me/organization_memberships?active_org_identifier=";
                 client.get(&format!("{path}{active}")).await?
             }
-            Self::Current => show(client, &client.org).await?,
+            Self::Current => show(client, client.org()?).await?,
             Self::Activate { organization } => {
                 return activate(client, organization, format).await;
             }
-            Self::Members => client.get(&client.of_org("members")).await?,
+            Self::Members => client.get(&client.of_org("members")?).await?,
             Self::Invite { username, role } => {
                 let body = given([("email", username), ("role_name", role.map(RoleName::text))]);
-                client.post(&client.of_org("invite"), body).await?
+                client.post(&client.of_org("invite")?, body).await?
             }
             Self::Join { code } => {
                 let body = given([("invitation_code", code)]);
@@ -154,19 +154,19 @@ impl Orgs {
             Self::Remove { username, yes } => {
                 let confirm = yes.then(String::new);
                 let body = given([("email", username), ("guard_confirm", confirm)]);
-                client.post(&client.of_org("remove_member"), body).await?
+                client.post(&client.of_org("remove_member")?, body).await?
             }
             Self::Changerole { usernames, role } => {
                 let role = role.map(RoleName::text);
                 let body = given([("emails", usernames), ("role_name", role)]);
-                client.post(&client.of_org("change_roles"), body).await?
+                client.post(&client.of_org("change_roles")?, body).await?
             }
             Self::Rename { name } => {
-                client.post(&client.of_org("rename"), given([("name", name)])).await?
+                client.post(&client.of_org("rename")?, given([("name", name)])).await?
             }
             Self::Update { field, value } => {
                 let body = given([("field", field), ("value", value)]);
-                client.post(&client.of_org("update"), body).await?
+                client.post(&client.of_org("update")?, body).await?
             }
         };
         client::print(format, &answered)
@@ -183,14 +183,17 @@ async fn activate(
     organization: Option<String>,
     format: Format,
 ) -> anyhow::Result<()> {
-    let organization = organization.unwrap_or_else(|| client.org.clone());
     let Some(base_url) = client.base_url() else {
         anyhow::bail!("on a data directory, say it by --org or ROWGATE_ORG");
     };
-    let answered = show(client, &organization).await?;
+    let organization = match organization.as_deref() {
+        Some(organization) => organization,
+        None => client.org()?,
+    };
+    let answered = show(client, organization).await?;
     let mut profiles = Profiles::load()?;
     let profile = profiles.hosts.entry(base_url.to_owned()).or_default();
-    profile.org = answered.body.get("id").unwrap_or(&json!(organization)).to_string();
+    profile.org = answered.body["id"].to_string();
     profiles.store()?;
     client::print(format, &answered)
 }

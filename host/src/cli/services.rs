@@ -14,7 +14,7 @@ pub(super) enum Services {
 impl Services {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let Self::List = self;
-        client::print(format, &client.get(&client.of_org("services")).await?)
+        client::print(format, &client.get(&client.of_org("services")?).await?)
     }
 }
 
@@ -35,6 +35,7 @@ pub(super) struct Fixtures {
 impl Fixtures {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
         let service = self.service.or(self.named).unwrap_or_default();
+        let service = client::segment(&service);
         let path = format!("/v1/services/{service}/fixtures?dialect={}", self.dialect);
         let answered = client.get(&path).await?;
         output::print_text(answered.body["schema_sql"].as_str().unwrap_or_default())

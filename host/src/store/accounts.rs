@@ -4,6 +4,7 @@ mod codes;
 
 use sha2::{Digest as _, Sha256};
 
+use super::memberships::{self, Role};
 use super::organizations::{DEFAULT, insert_organization};
 use super::{Connection, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::Micros;
@@ -154,16 +155,7 @@ async fn insert_customer(
         Some(id) => id,
         None => insert_organization(connection, &name, true, now).await?.id,
     };
-    query(
-        "insert into memberships (organization_id, email, role, created_at)
-         values ($1, $2, 'admin', $3)
-         on conflict (organization_id, email) do update set role = 'admin', invitation = null",
-    )
-    .bind(organization)
-    .bind(email)
-    .bind(now)
-    .execute(connection)
-    .await?;
+    memberships::insert(connection, organization, email, Role::Admin, None, now).await?;
     Ok(customer)
 }
 

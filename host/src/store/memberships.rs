@@ -188,6 +188,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
+                    let had_admin = lock(connection, of).await?;
                     let removed =
                         query("delete from memberships where organization_id = $1 and email = $2")
                             .bind(of)
@@ -195,7 +196,7 @@ impl Store {
                             .execute(&mut *connection)
                             .await?
                             .rows_affected();
-                    check_admins(connection, of).await?;
+                    check_admins(connection, of, had_admin).await?;
                     Ok(removed > 0)
                 })
             })
@@ -212,6 +213,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
+                    let had_admin = lock(connection, of).await?;
                     let mut unknown = Vec::new();
                     for email in emails {
                         let changed = query(
@@ -227,7 +229,7 @@ impl Store {
                             unknown.push(email);
                         }
                     }
-                    check_admins(connection, of).await?;
+                    check_admins(connection, of, had_admin).await?;
                     Ok(unknown)
                 })
             })
@@ -242,7 +244,8 @@ impl Store {
     }
 }
 
-async fn insert(
+/// Makes a membership, or changes the one that is there.
+pub(super) async fn insert(
     connection: &mut Connection,
     organization: OrganizationId,
     email: &str,
@@ -266,21 +269,35 @@ async fn insert(
     Ok(())
 }
 
-/// Undoes what left an organization without an admin. The row of the organization is locked, so that
-/// two who remove each other don't both succeed.
-async fn check_admins(connection: &mut Connection, of: OrganizationId) -> Result<(), Error> {
+/// Locks the row of an organization, so that two who remove each other don't both succeed. Answers
+/// whether it has an admin.
+async fn lock(connection: &mut Connection, of: OrganizationId) -> Result<bool, Error> {
     query("update organizations set name = name where id = $1")
         .bind(of)
         .execute(&mut *connection)
         .await?;
-    let admins: bool = query_scalar(
+    has_admin(connection, of).await
+}
+
+async fn has_admin(connection: &mut Connection, of: OrganizationId) -> Result<bool, Error> {
+    let admins = query_scalar::<bool>(
         "select exists (select 1 from memberships
                         where organization_id = $1 and role = 'admin' and invitation is null)",
-    )
-    .bind(of)
-    .fetch_one(connection)
-    .await?;
-    if admins { Ok(()) } else { Err(Error::Refused(LAST_ADMIN.into())) }
+    );
+    Ok(admins.bind(of).fetch_one(connection).await?)
+}
+
+/// Undoes what left an organization without an admin. One that had none, as those that are made on a
+/// data directory, needs none.
+async fn check_admins(
+    connection: &mut Connection,
+    of: OrganizationId,
+    had_admin: bool,
+) -> Result<(), Error> {
+    match had_admin && !has_admin(connection, of).await? {
+        true => Err(Error::Refused(LAST_ADMIN.into())),
+        false => Ok(()),
+    }
 }
 
 fn stored(role: &str) -> Result<Role, Error> {

@@ -6,8 +6,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 
-use super::Limits;
-use super::answer::Answer;
 use crate::clock::Clock;
 
 /// So much of a body that nobody wants is still read: a sender that is cut off while it writes
@@ -15,25 +13,33 @@ use crate::clock::Clock;
 const DISCARD_MAX_BYTES: usize = 4 << 20;
 const DISCARD_TIME: Duration = Duration::from_millis(500);
 
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Unread {
+    TooLarge,
+    TooSlow,
+    /// The sender is gone, or sends nonsense.
+    Broken,
+}
+
 /// The whole body, or why not. Nothing beyond the limit is kept.
-pub(super) async fn body(
+pub(crate) async fn body(
     clock: &Clock,
-    limits: Limits,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<Vec<u8>, Answer> {
-    let too_large = Answer::TooLarge { max_bytes: limits.body_max_bytes };
-    if content_length(headers).is_some_and(|length| length > limits.body_max_bytes) {
-        return Err(too_large);
+    max_bytes: usize,
+    timeout: Duration,
+) -> Result<Vec<u8>, Unread> {
+    if content_length(headers).is_some_and(|length| length > max_bytes) {
+        return Err(Unread::TooLarge);
     }
     let mut bytes = Vec::new();
     let read = async {
         while let Some(frame) = body.frame().await {
-            // The sender is gone; nobody hears the answer.
-            let Ok(frame) = frame else { return Err(Answer::TooSlow) };
+            let Ok(frame) = frame else { return Err(Unread::Broken) };
             let Some(data) = frame.data_ref() else { continue };
-            if bytes.len() + data.len() > limits.body_max_bytes {
-                return Err(too_large);
+            if bytes.len() + data.len() > max_bytes {
+                return Err(Unread::TooLarge);
             }
             bytes.extend_from_slice(data);
         }
@@ -41,14 +47,14 @@ pub(super) async fn body(
     };
     tokio::select! {
         read = read => read?,
-        () = clock.sleep(limits.body_timeout) => return Err(Answer::TooSlow),
+        () = clock.sleep(timeout) => return Err(Unread::TooSlow),
     }
     Ok(bytes)
 }
 
 /// Reads on for a moment, unless the sender waits for our word before it sends, or would send more
 /// than we are ready to take.
-pub(super) async fn discard(clock: &Clock, headers: &HeaderMap, body: &mut Body) {
+pub(crate) async fn discard(clock: &Clock, headers: &HeaderMap, body: &mut Body) {
     let length = content_length(headers);
     if headers.contains_key(header::EXPECT) || length.is_some_and(|l| l > DISCARD_MAX_BYTES) {
         return;

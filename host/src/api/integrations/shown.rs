@@ -1,16 +1,15 @@
 //! What there is, and how it is.
 
-use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::{found, of, post};
+use super::{found, of};
 use crate::api::answer::{Answer, line, table};
 use crate::api::call::Call;
 use crate::api::endpoint::Access::Member;
 use crate::api::endpoint::Json::{Integer, Text, TextOrNull};
 use crate::api::endpoint::{Endpoint, Field, Param, Shape, field};
 use crate::api::failure::Failure;
-use crate::app::integrations::{self, Described};
+use crate::app::integrations::{self, Described, Refusal};
 use crate::rows;
 
 const INTEGRATION: &[Field] = &[
@@ -40,25 +39,23 @@ const SECRETS: [&str; 2] = ["webhook_secret", "webhookdb_api_key"];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint {
-            method: Method::GET,
-            path: of!(""),
-            summary: "All integrations of an organization",
-            access: Member,
-            params: &[],
-            answers: &[(200, Shape::Collection(INTEGRATION))],
-            handler: |call| Box::pin(list(call)),
-        },
-        Endpoint {
-            method: Method::GET,
-            path: of!("/{i}/stats"),
-            summary: "How an integration is",
-            access: Member,
-            params: &[],
-            answers: &[(200, Shape::Single(STATS))],
-            handler: |call| Box::pin(stats(call)),
-        },
-        post(
+        Endpoint::get(
+            of!(""),
+            "All integrations of an organization",
+            Member,
+            &[],
+            &[(200, Shape::Collection(INTEGRATION))],
+            |call| Box::pin(list(call)),
+        ),
+        Endpoint::get(
+            of!("/{i}/stats"),
+            "How an integration is",
+            Member,
+            &[],
+            &[(200, Shape::Single(STATS))],
+            |call| Box::pin(stats(call)),
+        ),
+        Endpoint::post(
             of!("/{i}/info"),
             "All of an integration, or one field of it",
             Member,
@@ -74,7 +71,11 @@ async fn list(call: Call) -> Result<Answer, Failure> {
     let mut items: Vec<Value> = Vec::new();
     for one in store.integrations(call.organization().id).await? {
         let reason = store.tree(&one.root_id).await?.misconfigured;
-        let missing = integrations::open_questions(&call.app, &one).await.unwrap_or_default();
+        let missing = match integrations::open_questions(&call.app, &one).await {
+            // No active plugin offers the service: nothing can be asked.
+            Err(Refusal::Conflict(_)) => Vec::new(),
+            asked => asked?,
+        };
         let state = match (&reason, missing.is_empty()) {
             (Some(_), _) => "misconfigured",
             (None, false) => "incomplete",

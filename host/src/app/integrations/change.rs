@@ -7,6 +7,7 @@ use super::draft::{by_step, check_authority, if_empty, unknown_setting};
 use super::{App, Question, Refusal, fields, secret_header, values};
 use crate::model::OrganizationId;
 use crate::rows::TableSpec;
+use crate::store::Store;
 use crate::store::integrations::Integration;
 use crate::store::integrations::change::Change;
 
@@ -15,7 +16,16 @@ const KEY: &str = "webhookdb_api_key";
 
 /// The integration that somebody means: by id, table, or service where the organization has one only.
 pub async fn find(app: &App, of: OrganizationId, name: &str) -> Result<Integration, Refusal> {
-    let all = app.store.integrations(of).await?;
+    named(&app.store, of, name).await
+}
+
+/// The same for who has the store alone.
+pub(in crate::app) async fn named(
+    store: &Store,
+    of: OrganizationId,
+    name: &str,
+) -> Result<Integration, Refusal> {
+    let all = store.integrations(of).await?;
     let exact = all.iter().find(|one| one.id == name || one.table_name == name);
     if let Some(found) = exact {
         return Ok(found.clone());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::HttpSync;
-use crate::cli::client::{self, Client};
+use crate::cli::client::{self, Client, given};
 use crate::cli::output::Format;
 
 impl HttpSync {
@@ -12,32 +12,33 @@ impl HttpSync {
         client: &Client,
         format: Format,
     ) -> anyhow::Result<()> {
-        let all = client.of_org("sync_targets/http");
-        let of =
-            |target: &str, call: &str| client.of_org(&format!("sync_targets/http/{target}/{call}"));
+        let all = client.of_org("sync_targets/http")?;
+        let of = |target: &str, call: &str| format!("{all}/{}/{call}", client::segment(target));
         let answered = match self {
             Self::List => client.get(&all).await?,
             Self::Create(create) => {
                 let body = given([
-                    ("service_integration_identifier", create.integration.into()),
-                    ("connection_url", create.url.into()),
-                    ("period_seconds", create.period.into()),
-                    ("page_size", create.page_size.into()),
-                    ("deletions", create.deletions.into()),
+                    ("service_integration_identifier", Value::from(create.integration)),
+                    ("connection_url", Value::from(create.url)),
+                    ("period_seconds", Value::from(create.period)),
+                    ("page_size", Value::from(create.page_size)),
+                    ("deletions", Value::from(create.deletions)),
                 ]);
                 client.post(&format!("{all}/create"), body).await?
             }
             Self::Update(update) => {
                 let body = given([
-                    ("period_seconds", update.period.into()),
-                    ("page_size", update.page_size.into()),
-                    ("deletions", update.deletions.into()),
+                    ("period_seconds", Value::from(update.period)),
+                    ("page_size", Value::from(update.page_size)),
+                    ("deletions", Value::from(update.deletions)),
                 ]);
                 client.post(&of(&update.target, "update"), body).await?
             }
             Self::UpdateCreds(creds) => {
-                let body =
-                    given([("user", creds.user.into()), ("password", creds.password.into())]);
+                let body = given([
+                    ("user", Value::from(creds.user)),
+                    ("password", Value::from(creds.password)),
+                ]);
                 client.post(&of(&creds.target, "update_credentials"), body).await?
             }
             Self::Delete { target } => client.post(&of(&target, "delete"), json!({})).await?,
@@ -48,10 +49,4 @@ impl HttpSync {
         };
         client::print(format, &answered)
     }
-}
-
-/// What isn't null.
-fn given<const N: usize>(members: [(&str, Value); N]) -> Value {
-    let given = members.into_iter().filter(|(_, value)| !value.is_null());
-    given.map(|(name, value)| (name.to_owned(), value)).collect()
 }
