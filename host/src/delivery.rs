@@ -23,6 +23,7 @@ pub use decision::Patience;
 pub use deliver::verify;
 pub use destination::{Destination, DestinationRules};
 
+use crate::clock::micros;
 use crate::egress::Poster;
 use crate::metrics::Metrics;
 use crate::model::Micros;
@@ -214,8 +215,4 @@ fn over(ended: Result<String, JoinError>, failing: &mut BTreeSet<String>) {
         }
         Err(error) => tracing::error!(%error, "a delivery broke off"),
     }
-}
-
-fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 4)
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
+use super::Deliveries;
 use super::decision::{Decision, Outcome, Standing, decide};
 use super::destination::Destination;
 use super::payload::{Payload, VERIFICATION, payload};
-use super::{Deliveries, micros};
 use crate::auth::sign::sign;
-use crate::clock::{Clock, monotonic};
+use crate::clock::{Clock, micros, monotonic};
 use crate::egress::{Post, Poster};
 use crate::failpoint;
 use crate::model::Micros;
@@ -23,7 +23,8 @@ use crate::store::{Database, Error, Store};
 /// Values of one page; a receiver must be able to hold it in memory.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Pages without anything to send are read on; so many numbers further the bookmark is stored.
+/// Pages without anything to send are read on. So many numbers further the bookmark is stored at the
+/// end of a turn; before that only where the lease has to be renewed.
 const UNSAVED_NUMBERS_MAX: i64 = 1_000;
 
 /// How long the receiver of a new target has to answer.
@@ -97,7 +98,13 @@ impl<'a> Holding<'a> {
                     Went::Again => continue,
                     Went::Ended => return Ok(()),
                 },
-                None => self.bookmark = page.end.clone(),
+                None => {
+                    self.bookmark = page.end.clone();
+                    // However long it reads, nobody else begins at the same bookmark meanwhile.
+                    if !self.renewed().await? {
+                        return self.end().await.map(drop);
+                    }
+                }
             }
             let turn_is_over = self.now() - self.begun_at >= micros(self.of.options.turn);
             if page.more && !turn_is_over && !self.of.is_stopping() {
@@ -123,9 +130,8 @@ impl<'a> Holding<'a> {
     }
 
     async fn send(&mut self, page: &Page, payload: Payload) -> Result<Went, Error> {
-        let timeout = micros(self.of.options.timeout);
         // Whoever comes next waits until the lease is over, and so until this delivery is.
-        if self.now() + timeout > self.claimed.lease_until && !self.save(None).await? {
+        if !self.renewed().await? {
             return self.end().await;
         }
         let rows = payload.rows;
@@ -213,6 +219,12 @@ impl<'a> Holding<'a> {
             },
             Err(error) => Outcome::Unanswered(error.to_string()),
         }
+    }
+
+    /// Renews the lease where a delivery doesn't fit into it any more. False: it was paused.
+    async fn renewed(&mut self) -> Result<bool, Error> {
+        let fits = self.now() + micros(self.of.options.timeout) <= self.claimed.lease_until;
+        Ok(fits || self.save(None).await?)
     }
 
     /// False: it was paused.
@@ -303,3 +315,6 @@ pub async fn verify(
         Err(error) => Err(format!("must answer a test post: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,8 @@ impl Store {
     ) -> Result<(), Error> {
         let sealed = self.keyring.seal(&place(id, "url"), url.as_bytes());
         let statement = query(
-            "update targets set url = $2, shown_url = $3, due_at = $4, not_before = 0, attempts = 0
+            "update targets set url = $2, shown_url = $3, due_at = $4, not_before = 0, attempts = 0,
+                    failing_since = null, last_error = null
              where id = $1",
         );
         let statement = statement.bind(id.to_owned()).bind(sealed).bind(shown_url);

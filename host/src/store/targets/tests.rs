@@ -183,6 +183,16 @@ async fn operators_supersede_holders(dialect: Dialect) {
     assert_eq!(again(&store, &made.id).await.bookmark().unwrap(), Bookmark::Start);
     // Its last delivery may still be on its way.
     assert_eq!(claim_at(&store, NOW + LEASE - 1).await, None);
+    let held = claim_at(&store, NOW + LEASE).await.unwrap();
+    let failed =
+        Failed { error: "answered 500".into(), at: NOW + 9 * LEASE, rows_max: None, pause: None };
+    settle_failure(control, &held, failed, NOW + LEASE).await.unwrap();
+    assert_eq!(again(&store, &made.id).await.failing_since, Some(NOW + LEASE));
+    // What failed there says nothing of the new place.
+    let url = Zeroizing::new("https://u:new@b.example/".to_owned());
+    store.move_target(&made.id, &url, "shown".into()).await.unwrap();
+    let moved = again(&store, &made.id).await;
+    assert_eq!((moved.attempts, moved.failing_since, moved.last_error), (0, None, None));
     let mut held = claim_at(&store, NOW + LEASE).await.unwrap();
     store.delete_target(&made.id).await.unwrap();
     let refused = save(control, &mut held, saved(&bookmark, NOW + 2 * LEASE)).await;
