@@ -13,6 +13,12 @@ pub fn monotonic() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
+/// A duration as what is added to the time; so long that it is for ever, it still can be added.
+pub fn micros(duration: Duration) -> Micros {
+    const LONGEST: Micros = Micros::MAX / 4;
+    Micros::try_from(duration.as_micros()).map_or(LONGEST, |micros| micros.min(LONGEST))
+}
+
 /// The time, real or simulated.
 #[derive(Clone, Debug)]
 pub enum Clock {
@@ -83,8 +89,7 @@ impl Clock {
 
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
-        let micros = Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 2);
-        self.sleep_until(self.now().saturating_add(micros)).await;
+        self.sleep_until(self.now().saturating_add(micros(duration))).await;
     }
 
     /// Moves a simulated clock forward; does nothing to the system's.

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::model::{Micros, OrganizationId, OwnerId};
 use crate::run::{Runner, Signals};
 use crate::store::leases::{self, Claimant, Lease};
@@ -316,7 +316,7 @@ async fn hold(
 /// Waits until something is due, or is said to be.
 async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
     let now = runner.clock.now();
-    let poll = Micros::try_from(options.poll.as_micros()).unwrap_or(Micros::MAX / 2);
+    let poll = micros(options.poll);
     let next = match leases::next_due(runner.store.control()).await {
         Ok(next) => next.unwrap_or(Micros::MAX),
         Err(_) => Micros::MAX,

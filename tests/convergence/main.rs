@@ -21,9 +21,8 @@ const REQUEST_TIMEOUT_MS: &str = "1000";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_equal_the_model_once_faults_stop() {
-    let soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
     let seeds = if tests::is_on_postgres() { SEEDS / 4 } else { SEEDS };
-    let seeds = if soak { 10 * seeds } else { seeds };
+    let seeds = if tests::is_soak() { 10 * seeds } else { seeds };
     let mut hit = 0;
     for first in (0..seeds).step_by(OWNERS_A_HOST as usize) {
         println!("seeds {first} to {}", first + OWNERS_A_HOST - 1);

@@ -75,8 +75,7 @@ async fn no_accepted_post_is_lost() {
             .expect("the account is there");
     }
     host.settle().await;
-    let soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
-    let seeds = if soak { 10 * SEEDS } else { SEEDS };
+    let seeds = if tests::is_soak() { 10 * SEEDS } else { SEEDS };
     let mut met = Met::default();
     for seed in 0..seeds {
         one(&mut host, &tree, seed, &mut met).await;

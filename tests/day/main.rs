@@ -18,8 +18,7 @@ const SWEEP_S: i64 = 6 * HOUR_S * 5 / 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_channel_lives_and_nothing_is_missed_for_longer_than_a_sweep() {
     let seed = std::env::var("ROWGATE_SEED").map_or(1, |seed| seed.parse().expect("a number"));
-    let is_soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
-    let calendars = if is_soak { 20 * CALENDARS } else { CALENDARS };
+    let calendars = if tests::is_soak() { 20 * CALENDARS } else { CALENDARS };
     println!("seed {seed}, {calendars} calendars");
     let mut day = Day::begin(seed, calendars / CALENDARS_AN_OWNER, CALENDARS_AN_OWNER).await;
     for step in 0..24 * HOUR_S / STEP_S {

@@ -154,8 +154,7 @@ async fn each_copy_becomes_its_table() {
         assert!(post.send(&case).await);
     }
     let mut receivers = Receivers::start(&case).await;
-    let soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
-    let seeds = if soak { 10 * SEEDS } else { SEEDS };
+    let seeds = if tests::is_soak() { 10 * SEEDS } else { SEEDS };
     let mut met = Met::default();
     for seed in 0..seeds {
         println!("seed {seed}");

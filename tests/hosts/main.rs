@@ -55,8 +55,7 @@ async fn no_accepted_post_is_lost_whoever_dies() {
         hosts.push(next);
     }
     hosts[0].settle().await;
-    let soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
-    let seeds = if soak { 10 * SEEDS } else { SEEDS };
+    let seeds = if tests::is_soak() { 10 * SEEDS } else { SEEDS };
     let mut met = blows::Met::default();
     for seed in 0..seeds {
         one(&mut hosts, &tree, seed, &mut met).await;

@@ -43,9 +43,8 @@ static SEED: LazyLock<Option<u64>> = LazyLock::new(|| {
 
 #[test]
 fn walks_end_right() {
-    let is_soak = std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1");
     let all = if tests::is_on_postgres() { SEEDS_ON_A_SERVER } else { SEEDS };
-    let all = if is_soak { 10 * all } else { all };
+    let all = if tests::is_soak() { 10 * all } else { all };
     let (first, end) = SEED.map_or((0, all), |seed| (seed, seed + 1));
     let walks = Arc::new(Walks { next: AtomicU64::new(first), end, failed: Mutex::default() });
     let mut met = Met::default();

@@ -22,6 +22,6 @@ pub use databases::us_until;
 pub use host::{Settings, TestHost};
 pub use leak::LeakScanner;
 pub use process::{guest_component, host_binary, plugin_component};
-pub use storage::is_on_postgres;
+pub use storage::{is_on_postgres, is_soak};
 pub use tree::{Integration, Tree};
 pub use vendor::{Vendor, VendorAnswer, VendorRequest};

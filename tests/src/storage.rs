@@ -36,6 +36,11 @@ pub fn is_on_postgres() -> bool {
     Engine::configured() == Engine::Postgres
 }
 
+/// Whether runs are long: more seeds, more kills (`ROWGATE_SOAK=1`).
+pub fn is_soak() -> bool {
+    std::env::var("ROWGATE_SOAK").is_ok_and(|soak| soak == "1")
+}
+
 /// The places of one host; several may share the database.
 #[derive(Debug)]
 pub(crate) struct Storage {

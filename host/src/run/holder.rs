@@ -15,6 +15,7 @@ use super::decision::{BackOff, spread};
 use super::in_flight::Listed;
 use super::tree::Tree;
 use super::{Runner, Signals, inbox};
+use crate::clock::micros;
 use crate::egress::CountedUnder;
 use crate::failpoint;
 use crate::metrics::Metrics;
@@ -142,6 +143,7 @@ impl Holder {
         read_at: Option<i64>,
     ) -> Result<(), Error> {
         let mut received = self.received.write().await;
+        let mut moved = false;
         loop {
             let step = StepCommit {
                 under: self.under_now(),
@@ -156,6 +158,7 @@ impl Holder {
             failpoint::reach("item_committed");
             if committed.generation != self.generation.load(Ordering::Acquire) {
                 self.interrupted.store(true, Ordering::Release);
+                moved = true;
             }
             self.generation.store(committed.generation, Ordering::Release);
             self.grant_id.store(committed.grant_id.unwrap_or(0), Ordering::Release);
@@ -165,9 +168,11 @@ impl Holder {
             }
         }
         self.relay(tree).await?;
-        // A new token lifts the pauses of the one before.
-        let pauses = streams::pauses(self.control(), self.owner_id()).await?;
-        self.runner.egress.pause_owner(self.owner_id(), pauses.owner_not_before);
+        if moved {
+            // A new token lifts the pauses of the one before.
+            let pauses = streams::pauses(self.control(), self.owner_id()).await?;
+            self.runner.egress.pause_owner(self.owner_id(), pauses.owner_not_before);
+        }
         Ok(())
     }
 
@@ -355,8 +360,4 @@ impl Holder {
     pub(super) fn take_interrupted(&self) -> bool {
         self.interrupted.swap(false, Ordering::AcqRel)
     }
-}
-
-fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 2)
 }

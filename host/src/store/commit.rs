@@ -129,13 +129,15 @@ pub async fn commit_no(replication: &Database, owner_id: OwnerId) -> Result<i64,
 }
 
 /// Commits a call, or refuses it whole.
-pub async fn commit(replication: &Database, step: StepCommit) -> Result<Committed, Error> {
-    let writes =
-        prepare(step.under.external_owner_id.as_deref(), &step.tree, &step.effects.writes)?;
+pub async fn commit(replication: &Database, mut step: StepCommit) -> Result<Committed, Error> {
+    let writes = std::mem::take(&mut step.effects.writes);
+    let prepared = prepare(step.under.external_owner_id.as_deref(), &step.tree, &writes)?;
+    // A page of rows need not be in memory twice while others commit.
+    drop(writes);
     replication
         .write(move |connection| {
             Box::pin(
-                async move { Transaction::begin(connection, &step, &writes).await?.run().await },
+                async move { Transaction::begin(connection, &step, &prepared).await?.run().await },
             )
         })
         .await

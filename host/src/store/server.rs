@@ -113,10 +113,7 @@ impl Server {
         reader: &ReaderPassword<'_>,
     ) -> Result<Database, Error> {
         let place = self.place(organization);
-        let options = self.replication.clone().database(&place.database);
-        let mut connection = connect_or_create(&options).await?;
-        prepare(&mut connection, &place, &reader.verifier()).await?;
-        let _ = connection.close().await;
+        let options = self.prepared(&place, reader).await?;
         let search_path = [place.internal.as_str(), place.tables.as_str()];
         let opened = PostgresDatabase::open(options, search_path, &REPLICATION, self.limits);
         opened.await.map(Database::Postgres)
@@ -158,14 +155,22 @@ impl Server {
     pub(super) async fn set_reader_password(
         &self,
         organization: &str,
-        password: &str,
+        reader: &ReaderPassword<'_>,
     ) -> Result<(), Error> {
-        let place = self.place(organization);
+        self.prepared(&self.place(organization), reader).await.map(drop)
+    }
+
+    /// How an organization's part is reached, once all is there.
+    async fn prepared(
+        &self,
+        place: &Place,
+        reader: &ReaderPassword<'_>,
+    ) -> Result<PgConnectOptions, Error> {
         let options = self.replication.clone().database(&place.database);
         let mut connection = connect_or_create(&options).await?;
-        prepare(&mut connection, &place, password).await?;
+        prepare(&mut connection, place, reader).await?;
         let _ = connection.close().await;
-        Ok(())
+        Ok(options)
     }
 
     fn place(&self, organization: &str) -> Place {
@@ -192,7 +197,7 @@ impl Server {
 async fn prepare(
     connection: &mut PgConnection,
     place: &Place,
-    verifier: &str,
+    password: &ReaderPassword<'_>,
 ) -> Result<(), Error> {
     let Place { database, tables, internal, reader } = place;
     let mut transaction = connection.begin().await?;
@@ -208,7 +213,7 @@ async fn prepare(
         format!(
             "{verb} role \"{reader}\" login nosuperuser nocreatedb nocreaterole noinherit \
              connection limit {READER_CONNECTIONS} password {}",
-            literal(verifier)
+            literal(&password.verifier())
         ),
         format!("create schema if not exists \"{tables}\""),
         format!("create schema if not exists \"{internal}\""),
@@ -336,17 +341,23 @@ mod tests {
         let store = fixture::open(Dialect::Postgres, Clock::System).await;
         let organization = store.organization("default").await.unwrap().id;
         drop(store.replication(organization).await.unwrap());
-        let stored: String = query_scalar(
-            "select rolpassword from pg_authid where rolname = current_database() || $1",
-        )
-        .bind("_default_reader")
-        .fetch_one(store.control())
-        .await
-        .unwrap();
-        let salt = stored.split(['$', ':']).nth(2).unwrap();
-        let salt = base64::prelude::BASE64_STANDARD.decode(salt).unwrap();
-        let password = store.reader_password(organization).await.unwrap();
-        assert_eq!(stored, verifier::verifier(&password, salt.try_into().unwrap()));
+        for rolled in [false, true] {
+            if rolled {
+                store.roll_reader(organization).await.unwrap();
+            }
+            let stored: String = query_scalar(
+                "select rolpassword from pg_authid where rolname = current_database() || $1",
+            )
+            .bind("_default_reader")
+            .fetch_one(store.control())
+            .await
+            .unwrap();
+            // A password in clear would be made into a verifier by the server: with a salt of its own.
+            let salt = stored.split(['$', ':']).nth(2).unwrap();
+            let salt = base64::prelude::BASE64_STANDARD.decode(salt).unwrap();
+            let password = store.reader_password(organization).await.unwrap();
+            assert_eq!(stored, verifier::verifier(&password, salt.try_into().unwrap()));
+        }
     }
 
     #[test]

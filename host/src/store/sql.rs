@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::server::ReaderPassword;
 use super::{Error, Store, query};
 use crate::model::OrganizationId;
 
@@ -94,7 +95,8 @@ impl Store {
         let forgotten = query("update organizations set reader_sealed = null where id = $1");
         self.control.execute(forgotten.bind(organization)).await?;
         let password = self.reader_password(organization).await?;
-        server.set_reader_password(&key, &password).await
+        let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
+        server.set_reader_password(&key, &reader).await
     }
 }
 

@@ -1,9 +1,11 @@
 //! Asks the vendor for a channel on a topic: stored as pending, called, activated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::plan::renew_at;
 use super::{back_off, standing, wakes};
+use crate::clock::micros;
 use crate::failpoint;
 use crate::model::{Call, Channel, Failure, Micros, RetryScope, StreamId, Subscription, Topic};
 use crate::plugin::Returned;
@@ -47,7 +49,7 @@ pub(super) async fn subscribe(
         ttl_ms: Some(push.ttl_s.saturating_mul(1_000)),
     };
     let stand = holder.stand().await;
-    let asked_until = holder.now() + micros(push.ttl_s);
+    let asked_until = holder.now() + micros(Duration::from_secs(push.ttl_s));
     let new = NewChannel {
         id: channel.id.clone(),
         generation: stand.under.generation,
@@ -67,7 +69,8 @@ pub(super) async fn subscribe(
     failpoint::reach("channel_answered");
     match called.result {
         Ok(Returned::Subscribed(Some(made))) => {
-            asking.made(made, asked_until, micros(push.renew_s)).await
+            let renew_us = micros(Duration::from_secs(push.renew_s));
+            asking.made(made, asked_until, renew_us).await
         }
         Ok(Returned::Subscribed(None)) => {
             let recheck_s = push.unsupported.as_ref().map_or(RECHECK_S, |u| u.recheck_s);
@@ -172,8 +175,4 @@ impl Asking<'_> {
         };
         self.holder.later(wait_ms)
     }
-}
-
-fn micros(seconds: u64) -> Micros {
-    Micros::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(Micros::MAX / 4)
 }

@@ -33,7 +33,7 @@ impl<'c> Transaction<'c> {
         if let CommitOf::Page { .. } = step.step {
             failpoint::reach("page_begun");
         }
-        let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
+        let commit_id = match writes.is_empty() && step.effects.owner.is_empty() {
             true => 0,
             false => new_commit(connection, &step.under, step.now).await?,
         };

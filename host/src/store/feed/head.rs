@@ -16,13 +16,15 @@ pub struct Head {
 
 /// The end of the feed. Every commit that was visible before the call has a number then.
 pub async fn head(database: &Database) -> Result<Head, Error> {
-    if database.dialect() == Dialect::Postgres {
-        let unnumbered = "select exists (select 1 from rowgate_commits where number is null)";
-        if query_scalar(unnumbered).fetch_one(database.readers()).await? {
-            return database.write(|connection| Box::pin(number_commits(connection))).await;
-        }
+    if database.dialect() == Dialect::Sqlite {
+        return known(database).await;
     }
-    known(database).await
+    let row = query(KNOWN_AND_UNNUMBERED).fetch_one(database.readers()).await?;
+    let unnumbered: bool = row.get("unnumbered");
+    match unnumbered {
+        true => database.write(|connection| Box::pin(number_commits(connection))).await,
+        false => Ok(of_row(&row)),
+    }
 }
 
 /// The end of the feed as far as it is numbered.
@@ -40,6 +42,12 @@ select epoch, coalesce((select max(id) from rowgate_commits), 0) as number, floo
 from rowgate_feed_head";
 
 const KNOWN_POSTGRES: &str = "select epoch, number, floor from rowgate_feed_head";
+
+/// The same, and whether there are commits without a number.
+const KNOWN_AND_UNNUMBERED: &str = "
+select epoch, number, floor,
+  exists (select 1 from rowgate_commits where number is null) as unnumbered
+from rowgate_feed_head";
 
 /// Under a lock, and in one transaction: whoever sees a number sees all that are smaller.
 async fn number_commits(connection: &mut Connection) -> Result<Head, Error> {
@@ -68,9 +76,8 @@ fn of_row(row: &Row) -> Head {
     Head { epoch: row.get("epoch"), number: row.get("number"), floor: row.get("floor") }
 }
 
-/// The last number before the first commit of `at` or later.
-pub async fn number_before(database: &Database, at: Micros) -> Result<i64, Error> {
-    let head = head(database).await?;
+/// The last number before the first commit of `at` or later, in a feed that ends at `head`.
+pub async fn number_before(database: &Database, head: &Head, at: Micros) -> Result<i64, Error> {
     let number = match database.dialect() {
         Dialect::Sqlite => "id",
         Dialect::Postgres => "number",

@@ -267,8 +267,9 @@ async fn a_time_is_a_place_in_the_feed(dialect: Dialect) {
     for id in ["1", "2", "3"] {
         fixture.commit("a", vec![put(&[id], "red")]).await;
     }
+    let end = head(&fixture.database).await.unwrap();
     for (at, number) in [(0, 0), (10, 0), (11, 1), (20, 1), (30, 2), (31, 3), (99, 3)] {
-        assert_eq!(number_before(&fixture.database, at).await.unwrap(), number, "{at}");
+        assert_eq!(number_before(&fixture.database, &end, at).await.unwrap(), number, "{at}");
     }
 }
 

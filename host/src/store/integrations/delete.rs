@@ -12,6 +12,9 @@ const OF_OWNERS: [&str; 6] = ["streams", "inbox", "owner_secrets", "topics", "ch
 /// What belongs to the tree itself.
 const OF_TREES: [&str; 4] = ["orphans", "push_pauses", "grants", "owners"];
 
+/// Owners that one statement names.
+const OWNERS_A_STATEMENT: usize = 500;
+
 impl Store {
     /// Deletes an integration and all that depend on it; answers which.
     ///
@@ -117,22 +120,8 @@ async fn forget(
                 for member in &members {
                     tables::drop_table(connection, &member.table_name).await?;
                 }
-                for owner in owners {
-                    for member in &members {
-                        query("delete from rowgate_cursors where owner_id = $1 and service = $2")
-                            .bind(owner)
-                            .bind(&member.service)
-                            .execute(&mut *connection)
-                            .await?;
-                    }
-                    // Its streams are derived anew, should the service come again.
-                    query("update rowgate_owners set services = '[]' where owner_id = $1")
-                        .bind(owner)
-                        .execute(&mut *connection)
-                        .await?;
-                    if whole {
-                        forget_owner(connection, owner).await?;
-                    }
+                for some in owners.chunks(OWNERS_A_STATEMENT) {
+                    forget_owners(connection, &members, some, whole).await?;
                 }
                 Ok(())
             })
@@ -140,14 +129,31 @@ async fn forget(
         .await
 }
 
-async fn forget_owner(connection: &mut Connection, owner: OwnerId) -> Result<(), Error> {
-    for table in ["rowgate_outbox", "rowgate_applied"] {
-        let sql = format!("delete from {table} where owner_id = $1");
-        query(sql).bind(owner).execute(&mut *connection).await?;
+async fn forget_owners(
+    connection: &mut Connection,
+    members: &[Integration],
+    owners: &[OwnerId],
+    whole: bool,
+) -> Result<(), Error> {
+    let ids: Vec<String> = owners.iter().map(OwnerId::to_string).collect();
+    let these = format!("owner_id in ({})", ids.join(", "));
+    for member in members {
+        query(format!("delete from rowgate_cursors where service = $1 and {these}"))
+            .bind(&member.service)
+            .persistent(false)
+            .execute(&mut *connection)
+            .await?;
     }
-    query("update rowgate_owners set generation = generation + 1, grant_id = null where owner_id = $1")
-        .bind(owner)
-        .execute(connection)
-        .await?;
+    // Their streams are derived anew, should the service come again.
+    let mut set = "services = '[]'";
+    if whole {
+        for table in ["rowgate_outbox", "rowgate_applied"] {
+            let sql = format!("delete from {table} where {these}");
+            query(sql).persistent(false).execute(&mut *connection).await?;
+        }
+        set = "services = '[]', generation = generation + 1, grant_id = null";
+    }
+    let sql = format!("update rowgate_owners set {set} where {these}");
+    query(sql).persistent(false).execute(connection).await?;
     Ok(())
 }

@@ -107,9 +107,7 @@ impl OpenBrackets {
         .bind(scope.mapping_version)
         .execute(conn)
         .await?;
-        let scope =
-            tests.iter().map(|test| Test { value: test.value.clone().into_owned(), ..*test });
-        let scope = scope.collect();
+        let scope = tests.iter().cloned().map(Test::into_owned).collect();
         let table_name = spec.table_name.clone();
         self.open.push(Open { id, table_name, scope_key, scope, keys: String::new() });
         Ok(())

@@ -34,27 +34,38 @@ pub enum SchemaError {
     Database(#[from] sqlx::Error),
 }
 
+impl From<SchemaError> for Error {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Database(error) => Self::Database(error),
+            refused => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
 /// Creates tables that aren't there yet, and adds columns that are missing.
 pub async fn create_all(database: &Database, specs: Vec<Arc<TableSpec>>) -> Result<(), Error> {
     database
         .write(move |connection| {
             Box::pin(async move {
-                if connection.dialect() == Dialect::Postgres {
-                    // Of two that make the same table at once `if not exists` lets one fail.
-                    query("select pg_advisory_xact_lock(hashtext('rowgate_tables'))")
-                        .execute(&mut *connection)
-                        .await?;
-                }
+                alone(connection).await?;
                 for spec in specs {
-                    create(connection, &spec).await.map_err(|error| match error {
-                        SchemaError::Database(error) => Error::Database(error),
-                        refused => Error::Refused(refused.to_string()),
-                    })?;
+                    create(connection, &spec).await?;
                 }
                 Ok(())
             })
         })
         .await
+}
+
+/// Until the transaction ends nobody else makes, renames or drops tables. Of two that make the same
+/// table at once `if not exists` lets one fail, and one that is being renamed would be made again.
+pub(super) async fn alone(conn: &mut Connection) -> sqlx::Result<()> {
+    if conn.dialect() == Dialect::Postgres {
+        let lock = "select pg_advisory_xact_lock(hashtext('rowgate_tables'))";
+        query(lock).execute(conn).await?;
+    }
+    Ok(())
 }
 
 /// Makes table and indexes where they are missing, columns too.

@@ -1,7 +1,8 @@
 //! Tables that get another name, or go.
 
+use super::create;
+use super::ddl::alone;
 use super::dialect::quoted;
-use super::{SchemaError, create};
 use crate::rows::TableSpec;
 use crate::store::{Connection, Dialect, Error, query, query_scalar};
 
@@ -12,6 +13,7 @@ pub async fn rename_table(
     old: &TableSpec,
     new: &TableSpec,
 ) -> Result<(), Error> {
+    alone(conn).await?;
     let (from, to) = (&old.table_name, &new.table_name);
     if renamed(conn, from).await?.as_ref() == Some(to) {
         return Ok(());
@@ -30,10 +32,7 @@ pub async fn rename_table(
         };
         query(sql).execute(&mut *conn).await?;
     }
-    create(conn, new).await.map_err(|error| match error {
-        SchemaError::Database(error) => Error::Database(error),
-        refused => Error::Refused(refused.to_string()),
-    })?;
+    create(conn, new).await?;
     for table in ["rowgate_feed", "rowgate_brackets"] {
         let sql = format!("update {table} set table_name = $1 where table_name = $2");
         query(sql).bind(to).bind(from).execute(&mut *conn).await?;
@@ -54,6 +53,7 @@ pub(super) async fn renamed(conn: &mut Connection, name: &str) -> sqlx::Result<O
 
 /// Drops a table with its entries in the change feed and its brackets.
 pub async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
+    alone(conn).await?;
     query(format!("drop table if exists {}", quoted(table_name))).execute(&mut *conn).await?;
     query(
         "delete from rowgate_bracket_keys
