@@ -18,8 +18,8 @@ pub async fn forget(database: &Database, upto: i64, limit: u32) -> Result<u64, E
         ),
     };
     let tombstones = format!(
-        "delete from rowgate_feed where deleted and (table_name, unique_key, commit_id) in (
-           select feed.table_name, feed.unique_key, feed.commit_id from {of}
+        "delete from rowgate_feed where deleted and (table_name, pk, commit_id) in (
+           select feed.table_name, feed.pk, feed.commit_id from {of}
            where feed.deleted and {number} <= $1 limit $2 {skip})"
     );
     let tombstones = query(tombstones).bind(upto).bind(limit);

@@ -142,7 +142,7 @@ async fn changes_come_in_the_order_of_commits(dialect: Dialect) {
     fixture.commit("a", vec![put(&["q", "y"], "blue"), delete("z")]).await;
     let all = fixture.read(&start, MANY).await;
     // What was superseded doesn't come; within a commit deletions come first.
-    assert_eq!(shown(&all), ["a-s-x", "b-s-x", "-a-s-z", "a-s-q", "a-s-y"]);
+    assert_eq!(shown(&all), ["a-s-x", "b-s-x", "-a-s-z", "a-s-y", "a-s-q"]);
     assert!(!all.more && all.copy.is_none());
     assert_eq!(fixture.read(&all.end, MANY).await.changes, []);
     // One at a time: the same, and each place can be gone on from.
@@ -310,12 +310,17 @@ async fn a_page_is_a_range_of_the_order() {
                 .bind(1_i64)
                 .bind(1_i64);
         if within {
-            explained = explained.bind(true).bind("k");
+            explained = explained.bind(true).bind(7_i64);
         }
         let steps = explained.fetch_all(fixture.database.readers()).await.unwrap();
         let steps: Vec<String> = steps.into_iter().map(|(_, _, _, detail)| detail).collect();
         let ranges = "SEARCH feed USING INDEX rowgate_feed_order (commit_id>?)";
         assert!(steps.iter().any(|step| step == ranges), "{steps:?}");
-        assert!(steps.iter().any(|step| step.contains("(identity=?)")), "{steps:?}");
+        assert!(
+            steps
+                .iter()
+                .any(|step| step == "SEARCH live USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"),
+            "{steps:?}"
+        );
     }
 }
