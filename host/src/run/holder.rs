@@ -73,8 +73,8 @@ impl Holder {
         if planted.commit_no < lease.relayed_no {
             let (no, now) = (planted.commit_no, runner.clock.now());
             let since = now.saturating_sub(micros(runner.options.inbox_kept));
-            // It gives numbers again that readers of the feed have seen.
-            feed::new_epoch(&tree.replication, runner.chance.uuid()).await?;
+            let epoch = runner.chance.uuid();
+            feed::found_put_back(control, &tree.replication, &lease, epoch).await?;
             relay::drive_again(control, &tree.replication, &mut lease, no, now, since).await?;
         }
         if lease.unreleased {
