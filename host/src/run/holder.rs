@@ -20,6 +20,7 @@ use crate::egress::CountedUnder;
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::model::{Effects, Failure, Micros, OwnerId};
+use crate::secrets::Keyring;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
 use crate::store::{Database, Error, feed, items, relay, streams};
@@ -296,8 +297,8 @@ impl Holder {
         (chance.uuid(), Zeroizing::new(chance.base36(16) + &chance.base36(16)))
     }
 
-    pub(super) fn seal_channel_token(&self, id: &str, token: &str) -> Vec<u8> {
-        self.runner.store.seal_channel_token(id, token)
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.runner.keyring
     }
 
     pub(super) fn lease(&self) -> Lease {

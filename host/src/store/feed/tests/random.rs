@@ -28,7 +28,7 @@ pub(super) struct Met {
     pages: u64,
     lost: u64,
     deletions: u64,
-    pub(super) copies: u64,
+    copies: u64,
     forgotten: u64,
     /// Pages read while a transaction was open.
     beside_open: u64,
@@ -104,7 +104,8 @@ async fn one(dialect: Dialect, seed: u64, met: &mut Met) {
             5 if random.random_bool(0.3) => {
                 let head = head(&fixture.database).await.unwrap();
                 let upto = random.random_range(0..=head.number);
-                met.forgotten += forget(&fixture.database, upto).await.unwrap().tombstones;
+                let gone = forget(&fixture.database, upto).await.unwrap();
+                met.forgotten += gone.tombstones + gone.commits;
             }
             _ => {
                 let rows = random.random_range(1..6);
