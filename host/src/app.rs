@@ -1,6 +1,8 @@
 //! Composition: from a configuration to everything wired, for `serve` and for the commands.
 
+pub mod backup;
 pub mod integrations;
+pub mod keys;
 pub mod plugins;
 pub mod targets;
 
@@ -56,6 +58,9 @@ impl App {
         let chance = Chance::from_system();
         let data_dir = config.data_dir();
         data_dir.create()?;
+        if config.database_url.given().is_none() && config.key.given().is_none() {
+            data_dir.check_key()?;
+        }
         let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
         let store = match server_options(&config) {
             None => Store::open(data_dir, clock, keyring, chance)

@@ -31,7 +31,7 @@ pub struct Config {
     pub org: String,
     /// Directory of components to install at start; empty: none.
     pub plugins: PathBuf,
-    /// Base64 of the sealing key; empty: from the data directory.
+    /// Base64 of the sealing keys, with commas between; empty: from the data directory.
     pub key: Hidden,
     /// URL of the control database; empty: SQLite files in the data directory.
     pub database_url: Hidden,

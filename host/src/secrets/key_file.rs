@@ -66,7 +66,8 @@ impl KeyFile {
         let replaced = || -> std::io::Result<()> {
             // What a process left that died here.
             let _ = fs::remove_file(&beside);
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+            let mut file =
+                File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
             file.write_all(text(keys).as_bytes())?;
             file.sync_all()?;
             fs::rename(&beside, &self.0)?;
@@ -90,7 +91,9 @@ impl KeyFile {
         let file = options.open(&path).with_context(of)?;
         match file.try_lock() {
             Ok(()) => Ok(KeyFileLock { _file: file }),
-            Err(fs::TryLockError::WouldBlock) => bail!("the key is being changed by another process"),
+            Err(fs::TryLockError::WouldBlock) => {
+                bail!("the key is being changed by another process")
+            }
             Err(fs::TryLockError::Error(error)) => Err(error).with_context(of),
         }
     }

@@ -84,8 +84,9 @@ pub async fn drive_again(
         .await?;
     let applied: Vec<String> = applied.into_iter().map(|(id,)| id.to_string()).collect();
     let applied = if applied.is_empty() { "0".to_owned() } else { applied.join(", ") };
-    let epoch: String =
-        query_scalar("select epoch from rowgate_feed_head").fetch_one(replication.readers()).await?;
+    let epoch: String = query_scalar("select epoch from rowgate_feed_head")
+        .fetch_one(replication.readers())
+        .await?;
     lease.relayed_epoch = Some(epoch.clone());
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control

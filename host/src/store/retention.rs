@@ -76,7 +76,12 @@ impl Store {
                     metrics.forgotten("tombstones", tombstones);
                     metrics.forgotten("commits", commits);
                     if tombstones + commits > 0 {
-                        tracing::info!(organization_id, tombstones, commits, "old changes are gone");
+                        tracing::info!(
+                            organization_id,
+                            tombstones,
+                            commits,
+                            "old changes are gone"
+                        );
                     }
                 }
                 Err(error) => {
@@ -101,7 +106,8 @@ impl Store {
                where sweeps.due_at <= $4
              returning due_at",
         );
-        let taken = taken.bind(what).bind(organization_id).bind(now.saturating_add(every)).bind(now);
+        let taken =
+            taken.bind(what).bind(organization_id).bind(now.saturating_add(every)).bind(now);
         Ok(self.control.fetch(taken).await?.is_some())
     }
 

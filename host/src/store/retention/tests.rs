@@ -38,16 +38,15 @@ async fn done_items_go_after_a_while(dialect: Dialect) {
     let (went, after) = store.forget_inbox(100, Forgotten::default()).await.unwrap();
     assert_eq!(went, SLICE as u64);
     assert!(after.is_some(), "there is another slice");
-    assert_eq!(store.forget_inbox(100, after.unwrap()).await.unwrap(), (count as u64 - SLICE as u64, None));
-    let kept: Vec<i64> = query_scalar("select id from inbox order by id")
-        .fetch_all(store.control())
-        .await
-        .unwrap();
+    assert_eq!(
+        store.forget_inbox(100, after.unwrap()).await.unwrap(),
+        (count as u64 - SLICE as u64, None)
+    );
+    let kept: Vec<i64> =
+        query_scalar("select id from inbox order by id").fetch_all(store.control()).await.unwrap();
     assert_eq!(kept, [1, 2, count + 3]);
-    let marks: Vec<i64> = query_scalar("select inbox_id from rowgate_applied")
-        .fetch_all(&replication)
-        .await
-        .unwrap();
+    let marks: Vec<i64> =
+        query_scalar("select inbox_id from rowgate_applied").fetch_all(&replication).await.unwrap();
     assert_eq!(marks, [count + 3]);
     assert_eq!(store.forget_inbox(100, Forgotten::default()).await.unwrap(), (0, None));
     store.forget_inbox(101, Forgotten::default()).await.unwrap();
@@ -73,10 +72,8 @@ async fn parked_items_go_after_a_while(dialect: Dialect) {
     );
     fixture::run(&store, items).await;
     assert_eq!(store.forget_parked(50).await.unwrap(), count as u64 - 4);
-    let kept: Vec<i64> = query_scalar("select id from inbox order by id")
-        .fetch_all(store.control())
-        .await
-        .unwrap();
+    let kept: Vec<i64> =
+        query_scalar("select id from inbox order by id").fetch_all(store.control()).await.unwrap();
     assert_eq!(kept, [1, 2, 3, count]);
     assert_eq!(store.forget_parked(50).await.unwrap(), 0);
 }
@@ -102,7 +99,8 @@ async fn what_is_old_goes_by_itself(dialect: Dialect) {
     let organization = store.organization("default").await.unwrap().id;
     fixture::root(&store, "svi_1").await;
     let replication = store.replication(organization).await.unwrap();
-    let deleted = "insert into rowgate_commits (owner_id, committed_at) values (1, 0), (1, 1), (1, 2);
+    let deleted =
+        "insert into rowgate_commits (owner_id, committed_at) values (1, 0), (1, 1), (1, 2);
         insert into rowgate_feed (table_name, unique_key, pk, deleted, commit_id)
           values ('t', 'gone', 1, true, 1), ('t', 'live', 2, false, 2)";
     replication.write(move |c| Box::pin(async move { Ok(c.run(deleted).await?) })).await.unwrap();

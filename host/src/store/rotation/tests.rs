@@ -70,7 +70,8 @@ async fn nothing_is_lost_while_others_write(dialect: Dialect) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut values: BTreeMap<(OwnerId, i64), String> = BTreeMap::new();
         for owner in 0..owners {
-            let (_, id) = store.accept(item(organization, &format!("o{owner}"), "posted")).await.unwrap();
+            let (_, id) =
+                store.accept(item(organization, &format!("o{owner}"), "posted")).await.unwrap();
             for grant in 0..200 {
                 capture(&store, id, grant, "token", "before").await;
                 values.insert((id, grant), "before".into());
