@@ -51,7 +51,8 @@ async fn a_backup_made_under_load_becomes_a_host() {
     fs::write(host.data_dir().join("rowgate.toml"), "[delivery]\nallow_http = true\n").unwrap();
     let receiver = receiver();
     let url = receiver.base_url();
-    host.json(&["httpsync", "create", tree.events(), "--url", url, "--deletions"]).await;
+    let target = ["--url", url, "--period", "3600", "--deletions"];
+    host.json(&[&["httpsync", "create", tree.events()], &target[..]].concat()).await;
     host.until("a first copy is delivered", async || !deliveries(&receiver).is_empty()).await;
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let directory = tempfile::tempdir().unwrap();
@@ -76,10 +77,9 @@ async fn a_backup_made_under_load_becomes_a_host() {
     println!("{} posts while {made:#} was made", posted.get());
     assert!(posted.get() > 5, "there must be some load: {} posts", posted.get());
     host.kill().await;
+    change(&host, 40, &mut random);
     let before = deliveries(&receiver).len();
     let fence = deliveries(&receiver).iter().map(|(fence, _)| *fence).max().unwrap();
-
-    change(&host, 40, &mut random);
     let restored = settings().start_restored(&host, &backup).await;
     for owner in BUSY {
         restored.link(&tree, owner, &email(owner)).await;

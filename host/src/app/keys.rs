@@ -29,11 +29,13 @@ const PASSES: usize = 3;
 pub async fn rotate(app: &App, mut told: impl FnMut(Progress)) -> anyhow::Result<Rotated> {
     let (store, keyring) = (&app.store, app.store.keyring());
     let in_file = keyring.is_in_file() && store.control().dialect() == Dialect::Sqlite;
-    let lock = keyring.lock_file()?;
+    let _lock = keyring.lock_file()?;
     let under_way = keyring.ids().len() > 1;
     match (under_way, in_file) {
         (true, _) => {}
-        (false, true) => drop(keyring.put_first()?),
+        (false, true) => {
+            keyring.put_first()?;
+        }
         (false, false) => bail!(
             "there is no second key to change to. Give every host a new one behind the present one \
              (`OLD,NEW`), then before it (`NEW,OLD`), then run this again, then take OLD out"
@@ -50,7 +52,6 @@ pub async fn rotate(app: &App, mut told: impl FnMut(Progress)) -> anyhow::Result
                 keyring.keep_first()?;
             }
             warn_of_lost(&left);
-            drop(lock);
             let (key, retired) = (ids[0], ids[1..].to_vec());
             return Ok(Rotated { key, resealed, retired, removed: in_file });
         }
