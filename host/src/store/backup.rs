@@ -117,3 +117,6 @@ pub async fn put_right(
         })
         .await
 }
+
+#[cfg(test)]
+mod tests;

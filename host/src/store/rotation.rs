@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Argument, Error, Query, Row, Store, query, query_as};
+use super::{Argument, Error, Row, Store, query, query_as};
 use crate::failpoint;
 use crate::secrets::{KeyId, Keyring};
 use columns::{COLUMNS, Part, SealedColumn, Shape};
