@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -60,7 +60,8 @@ impl KeyFile {
         parse(&text).with_context(of)
     }
 
-    /// Replaces the file, on disk when this returns: who reads it has all keys, before or after.
+    /// Replaces the file, on disk when this returns: who reads it has all keys, before or after. It stays
+    /// its owner's: the host may run as somebody else than whoever changes the key.
     pub(super) fn replace(&self, keys: &[KeyBytes]) -> anyhow::Result<()> {
         let beside = self.0.with_extension("new");
         let replaced = || -> std::io::Result<()> {
@@ -68,6 +69,8 @@ impl KeyFile {
             let _ = fs::remove_file(&beside);
             let mut file =
                 File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+            let owner = fs::metadata(&self.0)?;
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
             file.write_all(text(keys).as_bytes())?;
             file.sync_all()?;
             fs::rename(&beside, &self.0)?;
