@@ -21,6 +21,7 @@ const EVENTS: usize = 600;
 
 fn settings() -> Settings {
     Settings::default()
+        .on_files()
         .env("ROWGATE_DELIVERY_ALLOW_HTTP", "true")
         .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", "20")
 }

@@ -10,6 +10,8 @@ use tests::{Settings, TestHost, Tree};
 use crate::setup::{change, email, linked, post, refused};
 
 const OWNERS: [&str; 3] = ["ann", "bob", "cy"];
+/// Another key than any host has made.
+const NEW: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// Posts while the key is changed.
 const POSTS: usize = 40;
 
@@ -47,7 +49,7 @@ async fn posts(host: &TestHost, tree: &Tree, random: &mut ChaCha8Rng) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_changed_while_posts_arrive() {
-    let (mut host, tree) = linked(Settings::default(), &OWNERS, 40).await;
+    let (mut host, tree) = linked(Settings::default().on_files(), &OWNERS, 40).await;
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let before = keys(&host);
     assert_eq!(before.len(), 1);
@@ -71,7 +73,7 @@ async fn the_key_is_changed_while_posts_arrive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_was_killed_goes_on() {
-    let (mut host, tree) = linked(Settings::default(), &OWNERS, 10).await;
+    let (mut host, tree) = linked(Settings::default().on_files(), &OWNERS, 10).await;
     let mut random = ChaCha8Rng::seed_from_u64(2);
     let before = keys(&host);
     let failpoint = [("ROWGATE_FAILPOINT", "secrets_resealed:1")];
@@ -90,6 +92,30 @@ async fn a_change_that_was_killed_goes_on() {
     assert_eq!(host.number("select count(*) from key_rotation").await, 0);
     assert_eq!(sealed_otherwise(&host, &rotated).await, 0);
     catch_up(&host, &tree).await;
+}
+
+/// The operator gives both keys, then has all sealed again, then gives the new one alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_the_configuration_are_changed_in_steps() {
+    let (mut host, tree) = linked(Settings::default(), &OWNERS, 10).await;
+    let old = keys(&host).remove(0);
+    let given = async |host: &mut TestHost, keys: &str| {
+        let file = host.data_dir().join("rowgate.toml");
+        fs::write(file, format!("key = \"{keys}\"\n")).unwrap();
+        host.restart().await;
+    };
+    given(&mut host, &format!("{old},{NEW}")).await;
+    host.link(&tree, OWNERS[0], &email(OWNERS[0])).await;
+    given(&mut host, &format!("{NEW},{old}")).await;
+    let mut random = ChaCha8Rng::seed_from_u64(4);
+    let rotating = host.json(&["keys", "rotate"]);
+    let ((), rotated) = tokio::join!(posts(&host, &tree, &mut random), rotating);
+    assert_eq!(rotated["removed"], false, "it is the operator's to take out");
+    assert!(rotated["resealed"].as_u64().unwrap() >= 3, "{rotated}");
+    given(&mut host, NEW).await;
+    catch_up(&host, &tree).await;
+    // The file has no part in it.
+    assert_eq!(keys(&host), [old]);
 }
 
 /// Several hosts may have the key there: they are told first.

@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use simulator::model::generate::Mix;
 use tests::{Settings, TestHost, Tree};
 
-/// A host on files with owners that are linked and up to date, so many events each.
+/// A host with owners that are linked and up to date, so many events each.
 pub(crate) async fn linked(settings: Settings, owners: &[&str], events: usize) -> (TestHost, Tree) {
-    let host = settings.on_files().start().await;
+    let host = settings.start().await;
     host.simulator.set_limits(false);
     let tree = host.integrations().await;
     for owner in owners {
