@@ -1,6 +1,8 @@
 //! Composition: from a configuration to everything wired, for `serve` and for the commands.
 
+pub mod backup;
 pub mod integrations;
+pub mod keys;
 pub mod plugins;
 pub mod targets;
 
@@ -29,6 +31,7 @@ use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
+use crate::store::retention::Kept;
 use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, retention};
 use crate::webhook::{Limits, Webhooks};
 
@@ -55,6 +58,9 @@ impl App {
         let chance = Chance::from_system();
         let data_dir = config.data_dir();
         data_dir.create()?;
+        if config.database_url.given().is_none() && config.key.given().is_none() {
+            data_dir.check_key()?;
+        }
         let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
         let store = match server_options(&config) {
             None => Store::open(data_dir, clock, keyring, chance)
@@ -292,7 +298,7 @@ async fn start(
             }
         }
     });
-    tokio::spawn(retention::keep(Arc::clone(&app.store), micros(inbox_kept(app))));
+    tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);
     let delivering = tokio::spawn(Arc::clone(&deliveries).work());
@@ -317,6 +323,16 @@ fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> {
     };
     let metrics = Arc::clone(&app.metrics);
     Ok(Deliveries::new(Arc::clone(&app.store), app.poster()?, metrics, options))
+}
+
+fn kept(app: &App) -> Kept {
+    let retention = &app.config.retention;
+    let days = |days: u64| micros(Duration::from_secs(days.saturating_mul(24 * 3_600)));
+    Kept {
+        inbox: micros(inbox_kept(app)),
+        parked: days(retention.parked_days),
+        tombstones: days(retention.tombstone_days),
+    }
 }
 
 fn inbox_kept(app: &App) -> Duration {

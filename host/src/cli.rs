@@ -2,11 +2,13 @@
 //! and errors go to standard error.
 
 mod auth;
+mod backup;
 mod client;
 mod db;
 mod doctor;
 mod httpsync;
 mod integrations;
+mod keys;
 mod orgs;
 mod output;
 mod owners;
@@ -99,6 +101,11 @@ enum Command {
     /// Streams and how they are
     #[command(subcommand)]
     Streams(streams::Streams),
+    /// Keys that seal secrets
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     /// Check this installation
     Doctor(doctor::Doctor),
 }
@@ -134,6 +141,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return serve::run(Config::load(&flags)?).await.map(|()| ExitCode::SUCCESS);
         }
         Command::Doctor(doctor) => return doctor.run(Config::load(&flags)?, format).await,
+        Command::Restore(restore) => {
+            let restored = restore.run(&Config::load(&flags)?, format).await;
+            return restored.map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     if let Some(url) = cli.global.chosen_host(&cli.command)? {
@@ -182,7 +193,9 @@ async fn on_data_directory(
         Command::Db(db) => db.run_here(app, format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
         Command::Streams(streams) => streams.run(app, format).await?,
-        Command::Serve(_) | Command::Doctor(_) => {}
+        Command::Keys(keys) => keys.run(app, format).await?,
+        Command::Backup(backup) => backup.run(app, format).await?,
+        Command::Serve(_) | Command::Doctor(_) | Command::Restore(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

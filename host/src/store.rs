@@ -5,6 +5,7 @@
 //! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
 pub mod accounts;
+pub mod backup;
 mod changed;
 pub mod channels;
 pub mod commit;
@@ -24,6 +25,7 @@ pub mod owner_secrets;
 pub mod plugins;
 pub mod relay;
 pub mod retention;
+pub mod rotation;
 mod server;
 pub mod sql;
 pub mod status;
@@ -214,7 +216,7 @@ impl Store {
         &self,
         organization: OrganizationId,
     ) -> Result<Zeroizing<String>, Error> {
-        let place = format!("organizations/{organization}/reader");
+        let place = reader_place(organization);
         let fresh = self.keyring.seal(&place, self.chance.base36(24).as_bytes());
         let made = query_scalar::<Vec<u8>>(
             "update organizations set reader_sealed = coalesce(reader_sealed, $1) where id = $2
@@ -230,6 +232,11 @@ impl Store {
         let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
         Ok(Zeroizing::new(text.to_owned()))
     }
+}
+
+/// Where the password of an organization's reading role lives.
+fn reader_place(organization: OrganizationId) -> String {
+    format!("organizations/{organization}/reader")
 }
 
 impl std::fmt::Debug for Store {

@@ -110,7 +110,8 @@ impl<'a> Holding<'a> {
             if page.more && !turn_is_over && !self.of.is_stopping() {
                 continue;
             }
-            if is_worth_saving(&saved, &self.bookmark) && !self.save(None).await? {
+            let daily = saved != self.bookmark && self.is_first_of_the_day();
+            if (daily || is_worth_saving(&saved, &self.bookmark)) && !self.save(None).await? {
                 return self.release(self.now(), None).await;
             }
             let now = self.now();
@@ -120,6 +121,13 @@ impl<'a> Holding<'a> {
                 false => self.release(now + period, Some(now)).await,
             };
         }
+    }
+
+    /// A table in which nothing happens must not fall behind what is forgotten of the others.
+    fn is_first_of_the_day(&self) -> bool {
+        const DAY: Micros = 24 * 3_600 * 1_000_000;
+        let day = |at: Micros| at.div_euclid(DAY);
+        self.target.last_synced_at.is_none_or(|at| day(at) != day(self.now()))
     }
 
     async fn read(&self) -> Result<Page, Error> {

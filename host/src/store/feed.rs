@@ -9,10 +9,12 @@ mod bookmark;
 mod forget;
 mod head;
 mod page;
+mod put_back;
 
 pub use bookmark::{Bookmark, Position};
-pub use forget::forget;
+pub use forget::{Gone, forget};
 pub use head::{Head, head, new_epoch, number_before};
+pub use put_back::found_put_back;
 
 use super::{Database, Error};
 use crate::rows::{TableSpec, Value};

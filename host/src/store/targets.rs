@@ -175,7 +175,7 @@ impl Store {
 }
 
 /// Where a sealed value lives.
-fn place(id: &str, name: &str) -> String {
+pub(super) fn place(id: &str, name: &str) -> String {
     format!("targets/{id}/{name}")
 }
 

@@ -59,8 +59,17 @@ const HOSTS: &str = "hosts";
 const ON_POSTGRES: [&str; 2] = [HOSTS, "contract"];
 /// And what takes so long there, with a database a test and a connection a command, that it runs with
 /// `--soak`.
-const ON_POSTGRES_SOAKING: [&str; 8] =
-    [PROTOCOL, "api", "convergence", "delivery", "google_calendar", "hostile", "push", "swap"];
+const ON_POSTGRES_SOAKING: [&str; 9] = [
+    PROTOCOL,
+    "api",
+    "convergence",
+    "delivery",
+    "google_calendar",
+    "hostile",
+    "keeping",
+    "push",
+    "swap",
+];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {

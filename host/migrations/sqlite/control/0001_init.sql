@@ -4,7 +4,8 @@ create table organizations (
   id integer primary key,
   key text not null unique,
   name text not null,
-  created_at bigint not null
+  created_at bigint not null,
+  feed_epoch text                                      -- begun since its tables were put back; null: they never were
 );
 
 -- One row a component that was ever installed.
@@ -78,6 +79,7 @@ create table owners (
   not_before bigint not null default 0,
   attempts bigint not null default 0,
   relayed_no bigint not null default 0,                -- R4
+  relayed_epoch text,                                  -- the feed's when the last of it was relayed
   buckets text,                                        -- JSON: requests that may be sent; null: all (R16)
   linked_at bigint,
   unique (root_id, external_owner_id)
@@ -286,6 +288,21 @@ create table integration_drafts (
   expires_at bigint not null
 );
 create index integration_drafts_expiring on integration_drafts (expires_at);
+
+-- What is deleted for its age: one host at a time goes through it.
+create table sweeps (
+  what text not null,                                  -- inbox | feed
+  organization_id bigint not null,                     -- 0: of all
+  due_at bigint not null,
+  primary key (what, organization_id)
+);
+
+-- How far a change of the key has come; no row: none is under way.
+create table key_rotation (
+  key_id text primary key,                             -- of the new key
+  step bigint not null,                                -- which column of sealed values
+  after text not null                                  -- JSON: primary key of the last row that was looked at
+);
 
 -- Moves with every change of what runs how, by whatever process: caches ask for it.
 create table configuration (epoch bigint not null);
