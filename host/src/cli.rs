@@ -5,7 +5,6 @@ mod auth;
 mod client;
 mod db;
 mod doctor;
-mod httpsync;
 mod integrations;
 mod orgs;
 mod output;
@@ -15,6 +14,7 @@ mod prompt;
 mod serve;
 mod services;
 mod streams;
+mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,7 +84,10 @@ enum Command {
     Integrations(integrations::Integrations),
     /// Receivers of a table's changes (HTTP Sync)
     #[command(subcommand, name = "httpsync")]
-    HttpSync(httpsync::HttpSync),
+    HttpSync(targets::HttpSync),
+    /// Databases with a copy of a table (DB Sync)
+    #[command(subcommand, name = "dbsync", visible_alias = "sync")]
+    DbSync(targets::DbSync),
     #[command(visible_alias = "fixture")]
     Fixtures(services::Fixtures),
     /// Installed components and which of them run
@@ -158,6 +161,7 @@ async fn on_host(
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
+        Command::DbSync(dbsync) => dbsync.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
     Ok(ExitCode::SUCCESS)
@@ -178,6 +182,7 @@ async fn on_data_directory(
         Command::Integrations(integrations) => integrations.run_here(app, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
         Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
+        Command::DbSync(dbsync) => dbsync.run(app, format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
@@ -197,7 +202,8 @@ impl Command {
             | Self::Integrations(_)
             | Self::Fixtures(_)
             | Self::Db(_)
-            | Self::HttpSync(_) => true,
+            | Self::HttpSync(_)
+            | Self::DbSync(_) => true,
             _ => false,
         }
     }
