@@ -103,10 +103,10 @@ impl Relays {
         let sockets: Vec<SocketAddr> =
             addresses.into_iter().map(|address| SocketAddr::new(address, *port)).collect();
         let stream = TcpStream::connect(sockets.as_slice()).await.map_err(no_connection)?;
-        let is_public = stream.peer_addr().is_ok_and(|peer| is_public(peer.ip()));
+        let is_private = stream.peer_addr().is_ok_and(|peer| !is_public(peer.ip()));
         // What is sent together is written together already.
         stream.set_nodelay(true).map_err(no_connection)?;
-        let tls = if is_public { server.tls.max(Tls::Always) } else { server.tls };
+        let tls = if is_private { server.tls } else { server.tls.max(Tls::Always) };
         let failed = |error: io::Error| HttpError::Transfer(format!("{at}: {error}"));
         let stream = self.handshakes.secure(stream, host, tls).await.map_err(failed)?;
         let own = |error: io::Error| HttpError::Other(format!("no socket can be made: {error}"));

@@ -4,6 +4,10 @@ use std::sync::Mutex;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::*;
 
@@ -106,6 +110,53 @@ async fn tls_that_must_be_is_not_done_without() {
     }
     let server = DatabaseServer { tls: Tls::IfOffered, ..saying(vec![vec![b'N']]).await };
     relays().open(&server).await.unwrap();
+}
+
+/// A server whose certificate, for this machine, nobody vouches for. It says one message.
+async fn encrypted(said: Vec<u8>) -> DatabaseServer {
+    let certificate = CertificateDer::from(include_bytes!("tests/certificate.der").as_slice());
+    let key = PrivatePkcs8KeyDer::from(include_bytes!("tests/key.der").as_slice());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key.into())
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8];
+        stream.read_exact(&mut request).await.unwrap();
+        assert_eq!(request, tls::SSL_REQUEST);
+        stream.write_all(b"S").await.unwrap();
+        let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
+            return;
+        };
+        if stream.read_u8().await.is_ok() {
+            stream.write_all(&said).await.unwrap();
+            stream.flush().await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    server("127.0.0.1", port, true)
+}
+
+#[tokio::test]
+async fn who_a_server_is_is_checked_where_it_was_asked_for() {
+    let ready = message(b'Z', 5, b"I");
+    for tls in [Tls::IfOffered, Tls::Always] {
+        let server = DatabaseServer { tls, ..encrypted(ready.clone()).await };
+        let relay = relays().open(&server).await.unwrap();
+        let mut client = UnixStream::connect(relay.directory().join(SOCKET)).await.unwrap();
+        client.write_all(b"Q").await.unwrap();
+        let mut answer = vec![0; ready.len()];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, ready, "{tls:?}");
+    }
+    let server = DatabaseServer { tls: Tls::Verified, ..encrypted(ready).await };
+    let refused = relays().open(&server).await.unwrap_err().to_string();
+    assert!(refused.contains("invalid peer certificate"), "{refused}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{
 use super::{Stream, Tls};
 
 /// Length 8, and the number that stands for it.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// How connections become encrypted. Clones are the same.
 #[derive(Clone)]
