@@ -124,6 +124,7 @@ impl Receivers {
     async fn differ(&self, case: &Case) -> Vec<&'static str> {
         let events = case.table().await;
         let calendars = rows_of(case, &case.tree.calendar.table).await;
+        let mirrored = self.mirror.is_table(case).await;
         let rows_alone = self.rows_alone.copy().rows.clone();
         // Nobody tells it of deletions; all else it has.
         let has_all = events.iter().all(|(pk, row)| rows_alone.get(pk) == Some(row));
@@ -131,7 +132,7 @@ impl Receivers {
             ("the program's", self.program.rows().await == events),
             ("the moody one's", without_push(&self.moody.copy().rows) == without_push(&calendars)),
             ("rows alone", has_all),
-            ("the mirror", self.mirror.is_table(case).await),
+            ("the mirror", mirrored),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
