@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use crate::chance::Chance;
 use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
-use crate::delivery::{Deliveries, DeliveryOptions, Patience};
-use crate::egress::{Egress, EgressOptions, Poster};
+use crate::delivery::{Clients, Deliveries, DeliveryOptions, Patience};
+use crate::egress::{Egress, EgressOptions, Poster, Relays};
 use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
@@ -43,7 +43,7 @@ pub struct App {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
-    poster: Arc<OnceLock<Poster>>,
+    clients: Arc<OnceLock<Clients>>,
 }
 
 impl App {
@@ -72,7 +72,7 @@ impl App {
         };
         let clock = store.clock().clone();
         let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics: Arc::default(), poster: Arc::default() })
+        Ok(Self { config, store, clock, metrics: Arc::default(), clients: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -98,13 +98,14 @@ impl App {
         })
     }
 
-    /// The client for posts to receivers, made at first use.
-    fn poster(&self) -> anyhow::Result<Poster> {
-        if let Some(poster) = self.poster.get() {
-            return Ok(poster.clone());
+    /// The clients for deliveries, made at first use.
+    fn clients(&self) -> anyhow::Result<Clients> {
+        if let Some(clients) = self.clients.get() {
+            return Ok(clients.clone());
         }
-        let made = Poster::new()?;
-        Ok(self.poster.get_or_init(|| made).clone())
+        let relays = Relays::new(self.store.chance().clone())?;
+        let made = Clients { poster: Poster::new()?, relays };
+        Ok(self.clients.get_or_init(|| made).clone())
     }
 
     /// The address of an integration's endpoint.
@@ -322,7 +323,7 @@ fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> {
         rules: targets::rules(delivery),
     };
     let metrics = Arc::clone(&app.metrics);
-    Ok(Deliveries::new(Arc::clone(&app.store), app.poster()?, metrics, options))
+    Ok(Deliveries::new(Arc::clone(&app.store), app.clients()?, metrics, options))
 }
 
 fn kept(app: &App) -> Kept {

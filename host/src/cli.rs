@@ -6,7 +6,6 @@ mod backup;
 mod client;
 mod db;
 mod doctor;
-mod httpsync;
 mod integrations;
 mod keys;
 mod orgs;
@@ -17,6 +16,7 @@ mod prompt;
 mod serve;
 mod services;
 mod streams;
+mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,7 +86,10 @@ enum Command {
     Integrations(integrations::Integrations),
     /// Receivers of a table's changes (HTTP Sync)
     #[command(subcommand, name = "httpsync")]
-    HttpSync(httpsync::HttpSync),
+    HttpSync(targets::HttpSync),
+    /// Databases with a copy of a table (DB Sync)
+    #[command(subcommand, name = "dbsync", visible_alias = "sync")]
+    DbSync(targets::DbSync),
     #[command(visible_alias = "fixture")]
     Fixtures(services::Fixtures),
     /// Installed components and which of them run
@@ -169,6 +172,7 @@ async fn on_host(
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
+        Command::DbSync(dbsync) => dbsync.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
     Ok(ExitCode::SUCCESS)
@@ -189,6 +193,7 @@ async fn on_data_directory(
         Command::Integrations(integrations) => integrations.run_here(app, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
         Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
+        Command::DbSync(dbsync) => dbsync.run(app, format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
@@ -210,7 +215,8 @@ impl Command {
             | Self::Integrations(_)
             | Self::Fixtures(_)
             | Self::Db(_)
-            | Self::HttpSync(_) => true,
+            | Self::HttpSync(_)
+            | Self::DbSync(_) => true,
             _ => false,
         }
     }

@@ -55,7 +55,7 @@ pub struct Config {
     pub retention: Retention,
     /// Notifications of vendors.
     pub push: PushSettings,
-    /// HTTP Sync.
+    /// HTTP Sync and DB Sync.
     pub delivery: Delivery,
     /// Limits on what comes in and goes out.
     pub limits: Limits,

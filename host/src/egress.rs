@@ -14,6 +14,7 @@ mod policy;
 mod post;
 mod reach;
 mod redirect;
+mod relay;
 mod resolve;
 mod secret;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use limits::{Counted, CountedUnder};
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 pub use post::{Post, Posted, Poster};
 pub use reach::Reached;
+pub use relay::{DatabaseServer, Relay, Relays, Tls};
 pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
 pub use url_prefix::Origin;

@@ -1,4 +1,4 @@
-//! Storage: the only module that names sqlx.
+//! Storage: beside the mirrors of `delivery`, the only module that names sqlx.
 //!
 //! One control database (who is configured, what is due, what arrived) and one replication
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed

@@ -92,6 +92,8 @@ async fn everything_by_the_command() {
     assert!(machine.works(&["db", "tables"]).await.contains(table));
     assert!(!machine.works(&["db", "connection"]).await.trim().is_empty());
     assert_eq!(machine.json(&["httpsync", "list"]).await, json!([]));
+    assert_eq!(machine.json(&["dbsync", "list"]).await, json!([]));
+    assert_eq!(machine.json(&["sync", "list"]).await, json!([]));
     assert!(machine.works(&["fixtures", EVENT]).await.contains("create table"));
     assert!(machine.works(&["integrations", "stats", "-i", EVENT]).await.contains("Streams"));
     machine.works(&["db", "rename-table", EVENT, "--new-name", "events"]).await;

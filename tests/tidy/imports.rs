@@ -6,11 +6,12 @@ use crate::code::{has_word, is_word, lines_with};
 const HOST: &str = "host/src/";
 
 /// Words of outside crates, and the host's modules that may use them.
-const WRAPPED: [(&str, &[&str]); 17] = [
+const WRAPPED: [(&str, &[&str]); 18] = [
     ("sqlx", &["store", "delivery"]),
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
     ("reqwest", &["egress"]),
+    ("tokio_rustls", &["egress"]),
     ("TcpStream::connect", &["egress"]),
     ("lookup_host", &["egress"]),
     ("Instant::now", &["clock"]),

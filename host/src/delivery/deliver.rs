@@ -1,18 +1,14 @@
 //! One holding of a target: page after page until there is nothing more, it fails, or others wait.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use bytes::Bytes;
 
 use super::Deliveries;
 use super::decision::{Decision, Outcome, Standing, decide};
 use super::destination::Destination;
-use super::payload::{Payload, VERIFICATION, payload};
-use crate::auth::sign::sign;
-use crate::clock::{Clock, micros, monotonic};
-use crate::egress::{Post, Poster};
+use super::mirror::{self, Holder, Session};
+use super::payload::{payload, told_of};
+use super::receiver::Sent;
+use crate::clock::{micros, monotonic};
 use crate::failpoint;
 use crate::model::Micros;
 use crate::rows::TableSpec;
@@ -26,9 +22,6 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Pages without anything to send are read on. So many numbers further the bookmark is stored at the
 /// end of a turn; before that only where the lease has to be renewed.
 const UNSAVED_NUMBERS_MAX: i64 = 1_000;
-
-/// How long the receiver of a new target has to answer.
-const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// See [`Deliveries::work`].
 pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
@@ -49,13 +42,15 @@ struct Holding<'a> {
     bookmark: Bookmark,
     rows_max: i64,
     begun_at: Micros,
+    /// To a target that is a database, from the first page on.
+    session: Option<Session>,
 }
 
 /// What became of a page.
 enum Went {
     /// It was taken.
     On,
-    /// It was too large: the same place once more.
+    /// It was too large, or not what is needed: once more from the bookmark.
     Again,
     /// The target was given back.
     Ended,
@@ -83,6 +78,7 @@ impl<'a> Holding<'a> {
             bookmark,
             rows_max,
             begun_at,
+            session: None,
         }))
     }
 
@@ -90,10 +86,8 @@ impl<'a> Holding<'a> {
         let mut saved = self.bookmark.clone();
         loop {
             let page = self.read().await?;
-            let fence = self.claimed.fence;
-            let payload = payload(&self.target, &self.spec, &page, fence, self.begun_at);
-            match payload {
-                Some(payload) => match self.send(&page, payload).await? {
+            match told_of(&self.target, &page) {
+                Some(rows) => match self.send(&page, rows).await? {
                     Went::On => saved = self.bookmark.clone(),
                     Went::Again => continue,
                     Went::Ended => return Ok(()),
@@ -137,14 +131,13 @@ impl<'a> Holding<'a> {
         feed::read(&self.replication, &self.spec, &self.bookmark, limits, &copy_id).await
     }
 
-    async fn send(&mut self, page: &Page, payload: Payload) -> Result<Went, Error> {
+    async fn send(&mut self, page: &Page, rows: usize) -> Result<Went, Error> {
         // Whoever comes next waits until the lease is over, and so until this delivery is.
         if !self.renewed().await? {
             return self.end().await;
         }
-        let rows = payload.rows;
         let sent_at = monotonic();
-        let outcome = self.post(payload).await;
+        let outcome = self.carry(page).await;
         let took_ms = i64::try_from(sent_at.elapsed().as_millis()).unwrap_or(i64::MAX);
         failpoint::reach("page_delivered");
         let standing = Standing {
@@ -174,6 +167,11 @@ impl<'a> Holding<'a> {
                 self.rows_max = rows_max;
                 Ok(Went::Again)
             }
+            Decision::Restart => {
+                tracing::info!("the destination has lost what it had: it gets everything");
+                self.bookmark = Bookmark::Start;
+                Ok(Went::Again)
+            }
             Decision::Later { at, error, alert } => {
                 metrics.delivery("failed", 0);
                 match alert {
@@ -191,41 +189,22 @@ impl<'a> Holding<'a> {
         }
     }
 
-    async fn post(&self, payload: Payload) -> Outcome {
+    async fn carry(&mut self, page: &Page) -> Outcome {
         let options = &self.of.options;
-        let destination = match Destination::parse(&self.secrets.url, options.rules) {
-            Ok(destination) => destination,
-            Err(reason) => return Outcome::Unanswered(format!("its address {reason}")),
-        };
-        let Payload { id, body, epoch, number, .. } = payload;
-        let timestamp_s = self.now().div_euclid(1_000_000);
-        let secret = &self.secrets.signing_secret;
-        let Some(signature) = sign(secret, &id, timestamp_s, body.as_bytes()) else {
-            return Outcome::Unanswered("its signing secret is broken".into());
-        };
-        let mut headers = headers(&destination);
-        for (name, value) in [
-            ("webhook-id", id),
-            ("webhook-timestamp", timestamp_s.to_string()),
-            ("webhook-signature", signature),
-            ("rowgate-feed-epoch", epoch),
-            ("rowgate-feed-number", number.to_string()),
-            ("rowgate-fence", self.claimed.fence.to_string()),
-        ] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(HeaderName::from_static(name), value);
+        let (fence, timeout) = (self.claimed.fence, options.timeout);
+        match Destination::parse(self.target.kind, &self.secrets.url, options.rules) {
+            Err(reason) => Outcome::Unanswered(format!("its address {reason}")),
+            Ok(Destination::Receiver(receiver)) => {
+                let payload = payload(&self.target, &self.spec, page, fence, self.begun_at);
+                let signing_secret = &self.secrets.signing_secret;
+                let sent = Sent { payload, signing_secret, fence, at: self.now(), timeout };
+                receiver.take(&self.of.clients.poster, sent).await
             }
-        }
-        let (url, private_addresses) = (destination.url, destination.private_addresses);
-        let (body, timeout) = (Bytes::from(body), options.timeout);
-        let post = Post { url, headers, body, private_addresses, timeout };
-        match self.of.poster.send(post).await {
-            Ok(posted) if (200..300).contains(&posted.status) => Outcome::Taken,
-            Ok(posted) => Outcome::Status {
-                status: posted.status,
-                retry_after_s: posted.retry_after.and_then(|text| text.trim().parse().ok()),
-            },
-            Err(error) => Outcome::Unanswered(error.to_string()),
+            Ok(Destination::Database(address)) => {
+                let holder = Holder { target: &self.target, spec: &self.spec, fence, timeout };
+                let relays = &self.of.clients.relays;
+                mirror::apply(&mut self.session, relays, &address, &holder, page).await
+            }
         }
     }
 
@@ -284,44 +263,6 @@ async fn table(store: &Store, target: &Target) -> Result<Arc<TableSpec>, Error> 
     };
     let spec = TableSpec::new(&plugin.manifest, &target.service, &target.table_name);
     spec.map(Arc::new).map_err(|error| Error::Refused(error.to_string()))
-}
-
-fn headers(destination: &Destination) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/json"));
-    headers.insert("authorization", destination.authorization.clone());
-    let agent = concat!("Rowgate/", env!("CARGO_PKG_VERSION"));
-    headers.insert("user-agent", HeaderValue::from_static(agent));
-    headers
-}
-
-/// Asks a receiver whether it takes deliveries, before there is a target.
-///
-/// # Errors
-/// Why not, without secrets.
-pub async fn verify(
-    poster: &Poster,
-    destination: &Destination,
-    clock: &Clock,
-) -> Result<(), String> {
-    let mut headers = headers(destination);
-    let timestamp_s = clock.now().div_euclid(1_000_000).to_string();
-    headers.insert("webhook-id", HeaderValue::from_static("msg_test"));
-    if let Ok(value) = HeaderValue::from_str(&timestamp_s) {
-        headers.insert("webhook-timestamp", value);
-    }
-    let posted = poster.send(Post {
-        url: destination.url.clone(),
-        headers,
-        body: Bytes::from_static(VERIFICATION.as_bytes()),
-        private_addresses: destination.private_addresses,
-        timeout: VERIFICATION_TIMEOUT,
-    });
-    match posted.await {
-        Ok(posted) if (200..300).contains(&posted.status) => Ok(()),
-        Ok(posted) => Err(format!("must answer a test post with 2xx, not {}", posted.status)),
-        Err(error) => Err(format!("must answer a test post: {error}")),
-    }
 }
 
 #[cfg(test)]

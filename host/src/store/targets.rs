@@ -13,6 +13,34 @@ use crate::model::{Micros, OrganizationId};
 pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save, settle_failure};
 pub use operate::NewTarget;
 
+/// What a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A receiver that is posted to: HTTP Sync.
+    Http,
+    /// A database with a copy of the table: DB Sync.
+    Db,
+}
+
+impl Kind {
+    /// As it is stored, and stands in paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Db => "db",
+        }
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let found = [Self::Http, Self::Db].into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| format!("there is no kind of target `{text}`"))
+    }
+}
+
 /// A target without its secrets.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Target {
@@ -28,6 +56,13 @@ pub struct Target {
     pub plugin: String,
     /// The integration's table.
     pub table_name: String,
+    #[allow(missing_docs)]
+    #[sqlx(try_from = "String")]
+    pub kind: Kind,
+    /// Of a database: the schema that the mirror stands in.
+    pub to_schema: String,
+    /// Of a database: the mirror's name.
+    pub to_table: String,
     /// Where deliveries go, user and password hidden.
     pub shown_url: String,
     /// At most so long without a look at the feed.
@@ -36,7 +71,7 @@ pub struct Target {
     pub page_size: i64,
     /// Fewer, because it refused larger ones.
     pub rows_max: Option<i64>,
-    /// Deliveries tell of deleted rows too.
+    /// Deliveries tell of deleted rows too. Always so for a database.
     pub deletions: bool,
     /// When it was made.
     pub created_at: Micros,
@@ -67,7 +102,7 @@ pub struct Target {
 }
 
 const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
-  t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
+  t.kind, t.to_schema, t.to_table, t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
   t.fence,
   t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
   t.last_synced_at, t.last_delivery_ms, t.paused

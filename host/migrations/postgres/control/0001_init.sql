@@ -223,6 +223,9 @@ create table targets (
   organization_id bigint not null references organizations (id),
   integration_id text not null references integrations (id),
   root_id text not null,
+  kind text not null check (kind in ('http', 'db')),    -- a receiver or a database
+  to_schema text not null,                             -- of a database: where the mirror stands
+  to_table text not null,
   url bytea not null,                                   -- sealed: it holds a password
   shown_url text not null,                             -- without it
   signing_secret bytea not null,                        -- sealed

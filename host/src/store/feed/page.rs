@@ -46,9 +46,9 @@ pub(super) async fn copied(
         Some(last) if more => last.after.clone(),
         _ => Bookmark::behind(copying.epoch, copying.number),
     };
-    let (id, first) = (copying.id.to_owned(), copying.after_pk.is_none());
+    let (id, after_pk) = (copying.id.to_owned(), copying.after_pk);
     // Behind a copy the feed goes on with what changed meanwhile.
-    Ok(Page { changes, copy: Some(CopyPart { id, first, last: !more }), end, more: true })
+    Ok(Page { changes, copy: Some(CopyPart { id, after_pk, last: !more }), end, more: true })
 }
 
 /// The next changes of the feed.

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Target, by_id, place};
+use super::{Kind, Target, by_id, place};
 use crate::store::feed::Bookmark;
 use crate::store::integrations::Integration;
 use crate::store::{Done, Error, Query, Row, Store, query};
@@ -11,6 +11,9 @@ use crate::store::{Done, Error, Query, Row, Store, query};
 #[allow(missing_docs, reason = "see Target")]
 pub struct NewTarget {
     pub integration: Integration,
+    pub kind: Kind,
+    pub to_schema: String,
+    pub to_table: String,
     pub url: Zeroizing<String>,
     pub shown_url: String,
     pub period_s: i64,
@@ -36,9 +39,10 @@ impl Store {
                     "insert into targets
                            (id, organization_id, integration_id, root_id, url, shown_url,
                             signing_secret, period_s, page_size, deletions, created_at, number,
-                            bookmark, due_at)
+                            bookmark, due_at, kind, to_schema, to_table)
                          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-                                 (select coalesce(max(number), 0) + 1 from targets), $12, $11)",
+                                 (select coalesce(max(number), 0) + 1 from targets), $12, $11,
+                                 $13, $14, $15)",
                 )
                 .bind(&id)
                 .bind(new.integration.organization_id)
@@ -52,6 +56,9 @@ impl Store {
                 .bind(new.deletions)
                 .bind(now)
                 .bind(text(&Bookmark::Start))
+                .bind(new.kind.name())
+                .bind(&new.to_schema)
+                .bind(&new.to_table)
                 .execute(&mut *connection)
                 .await?;
                 by_id(connection, &id).await
