@@ -3,6 +3,7 @@
 
 mod auth;
 mod client;
+mod completions;
 mod db;
 mod doctor;
 mod httpsync;
@@ -12,12 +13,14 @@ mod output;
 mod owners;
 mod plugins;
 mod prompt;
+mod saved_queries;
 mod serve;
 mod services;
 mod streams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -25,6 +28,9 @@ use crate::app::App;
 use crate::config::{Config, Flags, Profiles};
 use client::Client;
 use output::Format;
+
+/// A command waits so long for mail that it sent.
+const MAIL_MAX: Duration = Duration::from_secs(30);
 
 /// Turns third-party APIs into SQL tables.
 #[derive(Debug, Parser)]
@@ -93,6 +99,10 @@ enum Command {
     /// The replicated tables
     #[command(subcommand)]
     Db(db::Db),
+    /// Queries that an organization keeps
+    #[command(subcommand, name = "saved-query")]
+    #[command(visible_aliases = ["saved-queries", "custom-query", "custom-queries"])]
+    SavedQueries(saved_queries::SavedQueries),
     /// Owners and how they are
     #[command(subcommand)]
     Owners(owners::Owners),
@@ -101,6 +111,7 @@ enum Command {
     Streams(streams::Streams),
     /// Check this installation
     Doctor(doctor::Doctor),
+    Completions(completions::Completions),
 }
 
 /// Runs the command line of this process. Exit code 1: it failed; 2: it wasn't understood.
@@ -134,13 +145,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return serve::run(Config::load(&flags)?).await.map(|()| ExitCode::SUCCESS);
         }
         Command::Doctor(doctor) => return doctor.run(Config::load(&flags)?, format).await,
+        Command::Completions(completions) => {
+            return completions.run().map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     if let Some(url) = cli.global.chosen_host(&cli.command)? {
         return on_host(cli.command, &url, cli.global.org.as_deref(), format).await;
     }
     let app = App::open(Config::load(&flags)?).await?;
-    on_data_directory(cli.command, &app, format).await
+    let done = on_data_directory(cli.command, &app, format).await;
+    app.settle_mail(MAIL_MAX).await;
+    done
 }
 
 async fn on_host(
@@ -157,6 +173,7 @@ async fn on_host(
         Command::Integrations(integrations) => integrations.run(client, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
+        Command::SavedQueries(queries) => queries.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
@@ -180,9 +197,10 @@ async fn on_data_directory(
         Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
+        Command::SavedQueries(queries) => queries.run(&Client::local(app), format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
         Command::Streams(streams) => streams.run(app, format).await?,
-        Command::Serve(_) | Command::Doctor(_) => {}
+        Command::Serve(_) | Command::Doctor(_) | Command::Completions(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -197,6 +215,7 @@ impl Command {
             | Self::Integrations(_)
             | Self::Fixtures(_)
             | Self::Db(_)
+            | Self::SavedQueries(_)
             | Self::HttpSync(_) => true,
             _ => false,
         }

@@ -16,6 +16,7 @@ mod reach;
 mod redirect;
 mod resolve;
 mod secret;
+mod smtp;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -41,6 +42,7 @@ pub use post::{Post, Posted, Poster};
 pub use reach::Reached;
 pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
+pub use smtp::{Letter, Smtp, SmtpError};
 pub use url_prefix::Origin;
 
 use crate::clock::{Clock, monotonic};

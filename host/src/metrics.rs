@@ -42,6 +42,7 @@ pub struct Metrics {
     limit_refusals: Family<Scope, Counter>,
     deliveries: Family<Outcome, Counter>,
     delivered: Counter,
+    mails: Family<Outcome, Counter>,
     load: Gauges,
 }
 
@@ -138,6 +139,8 @@ impl Default for Metrics {
         let delivered = Counter::default();
         let delivered_help = "Changed rows that receivers took";
         registry.register("delivered_rows", delivered_help, delivered.clone());
+        let mails = Family::default();
+        registry.register("mails", "Letters by how they ended", mails.clone());
         let load = Gauges::registered(&mut registry);
         Self {
             registry,
@@ -156,6 +159,7 @@ impl Default for Metrics {
             limit_refusals,
             deliveries,
             delivered,
+            mails,
             load,
         }
     }
@@ -187,6 +191,11 @@ impl Metrics {
     /// A run of a stream ended.
     pub fn run(&self, outcome: &'static str) {
         self.runs.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A letter was handed over, or couldn't be.
+    pub fn mail(&self, outcome: &'static str) {
+        self.mails.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// A call failed.

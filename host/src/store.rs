@@ -24,6 +24,7 @@ pub mod owner_secrets;
 pub mod plugins;
 pub mod relay;
 pub mod retention;
+pub mod saved_queries;
 mod server;
 pub mod sql;
 pub mod status;
