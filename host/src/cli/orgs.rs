@@ -172,7 +172,9 @@ impl Orgs {
             }
             Self::Close { confirm } => {
                 let body = given([("confirm", confirm)]);
-                client.post(&client.of_org("close")?, body).await?
+                let path = client.of_org("close")?;
+                output::takes_a_while("closing");
+                client.post(&path, body).await?
             }
             Self::Update { field, value } => {
                 let body = given([("field", field), ("value", value)]);
