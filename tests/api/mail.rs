@@ -29,7 +29,8 @@ impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("smtp://rowgate:p%40ss@{}", listener.local_addr().unwrap());
-        let (taken, refusals) = (Arc::default(), Arc::default());
+        let taken: Arc<Mutex<Vec<Taken>>> = Arc::default();
+        let refusals: Arc<Mutex<Vec<&'static str>>> = Arc::default();
         let (kept, refused) = (Arc::clone(&taken), Arc::clone(&refusals));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {

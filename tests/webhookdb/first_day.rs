@@ -79,11 +79,8 @@ async fn look_around(client: &mut GoClient, of: &str) {
 /// `integrations create`, three times: secrets are typed, dependencies accepted by Enter.
 async fn make_integrations(host: &TestHost, client: &mut GoClient, of: &str) -> String {
     assert!(integrations(client, of).await.is_empty());
-    let early = client.converse(
-        &format!("{of}/service_integrations/create"),
-        json!({ "service_name": CALENDAR }),
-        &[],
-    );
+    let path = format!("{of}/service_integrations/create");
+    let early = client.converse(&path, json!({ "service_name": CALENDAR }), &[]);
     let early = early.await.last.ok();
     assert_eq!(early["error_code"], "no_candidate_dependency");
     let (id, secret) = {
@@ -100,7 +97,6 @@ async fn make_integrations(host: &TestHost, client: &mut GoClient, of: &str) -> 
     assert!(made.output.contains(&endpoint) && made.output.contains(SECRET), "{}", made.output);
 
     // Another one only for who says so.
-    let path = format!("{of}/service_integrations/create");
     let again = client.post(&path, json!({ "service_name": LIST })).await;
     assert_eq!(again.headers["whdb-prompt"], "guard_confirm");
     again.refused(422);
