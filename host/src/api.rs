@@ -3,6 +3,7 @@
 //! A request is read and authorized by what its endpoint says (`call`), handled, and answered in an
 //! envelope (`answer`, `failure`). The same list of endpoints makes the OpenAPI document.
 
+mod absent;
 mod answer;
 mod billing;
 mod call;
@@ -15,6 +16,8 @@ mod machine;
 mod members;
 mod openapi;
 mod organizations;
+mod origins;
+mod saved_queries;
 mod services;
 mod targets;
 mod values;
@@ -25,7 +28,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, on, options};
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -54,6 +57,9 @@ pub fn router(app: App) -> Router {
         };
         router = router.route(path, on(filter, handle));
     }
+    for path in origins::open_paths(&endpoints()) {
+        router = router.route(path, options(origins::preflight));
+    }
     router.method_not_allowed_fallback(not_allowed).with_state(app)
 }
 
@@ -71,7 +77,9 @@ fn endpoints() -> Vec<Endpoint> {
     all.extend(integrations::endpoints());
     all.extend(targets::endpoints());
     all.extend(databases::endpoints());
+    all.extend(saved_queries::endpoints());
     all.extend(billing::endpoints());
+    all.extend(absent::endpoints());
     all.push(openapi::endpoint());
     all
 }
@@ -82,7 +90,7 @@ async fn serve(app: App, endpoint: &Endpoint, request: Request) -> Response {
         let call = Call::read(app, endpoint, request).await?;
         (endpoint.handler)(call).await
     };
-    match answered.instrument(span).await {
+    let mut response = match answered.instrument(span).await {
         Ok(answer) => Answer::into_response(answer),
         Err(failure) => {
             if let Some(cause) = &failure.cause {
@@ -90,7 +98,11 @@ async fn serve(app: App, endpoint: &Endpoint, request: Request) -> Response {
             }
             Failure::into_response(failure)
         }
+    };
+    if endpoint.any_origin {
+        origins::open(&mut response);
     }
+    response
 }
 
 async fn not_allowed() -> Response {

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod integrations;
 pub mod keys;
+pub mod organizations;
 pub mod plugins;
 pub mod targets;
 
@@ -20,6 +21,7 @@ use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
 use crate::delivery::{Clients, Deliveries, DeliveryOptions, Patience};
 use crate::egress::{Egress, EgressOptions, Poster, Relays};
+use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
@@ -35,6 +37,9 @@ use crate::store::retention::Kept;
 use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, retention};
 use crate::webhook::{Limits, Webhooks};
 
+/// A host that ends waits so long for mail under way.
+const MAIL_MAX: Duration = Duration::from_secs(5);
+
 /// An opened data directory with its configuration.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -43,6 +48,8 @@ pub struct App {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    /// None: there is no mail.
+    pub mailer: Option<Mailer>,
     clients: Arc<OnceLock<Clients>>,
 }
 
@@ -71,8 +78,10 @@ impl App {
                 .context("opening the databases of the server")?,
         };
         let clock = store.clock().clone();
+        let metrics = Arc::default();
+        let mailer = mailer(&config, &store, &metrics)?;
         let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics: Arc::default(), clients: Arc::default() })
+        Ok(Self { config, store, clock, metrics, mailer, clients: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -108,6 +117,13 @@ impl App {
         Ok(self.clients.get_or_init(|| made).clone())
     }
 
+    /// Waits for mail that is under way, but not longer than that.
+    pub async fn settle_mail(&self, limit: Duration) {
+        if let Some(mailer) = &self.mailer {
+            mailer.settle(limit).await;
+        }
+    }
+
     /// The address of an integration's endpoint.
     pub fn endpoint(&self, integration: &str) -> String {
         format!("{}/v1/service_integrations/{integration}", self.public_url())
@@ -129,6 +145,17 @@ fn clock(config: &Config) -> Clock {
         None => Clock::System,
         Some(_) => Clock::corrected(),
     }
+}
+
+fn mailer(
+    config: &Config,
+    store: &Store,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Mailer>> {
+    let Some(url) = config.smtp.url.given() else { return Ok(None) };
+    let (clock, chance) = (store.clock().clone(), store.chance().clone());
+    let made = Mailer::new(url, config.smtp.from.trim(), clock, chance, Arc::clone(metrics));
+    made.map(Some).map_err(anyhow::Error::msg)
 }
 
 /// Where the databases are; none: in the data directory.
@@ -409,4 +436,5 @@ async fn listen(
     };
     let router = server::router(webhooks, status, api(app.clone()));
     server::serve(listener, router, limits, app.clock.clone(), closing).await;
+    app.settle_mail(MAIL_MAX).await;
 }

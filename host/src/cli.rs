@@ -4,6 +4,7 @@
 mod auth;
 mod backup;
 mod client;
+mod completions;
 mod db;
 mod doctor;
 mod integrations;
@@ -13,6 +14,7 @@ mod output;
 mod owners;
 mod plugins;
 mod prompt;
+mod saved_queries;
 mod serve;
 mod services;
 mod streams;
@@ -20,6 +22,7 @@ mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -27,6 +30,9 @@ use crate::app::App;
 use crate::config::{Config, Flags, Profiles};
 use client::Client;
 use output::Format;
+
+/// A command waits so long for mail that it sent.
+const MAIL_MAX: Duration = Duration::from_secs(30);
 
 /// Turns third-party APIs into SQL tables.
 #[derive(Debug, Parser)]
@@ -98,6 +104,10 @@ enum Command {
     /// The replicated tables
     #[command(subcommand)]
     Db(db::Db),
+    /// Queries that an organization keeps
+    #[command(subcommand, name = "saved-query")]
+    #[command(visible_aliases = ["saved-queries", "custom-query", "custom-queries"])]
+    SavedQueries(saved_queries::SavedQueries),
     /// Owners and how they are
     #[command(subcommand)]
     Owners(owners::Owners),
@@ -111,6 +121,7 @@ enum Command {
     Restore(backup::Restore),
     /// Check this installation
     Doctor(doctor::Doctor),
+    Completions(completions::Completions),
 }
 
 /// Runs the command line of this process. Exit code 1: it failed; 2: it wasn't understood.
@@ -148,13 +159,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let restored = restore.run(&Config::load(&flags)?, format).await;
             return restored.map(|()| ExitCode::SUCCESS);
         }
+        Command::Completions(completions) => {
+            return completions.run().map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     if let Some(url) = cli.global.chosen_host(&cli.command)? {
         return on_host(cli.command, &url, cli.global.org.as_deref(), format).await;
     }
     let app = App::open(Config::load(&flags)?).await?;
-    on_data_directory(cli.command, &app, format).await
+    let done = on_data_directory(cli.command, &app, format).await;
+    app.settle_mail(MAIL_MAX).await;
+    done
 }
 
 async fn on_host(
@@ -171,6 +187,7 @@ async fn on_host(
         Command::Integrations(integrations) => integrations.run(client, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
+        Command::SavedQueries(queries) => queries.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
         Command::DbSync(dbsync) => dbsync.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
@@ -196,11 +213,15 @@ async fn on_data_directory(
         Command::DbSync(dbsync) => dbsync.run(app, format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
+        Command::SavedQueries(queries) => queries.run(&Client::local(app), format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
         Command::Streams(streams) => streams.run(app, format).await?,
         Command::Keys(keys) => keys.run(app, format).await?,
         Command::Backup(backup) => backup.run(app, format).await?,
-        Command::Serve(_) | Command::Doctor(_) | Command::Restore(_) => {}
+        Command::Serve(_)
+        | Command::Doctor(_)
+        | Command::Restore(_)
+        | Command::Completions(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -215,6 +236,7 @@ impl Command {
             | Self::Integrations(_)
             | Self::Fixtures(_)
             | Self::Db(_)
+            | Self::SavedQueries(_)
             | Self::HttpSync(_)
             | Self::DbSync(_) => true,
             _ => false,

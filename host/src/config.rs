@@ -45,6 +45,8 @@ pub struct Config {
     pub server: Server,
     /// Who may log in to the API.
     pub login: Login,
+    /// Mail.
+    pub smtp: Smtp,
     /// Logs.
     pub log: Log,
     /// Traces.
@@ -93,6 +95,15 @@ pub struct Server {
 #[allow(missing_docs, reason = "config.default.toml says what each is")]
 pub struct Login {
     pub allowed_emails: String,
+}
+
+/// `[smtp]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Smtp {
+    pub url: Hidden,
+    pub from: String,
 }
 
 /// `[log]`.

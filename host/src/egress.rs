@@ -17,6 +17,7 @@ mod redirect;
 mod relay;
 mod resolve;
 mod secret;
+mod smtp;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -43,6 +44,7 @@ pub use reach::Reached;
 pub use relay::{DatabaseServer, Relay, Relays, Tls};
 pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
+pub use smtp::{Letter, Smtp, SmtpError};
 pub use url_prefix::Origin;
 
 use crate::clock::{Clock, monotonic};

@@ -43,6 +43,7 @@ pub struct Metrics {
     deliveries: Family<Outcome, Counter>,
     delivered: Counter,
     forgotten: Family<What, Counter>,
+    mails: Family<Outcome, Counter>,
     load: Gauges,
 }
 
@@ -141,6 +142,8 @@ impl Default for Metrics {
         registry.register("delivered_rows", delivered_help, delivered.clone());
         let forgotten = Family::default();
         registry.register("forgotten", "What was deleted for its age", forgotten.clone());
+        let mails = Family::default();
+        registry.register("mails", "Letters by how they ended", mails.clone());
         let load = Gauges::registered(&mut registry);
         Self {
             registry,
@@ -160,6 +163,7 @@ impl Default for Metrics {
             deliveries,
             delivered,
             forgotten,
+            mails,
             load,
         }
     }
@@ -191,6 +195,11 @@ impl Metrics {
     /// A run of a stream ended.
     pub fn run(&self, outcome: &'static str) {
         self.runs.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A letter was handed over, or couldn't be.
+    pub fn mail(&self, outcome: &'static str) {
+        self.mails.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// A call failed.

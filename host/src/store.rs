@@ -26,6 +26,7 @@ pub mod plugins;
 pub mod relay;
 pub mod retention;
 pub mod rotation;
+pub mod saved_queries;
 mod server;
 pub mod sql;
 pub mod status;

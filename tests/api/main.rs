@@ -2,12 +2,15 @@
 //! request that worked and each answer is checked against the host's own OpenAPI document.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
+mod connection;
 mod databases;
 mod fuzz;
 mod integrations;
 mod login;
+mod mail;
 mod organizations;
 mod remote;
+mod saved_queries;
 mod schema;
 mod setup;
 mod steps;

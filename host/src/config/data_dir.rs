@@ -89,6 +89,18 @@ impl DataDir {
         self.0.join("replication").join(format!("{organization_key}.db"))
     }
 
+    /// Removes an organization's replication database, if it is there.
+    pub fn remove_replication(&self, organization_key: &str) -> std::io::Result<()> {
+        let path = self.replication(organization_key);
+        for end in ["db", "db-wal", "db-shm", "migrate-lock"] {
+            match fs::remove_file(path.with_extension(end)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Installed components.
     pub fn plugins(&self) -> PathBuf {
         self.0.join("plugins")

@@ -239,7 +239,7 @@ async fn linked(
 }
 
 /// A later grant is left alone: an item that is driven again may be older than it.
-async fn unlinked(
+pub(super) async fn unlinked(
     connection: &mut Connection,
     owner_id: OwnerId,
     item: InboxId,

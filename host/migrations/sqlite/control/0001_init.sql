@@ -1,7 +1,7 @@
 -- Control database: who is configured, what is due, what arrived. Times are microseconds, UTC.
 
 create table organizations (
-  id integer primary key,
+  id integer primary key autoincrement,                -- other processes know a closed one by it
   key text not null unique,
   name text not null,
   created_at bigint not null,
@@ -280,6 +280,18 @@ create table memberships (
   primary key (organization_id, email)
 );
 create index memberships_email on memberships (email);
+
+-- Statements that organizations keep.
+create table saved_queries (
+  id text primary key,                                 -- svq_...
+  organization_id bigint not null references organizations (id),
+  created_by bigint references customers (id),         -- null: whoever had the data directory
+  description text not null,
+  sql text not null,
+  public boolean not null default false,               -- whoever knows the id may run it
+  created_at bigint not null
+);
+create index saved_queries_organization on saved_queries (organization_id, created_at, id);
 
 -- Integrations of which something is still to be asked.
 create table integration_drafts (

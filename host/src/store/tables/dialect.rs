@@ -103,7 +103,7 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// A text literal.
-pub(in crate::store) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
