@@ -218,10 +218,7 @@ async fn on_data_directory(
         Command::Streams(streams) => streams.run(app, format).await?,
         Command::Keys(keys) => keys.run(app, format).await?,
         Command::Backup(backup) => backup.run(app, format).await?,
-        Command::Serve(_)
-        | Command::Doctor(_)
-        | Command::Restore(_)
-        | Command::Completions(_) => {}
+        Command::Serve(_) | Command::Doctor(_) | Command::Restore(_) | Command::Completions(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use crate::code::{has_word, is_word, lines_with};
 const HOST: &str = "host/src/";
 
 /// Words of outside crates, and the host's modules that may use them.
-const WRAPPED: [(&str, &[&str]); 19] = [
+const WRAPPED: [(&str, &[&str]); 20] = [
     ("sqlx", &["store", "delivery"]),
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
