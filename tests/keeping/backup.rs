@@ -51,8 +51,8 @@ async fn a_backup_made_under_load_becomes_a_host() {
     let (mut host, tree) = linked(settings(), &[QUIET, BUSY].concat(), EVENTS).await;
     fs::write(host.data_dir().join("rowgate.toml"), "[delivery]\nallow_http = true\n").unwrap();
     let receiver = receiver();
-    let url = receiver.base_url();
-    let target = ["--url", url, "--period", "3600", "--deletions"];
+    let url = receiver.base_url().replace("http://", "http://ana:secret@");
+    let target = ["--url", url.as_str(), "--period", "3600", "--deletions"];
     host.json(&[&["httpsync", "create", tree.events()], &target[..]].concat()).await;
     host.until("a first copy is delivered", async || !deliveries(&receiver).is_empty()).await;
     let mut random = ChaCha8Rng::seed_from_u64(3);

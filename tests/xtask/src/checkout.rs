@@ -44,11 +44,17 @@ impl Checkout {
     /// build scripts read such variables, and would run again after each call by hand.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        let names = std::env::vars_os().map(|(name, _)| name);
-        for name in names.filter(|name| is_of_a_package(&name.to_string_lossy())) {
-            cargo.env_remove(name);
-        }
+        of_no_package(&mut cargo);
         cargo
+    }
+
+    /// Build the programs of all tests of the workspace. For a part of it cargo gives some
+    /// dependencies another profile (such as are then needed by macros only), and builds most of the
+    /// others again.
+    pub(crate) fn test_programs(&self) -> Result<Vec<TestProgram>> {
+        let mut cargo = self.cargo();
+        cargo.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+        Ok(output(&mut cargo)?.lines().filter_map(test_program).collect())
     }
 
     /// The workspace's packages, as `cargo metadata` prints them.
@@ -61,6 +67,13 @@ impl Checkout {
             Value::Array(packages) => Ok(packages),
             _ => bail!("`cargo metadata` printed no packages"),
         }
+    }
+}
+
+fn of_no_package(command: &mut Command) {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| is_of_a_package(&name.to_string_lossy())) {
+        command.env_remove(name);
     }
 }
 
@@ -93,6 +106,44 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
     cargo.arg("--message-format=json-render-diagnostics");
     Ok(output(cargo)?.lines().flat_map(artifacts).collect())
+}
+
+/// A program of tests.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TestProgram {
+    /// Name of its target.
+    pub(crate) target: String,
+    /// `test`: it stands beside the crate; else the crate is tested from inside.
+    pub(crate) kind: String,
+    /// Directory of its package, where cargo runs it.
+    pub(crate) package: PathBuf,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+}
+
+impl TestProgram {
+    /// The command that runs it as cargo does.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.package).stdin(Stdio::null());
+        of_no_package(&mut command);
+        command
+    }
+}
+
+/// The test program that one line of cargo's JSON messages speaks of.
+fn test_program(line: &str) -> Option<TestProgram> {
+    let message = serde_json::from_str::<Value>(line).ok()?;
+    if message["profile"]["test"] != true {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Some(TestProgram {
+        target: text(&message["target"]["name"])?,
+        kind: text(&message["target"]["kind"][0])?,
+        package: Path::new(message["manifest_path"].as_str()?).parent()?.to_owned(),
+        path: text(&message["executable"])?.into(),
+    })
 }
 
 /// A file that cargo made.
@@ -145,6 +196,29 @@ mod tests {
         let path = PathBuf::from("/t/probe.wasm");
         let made = Artifact { target: "probe".into(), kind: "cdylib".into(), path };
         assert_eq!(artifacts(&line), [made]);
+    }
+
+    #[test]
+    fn test_programs_of_a_cargo_message() {
+        let line = |is_test: bool| {
+            serde_json::json!({
+                "reason": "compiler-artifact",
+                "manifest_path": "/r/host/Cargo.toml",
+                "target": { "name": "rowgate", "kind": ["lib"] },
+                "profile": { "test": is_test },
+                "executable": "/t/rowgate-1",
+            })
+            .to_string()
+        };
+        let program = TestProgram {
+            target: "rowgate".into(),
+            kind: "lib".into(),
+            package: "/r/host".into(),
+            path: "/t/rowgate-1".into(),
+        };
+        assert_eq!(test_program(&line(true)), Some(program));
+        assert_eq!(test_program(&line(false)), None);
+        assert_eq!(test_program("text"), None);
     }
 
     #[test]

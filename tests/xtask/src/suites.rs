@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the suites that CI runs, one after another, with the minutes of each.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 
-use crate::checkout::{self, Checkout};
+use crate::checkout::{self, Checkout, TestProgram};
 use crate::{components, conformance, demo, postgres, wasm_route};
 
 /// What to run, and how.
@@ -114,19 +114,7 @@ impl Suite {
     }
 
     /// Returns how many tests passed.
-    ///
-    /// Cargo always gets the whole workspace, never a single package: dependencies would get other
-    /// features and be built again.
     fn run(self, checkout: &Checkout, soak: bool) -> Result<Passed> {
-        let test = |arguments: &[&str], targets: &[String]| {
-            let mut cargo = checkout.cargo();
-            cargo.args(["test", "--workspace"]).args(arguments);
-            cargo.args(targets.iter().flat_map(|name| ["--test", name]));
-            if soak {
-                cargo.env("ROWGATE_SOAK", "1");
-            }
-            cargo
-        };
         match self {
             Suite::Setup => {
                 wasm_route::prepare(checkout)?;
@@ -139,29 +127,31 @@ impl Suite {
                 components::build_guests(checkout)?;
                 Ok(Passed(0))
             }
-            Suite::Tidy => at_least_one(&mut test(&["--test", TIDY], &[])),
-            Suite::Unit => {
-                let targets = test_targets(&checkout.packages()?, |package| package != TESTS);
-                let inside = &mut test(&["--lib", "--bins", "--examples"], &targets);
-                let Passed(inside) = at_least_one(inside)?;
-                let Passed(examples) = counted(&mut test(&["--doc"], &[]))?;
-                Ok(Passed(inside + examples))
+            Suite::Tidy => {
+                Tests::build(checkout, soak)?.run(|test| of_the_whole(test) == Some(TIDY))
             }
-            Suite::Protocol => at_least_one(&mut test(&["--test", PROTOCOL], &[])),
+            Suite::Unit => {
+                let inside =
+                    Tests::build(checkout, soak)?.run(|test| of_the_whole(test).is_none())?;
+                let mut cargo = checkout.cargo();
+                let examples = counted(cargo.args(["test", "--workspace", "--doc"]))?;
+                Ok(Passed(inside.0 + examples.0))
+            }
+            Suite::Protocol => {
+                Tests::build(checkout, soak)?.run(|test| of_the_whole(test) == Some(PROTOCOL))
+            }
             Suite::EndToEnd => {
-                let mut targets = test_targets(&checkout.packages()?, |package| package == TESTS);
-                targets.retain(|name| ![TIDY, PROTOCOL, HOSTS].contains(&name.as_str()));
-                if targets.is_empty() {
-                    bail!("package {TESTS} has no test");
-                }
-                with_host(checkout, &mut test(&[], &targets))
+                let elsewhere = [TIDY, PROTOCOL, HOSTS];
+                let wanted = |name| !elsewhere.contains(&name);
+                let tests = Tests::build(checkout, soak)?.with_host(checkout)?;
+                tests.run(|test| of_the_whole(test).is_some_and(wanted))
             }
             Suite::Postgres => {
                 let more = if soak { &ON_POSTGRES_SOAKING[..] } else { &[] };
-                let targets: Vec<String> =
-                    ON_POSTGRES.iter().chain(more).map(|name| (*name).to_owned()).collect();
-                let mut cargo = test(&[], &targets);
-                with_host(checkout, cargo.env("ROWGATE_TEST_DATABASE", "postgres"))
+                let wanted = |name| ON_POSTGRES.contains(&name) || more.contains(&name);
+                let mut tests = Tests::build(checkout, soak)?.with_host(checkout)?;
+                tests.environment.push(("ROWGATE_TEST_DATABASE", "postgres".into()));
+                tests.run(|test| of_the_whole(test).is_some_and(wanted))
             }
             Suite::Demo => {
                 demo::run(checkout, &demo::Options::CI)?;
@@ -178,25 +168,50 @@ impl Suite {
     }
 }
 
-/// Run tests that start hosts.
-fn with_host(checkout: &Checkout, cargo: &mut Command) -> Result<Passed> {
-    let host = built_binary(checkout, "rowgate")?;
-    let receiver = built_binary(checkout, "receiver")?;
-    cargo
-        .env("ROWGATE_TEST_HOST", host)
-        .env("ROWGATE_TEST_RECEIVER", receiver)
-        .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS))
-        .env("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS));
-    at_least_one(cargo)
+/// The programs of all tests, and what they are told.
+struct Tests {
+    programs: Vec<TestProgram>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
-/// Names of the integration tests of some packages.
-fn test_targets(packages: &[Value], wanted: impl Fn(&Value) -> bool) -> Vec<String> {
-    let is_test = |target: &&Value| target["kind"][0] == "test";
-    let packages = packages.iter().filter(|package| wanted(&package["name"]));
-    let targets = packages.filter_map(|package| package["targets"].as_array()).flatten();
-    let names = targets.filter(is_test).filter_map(|target| target["name"].as_str());
-    names.map(str::to_owned).collect()
+impl Tests {
+    fn build(checkout: &Checkout, soak: bool) -> Result<Self> {
+        let soaks = soak.then(|| ("ROWGATE_SOAK", "1".into()));
+        Ok(Self { programs: checkout.test_programs()?, environment: soaks.into_iter().collect() })
+    }
+
+    /// For tests that start hosts.
+    fn with_host(mut self, checkout: &Checkout) -> Result<Self> {
+        self.environment.extend([
+            ("ROWGATE_TEST_HOST", built_binary(checkout, "rowgate")?.into()),
+            ("ROWGATE_TEST_RECEIVER", built_binary(checkout, "receiver")?.into()),
+            ("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS).into()),
+            ("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS).into()),
+        ]);
+        Ok(self)
+    }
+
+    /// Run the wanted ones, all of them whatever fails. To run no test at all is a failure.
+    fn run(&self, wanted: impl Fn(&TestProgram) -> bool) -> Result<Passed> {
+        let (mut passed, mut failed) = (0, Vec::new());
+        for test in self.programs.iter().filter(|test| wanted(test)) {
+            eprintln!("-- {} --", test.target);
+            match counted(test.command().envs(self.environment.iter().cloned())) {
+                Ok(Passed(tests)) => passed += tests,
+                Err(error) => failed.push(format!("{}: {error:#}", test.target)),
+            }
+        }
+        match (passed, failed.is_empty()) {
+            (_, false) => bail!("{}", failed.join("; ")),
+            (0, true) => bail!("no test ran"),
+            (tests, true) => Ok(Passed(tests)),
+        }
+    }
+}
+
+/// The name of a test of the whole.
+fn of_the_whole(test: &TestProgram) -> Option<&str> {
+    (test.kind == "test" && test.package.ends_with(TESTS)).then_some(test.target.as_str())
 }
 
 /// Build one of the workspace's binaries and return where it is.
@@ -217,18 +232,10 @@ pub(crate) fn built(checkout: &Checkout, name: &str, arguments: &[&str]) -> Resu
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Passed(u64);
 
-/// Run `cargo test`. To run no test at all is a failure.
-fn at_least_one(cargo: &mut Command) -> Result<Passed> {
-    match counted(cargo)? {
-        Passed(0) => bail!("no test ran"),
-        passed => Ok(passed),
-    }
-}
-
-/// Run `cargo test`, show what it prints, and count.
-fn counted(cargo: &mut Command) -> Result<Passed> {
-    let mut child = cargo.stdout(Stdio::piped()).spawn().context("can't start cargo")?;
-    let stdout = child.stdout.take().context("cargo has no standard output")?;
+/// Run tests, show what they print, and count.
+fn counted(tests: &mut Command) -> Result<Passed> {
+    let mut child = tests.stdout(Stdio::piped()).spawn().context("can't start the tests")?;
+    let stdout = child.stdout.take().context("the tests have no standard output")?;
     let mut passed = 0;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
@@ -239,7 +246,7 @@ fn counted(cargo: &mut Command) -> Result<Passed> {
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("cargo test ended with {status}");
+        bail!("the tests ended with {status}");
     }
     Ok(Passed(passed))
 }
@@ -294,8 +301,6 @@ impl Stopwatch {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -308,15 +313,17 @@ mod tests {
     }
 
     #[test]
-    fn integration_tests_by_package() {
-        let package = |name: &str, target: &str, kind: &str| json!({ "name": name, "targets": [{ "name": target, "kind": [kind] }] });
-        let packages = [
-            package("tests", "tidy", "test"),
-            package("rowgate", "store", "test"),
-            package("rowgate", "rowgate", "lib"),
-        ];
-        assert_eq!(test_targets(&packages, |package| package == "tests"), ["tidy"]);
-        assert_eq!(test_targets(&packages, |package| package != "tests"), ["store"]);
+    fn tests_of_the_whole_stand_in_their_package() {
+        let test = |package: &str, kind: &str| TestProgram {
+            target: "tidy".into(),
+            kind: kind.into(),
+            package: package.into(),
+            path: PathBuf::new(),
+        };
+        assert_eq!(of_the_whole(&test("/rowgate/tests", "test")), Some("tidy"));
+        assert_eq!(of_the_whole(&test("/rowgate/tests", "lib")), None);
+        assert_eq!(of_the_whole(&test("/rowgate/tests/simulator", "test")), None);
+        assert_eq!(of_the_whole(&test("/rowgate/host", "test")), None);
     }
 
     #[test]
