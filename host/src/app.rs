@@ -1,7 +1,10 @@
 //! Composition: from a configuration to everything wired, for `serve` and for the commands.
 
 pub mod integrations;
+pub mod notifications;
+pub mod owners;
 pub mod plugins;
+pub mod replay;
 pub mod targets;
 
 use std::path::Path;
@@ -29,7 +32,7 @@ use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
-use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, retention};
+use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
 
 /// An opened data directory with its configuration.
@@ -293,6 +296,7 @@ async fn start(
         }
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), micros(inbox_kept(app))));
+    tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);
     let delivering = tokio::spawn(Arc::clone(&deliveries).work());
@@ -392,4 +396,7 @@ async fn listen(
     };
     let router = server::router(webhooks, status, api(app.clone()));
     server::serve(listener, router, limits, app.clock.clone(), closing).await;
+    if let Err(error) = app.store.store_outcomes().await {
+        tracing::warn!(%error, "the last webhooks are missing in the statistics");
+    }
 }

@@ -7,11 +7,13 @@ mod db;
 mod doctor;
 mod httpsync;
 mod integrations;
+mod notifications;
 mod orgs;
 mod output;
 mod owners;
 mod plugins;
 mod prompt;
+mod replay;
 mod serve;
 mod services;
 mod streams;
@@ -85,6 +87,11 @@ enum Command {
     /// Receivers of a table's changes (HTTP Sync)
     #[command(subcommand, name = "httpsync")]
     HttpSync(httpsync::HttpSync),
+    /// Posts of each row that changes
+    #[command(subcommand, visible_aliases = ["notification", "webhooks", "webhook"])]
+    Notifications(notifications::Notifications),
+    #[command(visible_alias = "replays")]
+    Replay(replay::Replay),
     #[command(visible_alias = "fixture")]
     Fixtures(services::Fixtures),
     /// Installed components and which of them run
@@ -158,6 +165,9 @@ async fn on_host(
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
+        Command::Owners(owners) => owners.run_there(&client, format).await?,
+        Command::Replay(replay) => replay.run(&client, format).await?,
+        Command::Notifications(notifications) => notifications.run(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
     Ok(ExitCode::SUCCESS)
@@ -178,6 +188,10 @@ async fn on_data_directory(
         Command::Integrations(integrations) => integrations.run_here(app, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
         Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
+        Command::Notifications(notifications) => {
+            notifications.run(&Client::local(app), format).await?;
+        }
+        Command::Replay(replay) => replay.run(&Client::local(app), format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
@@ -197,7 +211,10 @@ impl Command {
             | Self::Integrations(_)
             | Self::Fixtures(_)
             | Self::Db(_)
-            | Self::HttpSync(_) => true,
+            | Self::HttpSync(_)
+            | Self::Owners(_)
+            | Self::Replay(_)
+            | Self::Notifications(_) => true,
             _ => false,
         }
     }

@@ -1,5 +1,5 @@
-//! HTTP Sync: sends what changed in a table to the customer's receiver, page after page, each after
-//! the one before was taken.
+//! HTTP Sync and notifications: send what changed in a table to the customer's receiver, in pages or row
+//! by row, each after the one before was taken.
 //!
 //! A target is due when a commit changed rows of its tree, when its period is over, or when somebody
 //! asks. Whoever has slots claims it under a fence. The bookmark moves only behind a page that was
@@ -9,6 +9,7 @@
 mod decision;
 mod deliver;
 mod destination;
+mod notification;
 mod payload;
 
 use std::collections::BTreeSet;
@@ -20,8 +21,9 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument as _;
 
 pub use decision::Patience;
-pub use deliver::verify;
+pub use deliver::post::verify;
 pub use destination::{Destination, DestinationRules};
+pub use notification::test;
 
 use crate::clock::micros;
 use crate::egress::Poster;

@@ -20,14 +20,18 @@ pub mod limits;
 mod load;
 pub mod memberships;
 pub mod organizations;
+pub mod outcomes;
 pub mod owner_secrets;
 pub mod plugins;
 pub mod relay;
+pub mod replay;
 pub mod retention;
 mod server;
 pub mod sql;
 pub mod status;
 pub mod streams;
+pub mod subscriptions;
+pub mod synced;
 pub mod tables;
 pub mod targets;
 mod watch;
@@ -70,6 +74,7 @@ pub struct Store {
     /// Owners of whom other hosts are to be told.
     told: Told,
     changed: Changed,
+    outcomes: outcomes::Outcomes,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
@@ -111,7 +116,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed) = Default::default();
+        let (replication, manifests, told, changed, outcomes) = Default::default();
         Self {
             control,
             server,
@@ -121,6 +126,7 @@ impl Store {
             chance,
             told,
             changed,
+            outcomes,
             replication,
             manifests,
         }

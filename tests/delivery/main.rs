@@ -1,4 +1,4 @@
-//! HTTP Sync from a commit to a receiver's copy, over real sockets: a file per group of cases.
+//! HTTP Sync and notifications from a commit to a receiver, over real sockets: a file per group of cases.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod contract;
@@ -6,6 +6,9 @@ mod examples;
 mod failures;
 mod feed;
 mod hosts;
+mod notifications;
 mod operator;
 mod receiver;
 mod setup;
+mod subscriber;
+mod synced;

@@ -133,6 +133,7 @@ pub(super) enum Json {
     TextOrNull,
     Integer,
     IntegerOrNull,
+    Number,
     Flag,
     ObjectOrNull,
     Texts,

@@ -90,6 +90,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
             "org" => "Id, key or name of the organization; `-` with `?org=`",
             "i" => "Id, table or service of the integration",
             "t" => "Id of the target",
+            "w" => "Id of the subscription",
+            "owner" => "The external owner id, as it was posted",
             "name" => "Name of the service",
             _ => "Name of the step",
         };
@@ -204,6 +206,7 @@ fn json_type(json: Json) -> Value {
         Json::TextOrNull => json!({ "type": ["string", "null"] }),
         Json::Integer => json!({ "type": "integer" }),
         Json::IntegerOrNull => json!({ "type": ["integer", "null"] }),
+        Json::Number => json!({ "type": "number" }),
         Json::Flag => json!({ "type": "boolean" }),
         Json::ObjectOrNull => json!({ "type": ["object", "null"] }),
         Json::Texts => json!({ "type": "array", "items": text() }),

@@ -13,7 +13,7 @@ use crate::delivery::{Destination, DestinationRules, verify};
 use crate::egress::Poster;
 use crate::model::{Micros, OrganizationId};
 use crate::store::feed::{self, Bookmark};
-use crate::store::targets::{Health, NewTarget, Target};
+use crate::store::targets::{Health, Kind, NewTarget, Target};
 use crate::store::{Error, Store};
 
 /// Rows of a delivery where none are asked for.
@@ -137,12 +137,15 @@ impl Targets {
 
     /// All of the organization.
     pub async fn list(&self, organization: OrganizationId) -> Result<Vec<Target>, TargetError> {
-        Ok(self.store.targets(organization).await?)
+        let mut all = self.store.targets(organization).await?;
+        all.retain(|target| target.kind == Kind::Http);
+        Ok(all)
     }
 
     /// One of them.
     pub async fn get(&self, organization: OrganizationId, id: &str) -> Result<Target, TargetError> {
         let found = self.store.target(organization, id).await?;
+        let found = found.filter(|target| target.kind == Kind::Http);
         found.ok_or_else(|| TargetError::NoTarget(id.to_owned()))
     }
 

@@ -1,23 +1,20 @@
 //! One holding of a target: page after page until there is nothing more, it fails, or others wait.
 
-use std::sync::Arc;
-use std::time::Duration;
+pub(super) mod post;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::Deliveries;
-use super::decision::{Decision, Outcome, Standing, decide};
-use super::destination::Destination;
-use super::payload::{Payload, VERIFICATION, payload};
-use crate::auth::sign::sign;
-use crate::clock::{Clock, micros, monotonic};
-use crate::egress::{Post, Poster};
+use super::decision::{Decision, Standing, decide};
+use super::notification;
+use super::payload::{Payload, payload};
+use crate::clock::{micros, monotonic};
 use crate::failpoint;
 use crate::model::Micros;
 use crate::rows::TableSpec;
 use crate::store::feed::{self, Bookmark, Page, PageLimits};
-use crate::store::targets::{self, Claimed, Failed, Saved, Target, TargetSecrets};
+use crate::store::synced::{self, SyncedOwner};
+use crate::store::targets::{self, Claimed, Failed, Kind, Saved, Target, TargetSecrets};
 use crate::store::{Database, Error, Store};
 
 /// Values of one page; a receiver must be able to hold it in memory.
@@ -27,8 +24,8 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 /// end of a turn; before that only where the lease has to be renewed.
 const UNSAVED_NUMBERS_MAX: i64 = 1_000;
 
-/// How long the receiver of a new target has to answer.
-const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
+/// Owners that a subscriber is told of in one turn.
+const SYNCED_A_TURN: usize = 100;
 
 /// See [`Deliveries::work`].
 pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
@@ -51,12 +48,24 @@ struct Holding<'a> {
     begun_at: Micros,
 }
 
-/// What became of a page.
+/// How the sending of rows ended.
+enum RowsEnd {
+    /// All there were are sent.
+    Reached,
+    /// Others wait.
+    TurnIsOver,
+    /// The target was given back.
+    Ended,
+}
+
+/// What became of a delivery.
 enum Went {
     /// It was taken.
     On,
     /// It was too large: the same place once more.
     Again,
+    /// The turn is over, and the bookmark stands behind what was taken.
+    Halfway,
     /// The target was given back.
     Ended,
 }
@@ -87,39 +96,112 @@ impl<'a> Holding<'a> {
     }
 
     async fn run(&mut self) -> Result<(), Error> {
+        // Before the feed is read: what they are told behind is then in it.
+        let synced = self.synced().await?;
+        let rows_end = match self.target.tells_rows {
+            true => self.send_rows().await?,
+            false => RowsEnd::Reached,
+        };
+        match rows_end {
+            RowsEnd::Ended => Ok(()),
+            RowsEnd::TurnIsOver => self.release(self.now(), None).await,
+            RowsEnd::Reached => self.send_synced(synced).await,
+        }
+    }
+
+    /// Page after page.
+    async fn send_rows(&mut self) -> Result<RowsEnd, Error> {
         let mut saved = self.bookmark.clone();
         loop {
             let page = self.read().await?;
-            let fence = self.claimed.fence;
-            let payload = payload(&self.target, &self.spec, &page, fence, self.begun_at);
-            match payload {
-                Some(payload) => match self.send(&page, payload).await? {
+            let payloads = self.payloads(&page);
+            if payloads.is_empty() {
+                // However long it reads, nobody else begins at the same bookmark meanwhile.
+                if !self.renewed().await? {
+                    self.end().await?;
+                    return Ok(RowsEnd::Ended);
+                }
+            } else {
+                match self.send_all(payloads).await? {
                     Went::On => saved = self.bookmark.clone(),
                     Went::Again => continue,
-                    Went::Ended => return Ok(()),
-                },
-                None => {
-                    self.bookmark = page.end.clone();
-                    // However long it reads, nobody else begins at the same bookmark meanwhile.
-                    if !self.renewed().await? {
-                        return self.end().await.map(drop);
-                    }
+                    Went::Halfway => return Ok(RowsEnd::TurnIsOver),
+                    Went::Ended => return Ok(RowsEnd::Ended),
                 }
             }
-            let turn_is_over = self.now() - self.begun_at >= micros(self.of.options.turn);
-            if page.more && !turn_is_over && !self.of.is_stopping() {
+            self.bookmark = page.end;
+            if page.more && !self.turn_is_over() {
                 continue;
             }
             if is_worth_saving(&saved, &self.bookmark) && !self.save(None).await? {
-                return self.release(self.now(), None).await;
+                self.end().await?;
+                return Ok(RowsEnd::Ended);
             }
-            let now = self.now();
-            let period = self.target.period_s.saturating_mul(1_000_000);
-            return match page.more {
-                true => self.release(now, None).await,
-                false => self.release(now + period, Some(now)).await,
-            };
+            return Ok(if page.more { RowsEnd::TurnIsOver } else { RowsEnd::Reached });
         }
+    }
+
+    /// One after the other.
+    async fn send_all(&mut self, payloads: Vec<Payload>) -> Result<Went, Error> {
+        for (at, payload) in payloads.into_iter().enumerate() {
+            if at > 0 && self.turn_is_over() {
+                return Ok(Went::Halfway);
+            }
+            match self.send(payload).await? {
+                Went::On => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Went::On)
+    }
+
+    /// Then the target rests, unless there are more.
+    async fn send_synced(&mut self, owners: Vec<SyncedOwner>) -> Result<(), Error> {
+        let mut more = owners.len() == SYNCED_A_TURN;
+        for owner in owners {
+            if self.turn_is_over() {
+                more = true;
+                break;
+            }
+            let payload = notification::synced(&self.target, &owner, &self.bookmark);
+            match self.send(payload).await? {
+                Went::On => {}
+                Went::Again | Went::Halfway | Went::Ended => return Ok(()),
+            }
+            synced::told(self.of.store.control(), &self.claimed.id, &owner).await?;
+        }
+        let now = self.now();
+        if more {
+            return self.release(now, None).await;
+        }
+        let period = self.target.period_s.saturating_mul(1_000_000);
+        self.release(now + period, Some(now)).await
+    }
+
+    async fn synced(&self) -> Result<Vec<SyncedOwner>, Error> {
+        match self.target.kind {
+            Kind::Http => Ok(Vec::new()),
+            Kind::Notification => {
+                let limit = i64::try_from(SYNCED_A_TURN).unwrap_or(i64::MAX);
+                synced::waiting(self.of.store.control(), &self.claimed.id, limit).await
+            }
+        }
+    }
+
+    fn payloads(&self, page: &Page) -> Vec<Payload> {
+        let (target, spec) = (&self.target, &self.spec);
+        match target.kind {
+            Kind::Http => {
+                let payload = payload(target, spec, page, self.claimed.fence, self.begun_at);
+                payload.into_iter().collect()
+            }
+            Kind::Notification => notification::payloads(target, spec, page),
+        }
+    }
+
+    fn turn_is_over(&self) -> bool {
+        let over = self.now() - self.begun_at >= micros(self.of.options.turn);
+        over || self.of.is_stopping()
     }
 
     async fn read(&self) -> Result<Page, Error> {
@@ -129,12 +211,12 @@ impl<'a> Holding<'a> {
         feed::read(&self.replication, &self.spec, &self.bookmark, limits, &copy_id).await
     }
 
-    async fn send(&mut self, page: &Page, payload: Payload) -> Result<Went, Error> {
+    async fn send(&mut self, payload: Payload) -> Result<Went, Error> {
         // Whoever comes next waits until the lease is over, and so until this delivery is.
         if !self.renewed().await? {
             return self.end().await;
         }
-        let rows = payload.rows;
+        let (rows, end) = (payload.rows, payload.end.clone());
         let sent_at = monotonic();
         let outcome = self.post(payload).await;
         let took_ms = i64::try_from(sent_at.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -152,7 +234,7 @@ impl<'a> Holding<'a> {
         match decide(&outcome, standing, self.of.options.patience) {
             Decision::Advance { rows_max } => {
                 metrics.delivery("taken", rows as u64);
-                (self.bookmark, self.rows_max) = (page.end.clone(), rows_max);
+                (self.bookmark, self.rows_max) = (end, rows_max);
                 (self.target.attempts, self.target.failing_since) = (0, None);
                 if !self.save(Some(took_ms)).await? {
                     return self.end().await;
@@ -180,44 +262,6 @@ impl<'a> Holding<'a> {
                 let reason = format!("it failed for too long: {error}");
                 self.fail(at, error, Some(reason)).await
             }
-        }
-    }
-
-    async fn post(&self, payload: Payload) -> Outcome {
-        let options = &self.of.options;
-        let destination = match Destination::parse(&self.secrets.url, options.rules) {
-            Ok(destination) => destination,
-            Err(reason) => return Outcome::Unanswered(format!("its address {reason}")),
-        };
-        let Payload { id, body, epoch, number, .. } = payload;
-        let timestamp_s = self.now().div_euclid(1_000_000);
-        let secret = &self.secrets.signing_secret;
-        let Some(signature) = sign(secret, &id, timestamp_s, body.as_bytes()) else {
-            return Outcome::Unanswered("its signing secret is broken".into());
-        };
-        let mut headers = headers(&destination);
-        for (name, value) in [
-            ("webhook-id", id),
-            ("webhook-timestamp", timestamp_s.to_string()),
-            ("webhook-signature", signature),
-            ("rowgate-feed-epoch", epoch),
-            ("rowgate-feed-number", number.to_string()),
-            ("rowgate-fence", self.claimed.fence.to_string()),
-        ] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
-        let (url, private_addresses) = (destination.url, destination.private_addresses);
-        let (body, timeout) = (Bytes::from(body), options.timeout);
-        let post = Post { url, headers, body, private_addresses, timeout };
-        match self.of.poster.send(post).await {
-            Ok(posted) if (200..300).contains(&posted.status) => Outcome::Taken,
-            Ok(posted) => Outcome::Status {
-                status: posted.status,
-                retry_after_s: posted.retry_after.and_then(|text| text.trim().parse().ok()),
-            },
-            Err(error) => Outcome::Unanswered(error.to_string()),
         }
     }
 
@@ -276,44 +320,6 @@ async fn table(store: &Store, target: &Target) -> Result<Arc<TableSpec>, Error> 
     };
     let spec = TableSpec::new(&plugin.manifest, &target.service, &target.table_name);
     spec.map(Arc::new).map_err(|error| Error::Refused(error.to_string()))
-}
-
-fn headers(destination: &Destination) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/json"));
-    headers.insert("authorization", destination.authorization.clone());
-    let agent = concat!("Rowgate/", env!("CARGO_PKG_VERSION"));
-    headers.insert("user-agent", HeaderValue::from_static(agent));
-    headers
-}
-
-/// Asks a receiver whether it takes deliveries, before there is a target.
-///
-/// # Errors
-/// Why not, without secrets.
-pub async fn verify(
-    poster: &Poster,
-    destination: &Destination,
-    clock: &Clock,
-) -> Result<(), String> {
-    let mut headers = headers(destination);
-    let timestamp_s = clock.now().div_euclid(1_000_000).to_string();
-    headers.insert("webhook-id", HeaderValue::from_static("msg_test"));
-    if let Ok(value) = HeaderValue::from_str(&timestamp_s) {
-        headers.insert("webhook-timestamp", value);
-    }
-    let posted = poster.send(Post {
-        url: destination.url.clone(),
-        headers,
-        body: Bytes::from_static(VERIFICATION.as_bytes()),
-        private_addresses: destination.private_addresses,
-        timeout: VERIFICATION_TIMEOUT,
-    });
-    match posted.await {
-        Ok(posted) if (200..300).contains(&posted.status) => Ok(()),
-        Ok(posted) => Err(format!("must answer a test post with 2xx, not {}", posted.status)),
-        Err(error) => Err(format!("must answer a test post: {error}")),
-    }
 }
 
 #[cfg(test)]

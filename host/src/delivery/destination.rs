@@ -20,8 +20,8 @@ pub struct DestinationRules {
 pub struct Destination {
     /// Without user and password.
     pub url: Url,
-    /// The value of `Authorization`.
-    pub authorization: HeaderValue,
+    /// The value of `Authorization`, where it names a user or password.
+    pub authorization: Option<HeaderValue>,
     /// Loopback and private ranges may be connected to.
     pub private_addresses: bool,
 }
@@ -29,11 +29,23 @@ pub struct Destination {
 const URL_BYTES_MAX: usize = 4_096;
 
 impl Destination {
-    /// Checks an address.
+    /// Checks an address that must name a user or password.
     ///
     /// # Errors
     /// What is wrong with it, without its secrets.
     pub fn parse(text: &str, rules: DestinationRules) -> Result<Self, String> {
+        let destination = Self::parse_open(text, rules)?;
+        match destination.authorization {
+            Some(_) => Ok(destination),
+            None => Err("must name a user or password: https://user:password@host/path".into()),
+        }
+    }
+
+    /// Checks an address whose receiver may know posts by something else.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its secrets.
+    pub fn parse_open(text: &str, rules: DestinationRules) -> Result<Self, String> {
         let text = text.trim();
         if text.len() > URL_BYTES_MAX {
             return Err(format!("must not be longer than {URL_BYTES_MAX} bytes"));
@@ -48,10 +60,8 @@ impl Destination {
             }
             _ => return Err("must be like https://user:password@host/path".into()),
         }
-        if url.username().is_empty() && url.password().is_none_or(str::is_empty) {
-            return Err("must name a user or password: https://user:password@host/path".into());
-        }
-        let authorization = basic(&url)?;
+        let names_somebody = !url.username().is_empty() || url.password().is_some_and(is_given);
+        let authorization = names_somebody.then(|| basic(&url)).transpose()?;
         url.set_fragment(None);
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         cleared.map_err(|()| "must have a host".to_owned())?;
@@ -83,11 +93,15 @@ impl Destination {
             url.set_query(Some("***"));
         }
         let text = url.to_string();
-        match text.split_once("://") {
+        match text.split_once("://").filter(|_| self.authorization.is_some()) {
             Some((scheme, rest)) => format!("{scheme}://***:***@{rest}"),
             None => text,
         }
     }
+}
+
+fn is_given(text: &str) -> bool {
+    !text.is_empty()
 }
 
 fn basic(url: &Url) -> Result<HeaderValue, String> {
@@ -145,7 +159,7 @@ mod tests {
         ] {
             let found = Destination::parse(text, HTTP).unwrap();
             assert_eq!(found.shown(), shown);
-            assert_eq!(found.authorization, authorization);
+            assert_eq!(found.authorization.as_ref().unwrap(), authorization);
             assert_eq!(found.private_addresses, private, "{text}");
             assert!(!found.url.as_str().contains('@'), "{}", found.url);
             assert_eq!(format!("{found:?}"), shown);
@@ -171,10 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn some_receivers_need_no_user() {
+        let found = Destination::parse_open("https://a.example/x?key=hush", HTTP).unwrap();
+        assert_eq!((found.authorization.is_none(), found.private_addresses), (true, false));
+        assert_eq!(found.shown(), "https://a.example/x?***");
+        let found = Destination::parse_open("https://u:p@a.example/", HTTP).unwrap();
+        assert_eq!(found.shown(), "https://***:***@a.example/");
+        for refused in ["http://a.example/", "ftp://a.example/", "a.example"] {
+            assert!(Destination::parse_open(refused, HTTP).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
     fn credentials_are_replaced() {
         let url = Destination::with_credentials("https://u:p@a.example/x", "v w", "q:/").unwrap();
         let found = Destination::parse(&url, HTTP).unwrap();
-        assert_eq!(found.authorization, "Basic diB3OnE6Lw==");
+        assert_eq!(found.authorization.unwrap(), "Basic diB3OnE6Lw==");
         assert_eq!(found.url.as_str(), "https://a.example/x");
     }
 }

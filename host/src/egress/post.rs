@@ -66,6 +66,11 @@ impl Poster {
         Ok(Self(Clients::new(&lookup)?))
     }
 
+    /// Refuses what can be told by the address alone: a private one, written as numbers.
+    pub fn check(url: &Url, private_addresses: bool) -> Result<(), HttpError> {
+        check_literal(url, private_addresses, ADVICE)
+    }
+
     /// Posts, and follows redirects that ask for the same post at the same origin. No error holds more
     /// of the address than its origin.
     pub async fn send(&self, post: Post) -> Result<Posted, HttpError> {

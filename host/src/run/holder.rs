@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::model::{Effects, Failure, Micros, OwnerId};
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
-use crate::store::{Database, Error, feed, items, relay, streams};
+use crate::store::{Database, Error, feed, items, relay, streams, synced};
 
 pub(super) use call::{Authority, CalledAt};
 
@@ -182,6 +182,22 @@ impl Holder {
         relay::relay(self.control(), &tree.replication, &mut lease, self.now()).await?;
         let mut held = self.lock();
         held.relayed_no = held.relayed_no.max(lease.relayed_no);
+        Ok(())
+    }
+
+    /// Stores who is to be told, if the owner's first sync after its link is complete.
+    pub(super) async fn tell_first_sync(&self) -> Result<(), Error> {
+        if !synced::is_complete(self.control(), self.owner_id()).await? {
+            return Ok(());
+        }
+        // What isn't told yet may add streams.
+        let tree = self.tree().await?;
+        self.relay(&tree).await?;
+        failpoint::reach("first_sync_complete");
+        if synced::settle(self.control(), &self.lease(), self.now()).await? {
+            failpoint::reach("first_sync_stored");
+            self.runner.store.changed().look();
+        }
         Ok(())
     }
 

@@ -149,7 +149,8 @@ update streams set taken = null,
   not_before = $3, attempts = $4, page_limit = $5, slow_count = $6, unreadable = $7,
   last_error = $8, last_error_at = case when $8 is null then last_error_at else $9 end,
   last_success_at = case when $10 then $9 else last_success_at end,
-  last_full_at = case when $11 then $9 else last_full_at end
+  last_full_at = case when $11 then $9 else last_full_at end,
+  unsynced = unsynced and not $10 and $7 is null
 where id = $1 and taken = $12";
 
 /// Pauses all streams of the owner.

@@ -92,6 +92,7 @@ create table owners (
   relayed_no bigint not null default 0,                -- R4
   buckets text,                                        -- JSON: requests that may be sent; null: all (R16)
   linked_at bigint,
+  unsynced boolean not null default false,             -- linked, and not all of its streams came to an end since
   unique (root_id, external_owner_id)
 );
 -- Claims go organization by organization, so that a large one doesn't hold up the others.
@@ -119,6 +120,7 @@ create table streams (
   last_error_at bigint,
   last_success_at bigint,
   last_full_at bigint,
+  unsynced boolean not null default true,              -- it didn't come to an end since its owner was linked
   unique (owner_id, service, kind, key)
 );
 
@@ -215,15 +217,35 @@ create table push_pauses (
   reason text not null
 );
 
--- Where a table's changes are delivered to (HTTP Sync): schedule, lease and bookmark of each.
+-- Who is notified of changes, one post a row. Each of its integrations is a target of its own.
+create table subscriptions (
+  id text primary key,                                 -- wsb_...
+  organization_id bigint not null references organizations (id),
+  integration_id text references integrations (id),    -- null: all, those to come too
+  url bytea not null,                                   -- sealed
+  shown_url text not null,                             -- without user, password and query
+  secret bytea not null,                                -- sealed
+  tells_rows boolean not null,
+  tells_synced boolean not null,                       -- of owners whose first sync is complete
+  deletions boolean not null,
+  created_at bigint not null,
+  number bigint not null                               -- ascending in the order of creation
+);
+create index subscriptions_organization on subscriptions (organization_id, number);
+create index subscriptions_integration on subscriptions (integration_id)
+  where integration_id is not null;
+
+-- Where a table's changes are delivered to: schedule, lease and bookmark of each.
 create table targets (
   id text primary key,                                 -- syt_...
   organization_id bigint not null references organizations (id),
   integration_id text not null references integrations (id),
   root_id text not null,
-  url bytea not null,                                   -- sealed: it holds a password
+  kind text not null default 'http',                   -- http | notification
+  subscription_id text references subscriptions (id) on delete cascade, -- of a notification
+  url bytea,                                            -- sealed: it holds a password; null: the subscription's
   shown_url text not null,                             -- without it
-  signing_secret bytea not null,                        -- sealed
+  signing_secret bytea,                                 -- sealed; null: the subscription's
   period_s bigint not null,                            -- at most so long without a look at the feed
   page_size bigint not null,
   deletions boolean not null,                          -- deliveries tell of deleted rows too
@@ -248,6 +270,30 @@ create table targets (
 create index targets_due on targets (due_at) where paused is null;
 create index targets_root on targets (root_id);
 create index targets_organization on targets (organization_id, number);
+create index targets_subscription on targets (subscription_id) where subscription_id is not null;
+
+-- Owners whose first sync is complete, for targets that are still to be told of it.
+create table synced_owners (
+  target_id text not null references targets (id) on delete cascade,
+  owner_id bigint not null,
+  synced_at bigint not null,
+  primary key (target_id, owner_id)
+);
+create index synced_owners_order on synced_owners (target_id, synced_at, owner_id);
+create index synced_owners_owner on synced_owners (owner_id);
+
+-- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.
+create table webhook_hours (
+  integration_id text not null references integrations (id) on delete cascade,
+  hour bigint not null,                                -- since 1970
+  accepted bigint not null,
+  rejected bigint not null,
+  primary key (integration_id, hour)
+);
+create table webhook_lasts (
+  integration_id text primary key references integrations (id) on delete cascade,
+  answers text not null                                -- a letter each, the last one last: a accepted, r rejected
+);
 
 -- Who uses the API. A row is made by the first login that succeeds.
 create table customers (

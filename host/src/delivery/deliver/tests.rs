@@ -1,9 +1,13 @@
 //! A holding whose lease is nearly over.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::clock::Clock;
 use crate::delivery::{DeliveryOptions, DestinationRules, Patience};
+use crate::egress::Poster;
 use crate::rows::fixture::spec;
 use crate::store::targets::NewTarget;
 use crate::store::{Dialect, fixture, query, tables};

@@ -2,10 +2,14 @@ use super::*;
 use crate::rows::Value;
 use crate::rows::fixture::spec;
 use crate::store::feed::{CopyPart, Page};
+use crate::store::targets::Kind;
 
-fn target(deletions: bool) -> Target {
+pub(in crate::delivery) fn target(deletions: bool) -> Target {
     Target {
         id: "syt_1".into(),
+        kind: Kind::Http,
+        subscription_id: None,
+        tells_rows: true,
         organization_id: 1,
         integration_id: "svi_1".into(),
         service: "ticket_v1".into(),
@@ -32,7 +36,7 @@ fn target(deletions: bool) -> Target {
     }
 }
 
-fn tickets() -> TableSpec {
+pub(in crate::delivery) fn tickets() -> TableSpec {
     let mut spec = spec("ticket_v1");
     spec.columns.retain(|column| ["pk", "number", "title"].contains(&column.name.as_str()));
     spec.unique_key = spec.position("number").unwrap();
@@ -40,7 +44,10 @@ fn tickets() -> TableSpec {
 }
 
 /// Each row: pk, number, title or deleted.
-fn page(rows: &[(i64, i64, Option<&'static str>)], copy: Option<CopyPart>) -> Page {
+pub(in crate::delivery) fn page(
+    rows: &[(i64, i64, Option<&'static str>)],
+    copy: Option<CopyPart>,
+) -> Page {
     let changes = rows.iter().map(|(pk, number, title)| {
         let row = title.map(|title| {
             vec![Value::Integer(*pk), Value::Integer(*number), Value::Text(title.into())]

@@ -92,7 +92,9 @@ pub async fn mark_due(
     now: Micros,
 ) -> Result<(), Error> {
     for root_id in roots {
-        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null";
+        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null
+          and not exists (select 1 from subscriptions n
+                          where n.id = targets.subscription_id and not n.tells_rows)";
         let any: bool = query_scalar(format!("select exists (select 1 {unmarked})"))
             .bind(root_id)
             .bind(now)

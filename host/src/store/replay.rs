@@ -1,0 +1,170 @@
+//! Stored webhooks once more: each becomes a new item of the inbox, behind all that there are, in the
+//! order in which they were accepted. What a handled one brought of secrets lies with the owner, as
+//! long as no other grant or UNLINK came since.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::{Connection, Error, Store, query, query_as};
+use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
+
+/// Which stored webhooks are meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// None: of all integrations.
+    pub integration_id: Option<&'a str>,
+    /// Accepted at this time or later.
+    pub after: Micros,
+    /// And before that one.
+    pub before: Micros,
+}
+
+/// A stored webhook as much as is looked at to replay it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct Stored {
+    pub id: InboxId,
+    pub integration_id: String,
+    pub external_owner_id: String,
+    pub body: Vec<u8>,
+}
+
+const STORED: &str = "select i.id, i.integration_id, o.external_owner_id, i.body
+  from inbox i join owners o on o.id = i.owner_id where o.organization_id = $1";
+
+impl Store {
+    /// The ids of webhooks that are done with, or failed for good; at most `limit`. What was accepted
+    /// in a span was done no earlier, so older ones needn't be looked at.
+    pub async fn stored_webhooks(
+        &self,
+        span: Span<'_>,
+        limit: usize,
+    ) -> Result<Vec<InboxId>, Error> {
+        let meant = "o.organization_id = $1 and (i.integration_id = $2 or $2 is null)
+          and i.received_at >= $3 and i.received_at < $4";
+        let sql = format!(
+            "select i.id from inbox i join owners o on o.id = i.owner_id
+             where i.done_at >= $3 and {meant}
+             union all
+             select i.id from inbox i join owners o on o.id = i.owner_id
+             where i.parked and i.done_at is null and {meant}
+             limit $5"
+        );
+        let found: Vec<(InboxId,)> = query_as(sql)
+            .bind(span.organization)
+            .bind(span.integration_id)
+            .bind(span.after)
+            .bind(span.before)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.control.readers())
+            .await?;
+        let mut ids: Vec<InboxId> = found.into_iter().map(|(id,)| id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// A stored webhook of the organization that is done with, or failed for good.
+    pub async fn stored_webhook(
+        &self,
+        organization: OrganizationId,
+        id: InboxId,
+    ) -> Result<Option<Stored>, Error> {
+        let sql = format!("{STORED} and i.id = $2 and (i.done_at is not null or i.parked)");
+        let stored = query_as(sql).bind(organization).bind(id);
+        Ok(stored.fetch_optional(self.control.readers()).await?)
+    }
+
+    /// Puts stored webhooks, each with the names of the secrets that it needs, into the inbox once
+    /// more. Answers which were left out, since a secret is gone, and whose owners are due.
+    pub async fn replay(
+        &self,
+        webhooks: Vec<(InboxId, Vec<String>)>,
+    ) -> Result<(Vec<InboxId>, Vec<OwnerId>), Error> {
+        let now = self.clock.now();
+        self.control
+            .write(move |connection| {
+                Box::pin(async move {
+                    let (mut left_out, mut due) = (Vec::new(), Vec::new());
+                    for (id, needed) in webhooks {
+                        match again(connection, id, &needed, now).await? {
+                            Some(owner) => due.push(owner),
+                            None => left_out.push(id),
+                        }
+                    }
+                    Ok((left_out, due))
+                })
+            })
+            .await
+    }
+}
+
+async fn again(
+    connection: &mut Connection,
+    id: InboxId,
+    needed: &[String],
+    now: Micros,
+) -> Result<Option<OwnerId>, Error> {
+    let stored: Option<(OwnerId, String)> =
+        query_as("select owner_id, sealed from inbox where id = $1")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some((owner_id, sealed)) = stored else { return Ok(None) };
+    let sealed = match sealed.as_str() {
+        "{}" => match brought(connection, owner_id, id, needed).await? {
+            Some(sealed) => sealed,
+            None => return Ok(None),
+        },
+        _ => sealed,
+    };
+    query(
+        "insert into inbox
+           (owner_id, integration_id, received_at, method, path, query, headers, body, sealed)
+         select owner_id, integration_id, $2, method, path, query, headers, body, $3
+         from inbox where id = $1",
+    )
+    .bind(id)
+    .bind(now)
+    .bind(sealed)
+    .execute(&mut *connection)
+    .await?;
+    query("update owners set due_at = case when due_at < $2 then due_at else $2 end where id = $1")
+        .bind(owner_id)
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(Some(owner_id))
+}
+
+/// The secrets that a webhook brought, as an item holds them. None: one is gone. Both are sealed for
+/// the same place.
+async fn brought(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    grant_id: InboxId,
+    needed: &[String],
+) -> Result<Option<String>, Error> {
+    let mut sealed: BTreeMap<&str, String> = BTreeMap::new();
+    for name in needed {
+        let kept: Option<(Vec<u8>,)> = query_as(
+            "select sealed from owner_secrets
+             where owner_id = $1 and grant_id = $2 and name = $3 and sealed is not null",
+        )
+        .bind(owner_id)
+        .bind(grant_id)
+        .bind(name)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some((value,)) = kept else { return Ok(None) };
+        sealed.insert(name, BASE64_STANDARD.encode(value));
+    }
+    let text = serde_json::to_string(&sealed);
+    text.map(Some).map_err(|error| Error::Inconsistent(format!("sealed fields as JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use crate::clock::Clock;
+use crate::store::Dialect;
+use crate::store::fixture::{self, Opened, on_both};
+
+on_both! { what_is_meant_comes_again_in_order, a_secret_that_is_gone_leaves_it_out }
+
+const NOW: Micros = 1_000;
+
+/// Items: id, received, done, parked. 5 is another organization's, 6 waits.
+const FILL: &str = "
+insert into owners (organization_id, root_id, external_owner_id, due_at) values
+  (1, 'svi_1', 'ana', null), (1, 'svi_1', 'bob', 7),
+  ((select max(id) from organizations), 'svi_1', 'other', null);
+insert into inbox (owner_id, integration_id, received_at, method, path, query, headers, body, sealed,
+  parked, done_at) values
+  (1, 'svi_1', 100, 'POST', '/a', 'q=1', '[[\"h\",\"v\"]]', 'one', '{}', false, 150),
+  (1, 'svi_1', 200, 'POST', '', '', '[]', 'two', '{\"token\":\"c2VhbGVk\"}', true, null),
+  (2, 'svi_2', 200, 'PUT', '', '', '[]', 'three', '{}', false, 220),
+  (1, 'svi_1', 300, 'POST', '', '', '[]', 'four', '{}', false, 301),
+  (3, 'svi_1', 200, 'POST', '', '', '[]', 'five', '{}', false, 201),
+  (1, 'svi_1', 200, 'POST', '', '', '[]', 'six', '{}', false, null);";
+
+async fn filled(dialect: Dialect) -> Opened {
+    let store = fixture::open(dialect, Clock::simulated(NOW)).await;
+    fixture::root(&store, "svi_1").await;
+    store.create_organization("other").await.unwrap();
+    fixture::run(&store, FILL.to_owned()).await;
+    store
+}
+
+async fn what_is_meant_comes_again_in_order(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let span = Span { organization: 1, integration_id: None, after: 0, before: 1_000 };
+    for (span, ids) in [
+        (span, vec![1, 2, 3, 4]),
+        (Span { after: 101, ..span }, vec![2, 3, 4]),
+        (Span { after: 101, before: 300, ..span }, vec![2, 3]),
+        (Span { integration_id: Some("svi_2"), ..span }, vec![3]),
+    ] {
+        assert_eq!(store.stored_webhooks(span, 10).await.unwrap(), ids, "{span:?}");
+    }
+    assert_eq!(store.stored_webhooks(span, 2).await.unwrap().len(), 2);
+    let one = store.stored_webhook(1, 1).await.unwrap().unwrap();
+    assert_eq!((one.external_owner_id.as_str(), one.body.as_slice()), ("ana", &b"one"[..]));
+    assert_eq!(store.stored_webhook(1, 5).await.unwrap(), None, "another organization's");
+    assert_eq!(store.stored_webhook(1, 6).await.unwrap(), None, "it is to be done anyway");
+    let all = [1, 2, 3, 4].map(|id| (id, Vec::new())).to_vec();
+    let (left_out, due) = store.replay(all).await.unwrap();
+    assert_eq!((left_out, due), (vec![], vec![1, 1, 2, 1]));
+    let again: Vec<(OwnerId, String, String, Vec<u8>, Micros, String)> = query_as(
+        "select owner_id, method, path, body, received_at, sealed from inbox
+         where id > 6 and done_at is null and not parked order by id",
+    )
+    .fetch_all(store.control())
+    .await
+    .unwrap();
+    let texts = |owner, method: &str, path: &str, body: &str, sealed: &str| {
+        (owner, method.to_owned(), path.to_owned(), body.into(), NOW, sealed.to_owned())
+    };
+    assert_eq!(
+        again,
+        [
+            texts(1, "POST", "/a", "one", "{}"),
+            texts(1, "POST", "", "two", "{\"token\":\"c2VhbGVk\"}"),
+            texts(2, "PUT", "", "three", "{}"),
+            texts(1, "POST", "", "four", "{}"),
+        ]
+    );
+    let due: Vec<(i64,)> = query_as("select due_at from owners where id < 3 order by id")
+        .fetch_all(store.control())
+        .await
+        .unwrap();
+    assert_eq!(due, [(NOW,), (7,)]);
+}
+
+async fn a_secret_that_is_gone_leaves_it_out(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let secrets = "
+        insert into owner_secrets (owner_id, grant_id, name, version, sealed) values
+          (1, 1, 'token', 2, 'kept'), (1, 1, 'cached', 1, 'unasked'), (1, 4, 'token', 1, null)";
+    fixture::run(&store, secrets.to_owned()).await;
+    let needed = || vec!["token".to_owned()];
+    let (left_out, due) =
+        store.replay(vec![(1, needed()), (3, needed()), (4, needed())]).await.unwrap();
+    assert_eq!((left_out, due), (vec![3, 4], vec![1]));
+    let sealed: (String,) =
+        query_as("select sealed from inbox where id > 6").fetch_one(store.control()).await.unwrap();
+    assert_eq!(sealed.0, format!("{{\"token\":\"{}\"}}", BASE64_STANDARD.encode("kept")));
+}
