@@ -10,6 +10,7 @@ mod notifications;
 mod organizations;
 mod owners;
 mod remote;
+mod replay;
 mod schema;
 mod setup;
 mod steps;

@@ -109,6 +109,7 @@ async fn everything_by_the_command() {
     );
     let owner = machine.json(&["owners", "show", "ana b"]).await;
     assert_eq!((&owner["streams"], &owner["stream_list"]), (&json!(0), &json!([])));
+    assert_eq!(machine.json(&["replay", "--hours", "1"]).await["left_out"], 0);
     let none = machine.run(&["owners", "show", "bob"]).await;
     assert!(String::from_utf8_lossy(&none.stderr).contains("no post ever named"), "{none:?}");
     assert!(machine.works(&["fixtures", EVENT]).await.contains("create table"));
