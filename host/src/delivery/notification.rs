@@ -53,7 +53,9 @@ pub(super) fn synced(target: &Target, owner: &SyncedOwner, at: &Bookmark) -> Pay
         push_text(&mut body, text);
     }
     body.push('}');
-    Payload { is_synced: true, ..with_id(target, body, at.clone()) }
+    // Where the target stands is no part of it: a repetition is known by its id.
+    let id = id(target, "synced", 0, &body);
+    Payload { id, is_synced: true, ..with_id(target, body, at.clone()) }
 }
 
 fn with_id(target: &Target, body: String, end: Bookmark) -> Payload {
