@@ -8,6 +8,7 @@ mod billing;
 mod call;
 mod databases;
 mod endpoint;
+mod error_handlers;
 mod failure;
 mod integrations;
 mod login;
@@ -76,6 +77,7 @@ fn endpoints() -> Vec<Endpoint> {
     all.extend(replay::endpoints());
     all.extend(targets::endpoints());
     all.extend(notifications::endpoints());
+    all.extend(error_handlers::endpoints());
     all.extend(databases::endpoints());
     all.extend(billing::endpoints());
     all.push(openapi::endpoint());

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::chance::Chance;
 use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
+use crate::delivery::alerts::{self, Handler};
 use crate::delivery::{Deliveries, DeliveryOptions, Patience};
 use crate::egress::{Egress, EgressOptions, Poster};
 use crate::metrics::Metrics;
@@ -102,6 +103,15 @@ impl App {
         }
         let made = Poster::new()?;
         Ok(self.poster.get_or_init(|| made).clone())
+    }
+
+    /// The address of an error handler as it may be shown.
+    ///
+    /// # Errors
+    /// Why nothing can be posted there.
+    pub fn shown_handler(&self, url: &str) -> Result<String, String> {
+        let handler = Handler::parse(url, targets::rules(&self.config.delivery))?;
+        Ok(handler.destination.shown())
     }
 
     /// The address of an integration's endpoint.
@@ -297,6 +307,9 @@ async fn start(
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), micros(inbox_kept(app))));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
+    let (poster, rules) = (app.poster()?, targets::rules(&app.config.delivery));
+    let poll = Duration::from_millis(run.poll_ms);
+    tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);
     let delivering = tokio::spawn(Arc::clone(&deliveries).work());

@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod db;
 mod doctor;
+mod error_handlers;
 mod httpsync;
 mod integrations;
 mod notifications;
@@ -90,6 +91,9 @@ enum Command {
     /// Posts of each row that changes
     #[command(subcommand, visible_aliases = ["notification", "webhooks", "webhook"])]
     Notifications(notifications::Notifications),
+    /// Who is told when somebody must act
+    #[command(subcommand, visible_alias = "error-handler")]
+    ErrorHandlers(error_handlers::ErrorHandlers),
     #[command(visible_alias = "replays")]
     Replay(replay::Replay),
     #[command(visible_alias = "fixture")]
@@ -167,6 +171,7 @@ async fn on_host(
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
         Command::Owners(owners) => owners.run_there(&client, format).await?,
         Command::Replay(replay) => replay.run(&client, format).await?,
+        Command::ErrorHandlers(handlers) => handlers.run(&client, format).await?,
         Command::Notifications(notifications) => notifications.run(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
@@ -192,6 +197,7 @@ async fn on_data_directory(
             notifications.run(&Client::local(app), format).await?;
         }
         Command::Replay(replay) => replay.run(&Client::local(app), format).await?,
+        Command::ErrorHandlers(handlers) => handlers.run(&Client::local(app), format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
@@ -214,6 +220,7 @@ impl Command {
             | Self::HttpSync(_)
             | Self::Owners(_)
             | Self::Replay(_)
+            | Self::ErrorHandlers(_)
             | Self::Notifications(_) => true,
             _ => false,
         }

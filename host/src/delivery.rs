@@ -6,6 +6,7 @@
 //! answered 2xx, so what was lost on the way comes again. Nothing here holds a sync up: it only reads
 //! the feed.
 
+pub mod alerts;
 mod decision;
 mod deliver;
 mod destination;

@@ -5,6 +5,7 @@
 //! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
 pub mod accounts;
+pub mod alerts;
 mod changed;
 pub mod channels;
 pub mod commit;

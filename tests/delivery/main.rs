@@ -1,6 +1,7 @@
 //! HTTP Sync and notifications from a commit to a receiver, over real sockets: a file per group of cases.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
+mod alerts;
 mod contract;
 mod examples;
 mod failures;

@@ -90,6 +90,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
             "org" => "Id, key or name of the organization; `-` with `?org=`",
             "i" => "Id, table or service of the integration",
             "t" => "Id of the target",
+            "h" => "Id of the error handler",
             "w" => "Id of the subscription",
             "owner" => "The external owner id, as it was posted",
             "name" => "Name of the service",

@@ -250,7 +250,7 @@ impl Holder {
     pub(super) async fn pause_tree(&self, until: Micros) -> Result<(), Error> {
         let root_id = self.lease().root_id;
         self.runner.egress.pause_tree(&root_id, until);
-        streams::pause_tree(self.control(), &root_id, until, None).await?;
+        streams::pause_tree(self.control(), &root_id, until).await?;
         self.runner.store.tell_hosts_of_pause(&root_id, until);
         Ok(())
     }
@@ -261,7 +261,8 @@ impl Holder {
         // This owner rests longer than the tree, so that others probe.
         let rest = self.later(self.back_off().max_ms * 8);
         streams::pause_owner(self.control(), &lease, rest, reason.clone()).await?;
-        streams::pause_tree(self.control(), &lease.root_id, not_before, Some(reason)).await
+        let (control, now) = (self.control(), self.now());
+        streams::tree_is_misconfigured(control, &lease.root_id, not_before, reason, now).await
     }
 
     pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {

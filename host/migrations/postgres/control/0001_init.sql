@@ -282,6 +282,36 @@ create table synced_owners (
 create index synced_owners_order on synced_owners (target_id, synced_at, owner_id);
 create index synced_owners_owner on synced_owners (owner_id);
 
+-- Who is told when somebody must act.
+create table error_handlers (
+  id text primary key,                                 -- oeh_...
+  organization_id bigint not null references organizations (id),
+  url bytea not null,                                   -- sealed
+  shown_url text not null,                             -- without user, password and query
+  created_at bigint not null
+);
+create index error_handlers_organization on error_handlers (organization_id);
+
+-- What they are told of; kept for a day, so that the same isn't told again.
+create table alerts (
+  id bigint generated always as identity primary key,
+  organization_id bigint not null references organizations (id),
+  signature text not null,
+  body text not null,                                  -- JSON
+  raised_at bigint not null,
+  unique (organization_id, signature)
+);
+create index alerts_raised on alerts (raised_at);
+create table alert_posts (
+  alert_id bigint not null references alerts (id) on delete cascade,
+  handler_id text not null references error_handlers (id) on delete cascade,
+  attempts bigint not null default 0,
+  due_at bigint not null,
+  primary key (alert_id, handler_id)
+);
+create index alert_posts_due on alert_posts (due_at);
+create index alert_posts_handler on alert_posts (handler_id);
+
 -- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.
 create table webhook_hours (
   integration_id text not null references integrations (id) on delete cascade,
