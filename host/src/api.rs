@@ -3,6 +3,7 @@
 //! A request is read and authorized by what its endpoint says (`call`), handled, and answered in an
 //! envelope (`answer`, `failure`). The same list of endpoints makes the OpenAPI document.
 
+mod absent;
 mod answer;
 mod billing;
 mod call;
@@ -17,8 +18,10 @@ mod members;
 mod notifications;
 mod openapi;
 mod organizations;
+mod origins;
 mod owners;
 mod replay;
+mod saved_queries;
 mod services;
 mod targets;
 mod values;
@@ -29,7 +32,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, on, options};
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -58,6 +61,9 @@ pub fn router(app: App) -> Router {
         };
         router = router.route(path, on(filter, handle));
     }
+    for path in origins::open_paths(&endpoints()) {
+        router = router.route(path, options(origins::preflight));
+    }
     router.method_not_allowed_fallback(not_allowed).with_state(app)
 }
 
@@ -79,7 +85,9 @@ fn endpoints() -> Vec<Endpoint> {
     all.extend(notifications::endpoints());
     all.extend(error_handlers::endpoints());
     all.extend(databases::endpoints());
+    all.extend(saved_queries::endpoints());
     all.extend(billing::endpoints());
+    all.extend(absent::endpoints());
     all.push(openapi::endpoint());
     all
 }
@@ -90,7 +98,7 @@ async fn serve(app: App, endpoint: &Endpoint, request: Request) -> Response {
         let call = Call::read(app, endpoint, request).await?;
         (endpoint.handler)(call).await
     };
-    match answered.instrument(span).await {
+    let mut response = match answered.instrument(span).await {
         Ok(answer) => Answer::into_response(answer),
         Err(failure) => {
             if let Some(cause) = &failure.cause {
@@ -98,7 +106,11 @@ async fn serve(app: App, endpoint: &Endpoint, request: Request) -> Response {
             }
             Failure::into_response(failure)
         }
+    };
+    if endpoint.any_origin {
+        origins::open(&mut response);
     }
+    response
 }
 
 async fn not_allowed() -> Response {

@@ -1,7 +1,10 @@
 //! Composition: from a configuration to everything wired, for `serve` and for the commands.
 
+pub mod backup;
 pub mod integrations;
+pub mod keys;
 pub mod notifications;
+pub mod organizations;
 pub mod owners;
 pub mod plugins;
 pub mod replay;
@@ -20,8 +23,9 @@ use crate::chance::Chance;
 use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
 use crate::delivery::alerts::{self, Handler};
-use crate::delivery::{Deliveries, DeliveryOptions, Patience};
-use crate::egress::{Egress, EgressOptions, Poster};
+use crate::delivery::{Clients, Deliveries, DeliveryOptions, Patience};
+use crate::egress::{Egress, EgressOptions, Poster, Relays};
+use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::plugin::{Budget, Engine, EngineOptions};
@@ -33,8 +37,12 @@ use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
+use crate::store::retention::Kept;
 use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
+
+/// A host that ends waits so long for mail under way.
+const MAIL_MAX: Duration = Duration::from_secs(5);
 
 /// An opened data directory with its configuration.
 #[derive(Clone, Debug)]
@@ -44,7 +52,9 @@ pub struct App {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
-    poster: Arc<OnceLock<Poster>>,
+    /// None: there is no mail.
+    pub mailer: Option<Mailer>,
+    clients: Arc<OnceLock<Clients>>,
 }
 
 impl App {
@@ -59,6 +69,9 @@ impl App {
         let chance = Chance::from_system();
         let data_dir = config.data_dir();
         data_dir.create()?;
+        if config.database_url.given().is_none() && config.key.given().is_none() {
+            data_dir.check_key()?;
+        }
         let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
         let store = match server_options(&config) {
             None => Store::open(data_dir, clock, keyring, chance)
@@ -69,8 +82,10 @@ impl App {
                 .context("opening the databases of the server")?,
         };
         let clock = store.clock().clone();
+        let metrics = Arc::default();
+        let mailer = mailer(&config, &store, &metrics)?;
         let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics: Arc::default(), poster: Arc::default() })
+        Ok(Self { config, store, clock, metrics, mailer, clients: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -96,13 +111,21 @@ impl App {
         })
     }
 
-    /// The client for posts to receivers, made at first use.
-    fn poster(&self) -> anyhow::Result<Poster> {
-        if let Some(poster) = self.poster.get() {
-            return Ok(poster.clone());
+    /// The clients for deliveries, made at first use.
+    fn clients(&self) -> anyhow::Result<Clients> {
+        if let Some(clients) = self.clients.get() {
+            return Ok(clients.clone());
         }
-        let made = Poster::new()?;
-        Ok(self.poster.get_or_init(|| made).clone())
+        let relays = Relays::new(self.store.chance().clone())?;
+        let made = Clients { poster: Poster::new()?, relays };
+        Ok(self.clients.get_or_init(|| made).clone())
+    }
+
+    /// Waits for mail that is under way, but not longer than that.
+    pub async fn settle_mail(&self, limit: Duration) {
+        if let Some(mailer) = &self.mailer {
+            mailer.settle(limit).await;
+        }
     }
 
     /// The address of an error handler as it may be shown.
@@ -111,7 +134,7 @@ impl App {
     /// Why nothing can be posted there.
     pub fn shown_handler(&self, url: &str) -> Result<String, String> {
         let handler = Handler::parse(url, targets::rules(&self.config.delivery))?;
-        Ok(handler.destination.shown())
+        Ok(handler.shown())
     }
 
     /// The address of an integration's endpoint.
@@ -135,6 +158,17 @@ fn clock(config: &Config) -> Clock {
         None => Clock::System,
         Some(_) => Clock::corrected(),
     }
+}
+
+fn mailer(
+    config: &Config,
+    store: &Store,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Mailer>> {
+    let Some(url) = config.smtp.url.given() else { return Ok(None) };
+    let (clock, chance) = (store.clock().clone(), store.chance().clone());
+    let made = Mailer::new(url, config.smtp.from.trim(), clock, chance, Arc::clone(metrics));
+    made.map(Some).map_err(anyhow::Error::msg)
 }
 
 /// Where the databases are; none: in the data directory.
@@ -305,9 +339,9 @@ async fn start(
             }
         }
     });
-    tokio::spawn(retention::keep(Arc::clone(&app.store), micros(inbox_kept(app))));
+    tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
-    let (poster, rules) = (app.poster()?, targets::rules(&app.config.delivery));
+    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     let poll = Duration::from_millis(run.poll_ms);
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
@@ -333,7 +367,17 @@ fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> {
         rules: targets::rules(delivery),
     };
     let metrics = Arc::clone(&app.metrics);
-    Ok(Deliveries::new(Arc::clone(&app.store), app.poster()?, metrics, options))
+    Ok(Deliveries::new(Arc::clone(&app.store), app.clients()?, metrics, options))
+}
+
+fn kept(app: &App) -> Kept {
+    let retention = &app.config.retention;
+    let days = |days: u64| micros(Duration::from_secs(days.saturating_mul(24 * 3_600)));
+    Kept {
+        inbox: micros(inbox_kept(app)),
+        parked: days(retention.parked_days),
+        tombstones: days(retention.tombstone_days),
+    }
 }
 
 fn inbox_kept(app: &App) -> Duration {
@@ -412,4 +456,5 @@ async fn listen(
     if let Err(error) = app.store.store_outcomes().await {
         tracing::warn!(%error, "the last webhooks are missing in the statistics");
     }
+    app.settle_mail(MAIL_MAX).await;
 }

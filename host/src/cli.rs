@@ -2,12 +2,14 @@
 //! and errors go to standard error.
 
 mod auth;
+mod backup;
 mod client;
+mod completions;
 mod db;
 mod doctor;
 mod error_handlers;
-mod httpsync;
 mod integrations;
+mod keys;
 mod notifications;
 mod orgs;
 mod output;
@@ -15,12 +17,15 @@ mod owners;
 mod plugins;
 mod prompt;
 mod replay;
+mod saved_queries;
 mod serve;
 mod services;
 mod streams;
+mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -28,6 +33,9 @@ use crate::app::App;
 use crate::config::{Config, Flags, Profiles};
 use client::Client;
 use output::Format;
+
+/// A command waits so long for mail that it sent.
+const MAIL_MAX: Duration = Duration::from_secs(30);
 
 /// Turns third-party APIs into SQL tables.
 #[derive(Debug, Parser)]
@@ -87,7 +95,10 @@ enum Command {
     Integrations(integrations::Integrations),
     /// Receivers of a table's changes (HTTP Sync)
     #[command(subcommand, name = "httpsync")]
-    HttpSync(httpsync::HttpSync),
+    HttpSync(targets::HttpSync),
+    /// Databases with a copy of a table (DB Sync)
+    #[command(subcommand, name = "dbsync", visible_alias = "sync")]
+    DbSync(targets::DbSync),
     /// Posts of each row that changes
     #[command(subcommand, visible_aliases = ["notification", "webhooks", "webhook"])]
     Notifications(notifications::Notifications),
@@ -104,14 +115,24 @@ enum Command {
     /// The replicated tables
     #[command(subcommand)]
     Db(db::Db),
+    /// Queries that an organization keeps
+    #[command(subcommand, name = "saved-query")]
+    #[command(visible_aliases = ["saved-queries", "custom-query", "custom-queries"])]
+    SavedQueries(saved_queries::SavedQueries),
     /// Owners and how they are
     #[command(subcommand)]
     Owners(owners::Owners),
     /// Streams and how they are
     #[command(subcommand)]
     Streams(streams::Streams),
+    /// Keys that seal secrets
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     /// Check this installation
     Doctor(doctor::Doctor),
+    Completions(completions::Completions),
 }
 
 /// Runs the command line of this process. Exit code 1: it failed; 2: it wasn't understood.
@@ -145,13 +166,22 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return serve::run(Config::load(&flags)?).await.map(|()| ExitCode::SUCCESS);
         }
         Command::Doctor(doctor) => return doctor.run(Config::load(&flags)?, format).await,
+        Command::Restore(restore) => {
+            let restored = restore.run(&Config::load(&flags)?, format).await;
+            return restored.map(|()| ExitCode::SUCCESS);
+        }
+        Command::Completions(completions) => {
+            return completions.run().map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     if let Some(url) = cli.global.chosen_host(&cli.command)? {
         return on_host(cli.command, &url, cli.global.org.as_deref(), format).await;
     }
     let app = App::open(Config::load(&flags)?).await?;
-    on_data_directory(cli.command, &app, format).await
+    let done = on_data_directory(cli.command, &app, format).await;
+    app.settle_mail(MAIL_MAX).await;
+    done
 }
 
 async fn on_host(
@@ -168,11 +198,13 @@ async fn on_host(
         Command::Integrations(integrations) => integrations.run(client, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&client).await?,
         Command::Db(db) => db.run(&client, format).await?,
+        Command::SavedQueries(queries) => queries.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
-        Command::Owners(owners) => owners.run_there(&client, format).await?,
-        Command::Replay(replay) => replay.run(&client, format).await?,
-        Command::ErrorHandlers(handlers) => handlers.run(&client, format).await?,
+        Command::DbSync(dbsync) => dbsync.run_there(&client, format).await?,
         Command::Notifications(notifications) => notifications.run(&client, format).await?,
+        Command::ErrorHandlers(handlers) => handlers.run(&client, format).await?,
+        Command::Replay(replay) => replay.run(&client, format).await?,
+        Command::Owners(owners) => owners.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
     Ok(ExitCode::SUCCESS)
@@ -193,16 +225,20 @@ async fn on_data_directory(
         Command::Integrations(integrations) => integrations.run_here(app, format).await?,
         Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
         Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
+        Command::DbSync(dbsync) => dbsync.run(app, format).await?,
         Command::Notifications(notifications) => {
             notifications.run(&Client::local(app), format).await?;
         }
-        Command::Replay(replay) => replay.run(&Client::local(app), format).await?,
         Command::ErrorHandlers(handlers) => handlers.run(&Client::local(app), format).await?,
+        Command::Replay(replay) => replay.run(&Client::local(app), format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
+        Command::SavedQueries(queries) => queries.run(&Client::local(app), format).await?,
         Command::Owners(owners) => owners.run(app, format).await?,
         Command::Streams(streams) => streams.run(app, format).await?,
-        Command::Serve(_) | Command::Doctor(_) => {}
+        Command::Keys(keys) => keys.run(app, format).await?,
+        Command::Backup(backup) => backup.run(app, format).await?,
+        Command::Serve(_) | Command::Doctor(_) | Command::Restore(_) | Command::Completions(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -217,11 +253,13 @@ impl Command {
             | Self::Integrations(_)
             | Self::Fixtures(_)
             | Self::Db(_)
+            | Self::SavedQueries(_)
             | Self::HttpSync(_)
-            | Self::Owners(_)
-            | Self::Replay(_)
+            | Self::DbSync(_)
+            | Self::Notifications(_)
             | Self::ErrorHandlers(_)
-            | Self::Notifications(_) => true,
+            | Self::Replay(_)
+            | Self::Owners(_) => true,
             _ => false,
         }
     }

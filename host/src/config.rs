@@ -31,7 +31,7 @@ pub struct Config {
     pub org: String,
     /// Directory of components to install at start; empty: none.
     pub plugins: PathBuf,
-    /// Base64 of the sealing key; empty: from the data directory.
+    /// Base64 of the sealing keys, with commas between; empty: from the data directory.
     pub key: Hidden,
     /// URL of the control database; empty: SQLite files in the data directory.
     pub database_url: Hidden,
@@ -45,6 +45,8 @@ pub struct Config {
     pub server: Server,
     /// Who may log in to the API.
     pub login: Login,
+    /// Mail.
+    pub smtp: Smtp,
     /// Logs.
     pub log: Log,
     /// Traces.
@@ -55,7 +57,7 @@ pub struct Config {
     pub retention: Retention,
     /// Notifications of vendors.
     pub push: PushSettings,
-    /// HTTP Sync.
+    /// HTTP Sync and DB Sync.
     pub delivery: Delivery,
     /// Limits on what comes in and goes out.
     pub limits: Limits,
@@ -93,6 +95,15 @@ pub struct Server {
 #[allow(missing_docs, reason = "config.default.toml says what each is")]
 pub struct Login {
     pub allowed_emails: String,
+}
+
+/// `[smtp]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "config.default.toml says what each is")]
+pub struct Smtp {
+    pub url: Hidden,
+    pub from: String,
 }
 
 /// `[log]`.
@@ -141,6 +152,8 @@ pub struct Run {
 #[allow(missing_docs, reason = "config.default.toml says what each is")]
 pub struct Retention {
     pub inbox_hours: u64,
+    pub parked_days: u64,
+    pub tombstone_days: u64,
 }
 
 /// `[push]`.
@@ -307,6 +320,8 @@ impl Config {
             ("run.back_off_base_ms", self.run.back_off_base_ms),
             ("run.back_off_max_ms", self.run.back_off_max_ms),
             ("retention.inbox_hours", self.retention.inbox_hours),
+            ("retention.parked_days", self.retention.parked_days),
+            ("retention.tombstone_days", self.retention.tombstone_days),
             ("delivery.workers", self.delivery.workers as u64),
             ("delivery.timeout_ms", self.delivery.timeout_ms),
             ("delivery.period_min_s", self.delivery.period_min_s.max(0).unsigned_abs()),

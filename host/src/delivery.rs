@@ -1,17 +1,19 @@
-//! HTTP Sync and notifications: send what changed in a table to the customer's receiver, in pages or row
-//! by row, each after the one before was taken.
+//! HTTP Sync, DB Sync and notifications: send what changed in a table to the customer's receiver or
+//! database, in pages or row by row, each after the one before was taken.
 //!
 //! A target is due when a commit changed rows of its tree, when its period is over, or when somebody
 //! asks. Whoever has slots claims it under a fence. The bookmark moves only behind a page that was
-//! answered 2xx, so what was lost on the way comes again. Nothing here holds a sync up: it only reads
-//! the feed.
+//! answered 2xx, or committed there, so what was lost on the way comes again. Nothing here holds a
+//! sync up: it only reads the feed. The only module beside `store` that knows sqlx (`mirror`).
 
 pub mod alerts;
 mod decision;
 mod deliver;
 mod destination;
+mod mirror;
 mod notification;
 mod payload;
+mod receiver;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,12 +24,12 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument as _;
 
 pub use decision::Patience;
-pub use deliver::post::verify;
-pub use destination::{Destination, DestinationRules};
-pub use notification::test;
+pub use destination::{Clients, Destination, DestinationRules};
+pub use mirror::{DatabaseAddress, PAGE_ROWS};
+pub use notification::Subscriber;
+pub use receiver::Receiver;
 
 use crate::clock::micros;
-use crate::egress::Poster;
 use crate::metrics::Metrics;
 use crate::model::Micros;
 use crate::store::targets::{self, Claimed};
@@ -40,7 +42,7 @@ pub struct DeliveryOptions {
     pub host: String,
     /// Targets that are delivered to at once. Failing ones get half of them.
     pub workers: usize,
-    /// A receiver has so long to answer.
+    /// A receiver, or database, has so long to answer.
     pub timeout: Duration,
     /// A target with much to take makes room for others after so long.
     pub turn: Duration,
@@ -69,7 +71,7 @@ impl DeliveryOptions {
 /// Delivers until it is stopped.
 pub struct Deliveries {
     store: Arc<Store>,
-    poster: Poster,
+    clients: Clients,
     metrics: Arc<Metrics>,
     options: DeliveryOptions,
     stopping: watch::Sender<bool>,
@@ -79,11 +81,11 @@ impl Deliveries {
     /// Nothing is delivered yet.
     pub fn new(
         store: Arc<Store>,
-        poster: Poster,
+        clients: Clients,
         metrics: Arc<Metrics>,
         options: DeliveryOptions,
     ) -> Self {
-        Self { store, poster, metrics, options, stopping: watch::Sender::new(false) }
+        Self { store, clients, metrics, options, stopping: watch::Sender::new(false) }
     }
 
     /// No target is claimed any more; those that are worked on end after the delivery in flight.

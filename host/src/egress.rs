@@ -14,8 +14,10 @@ mod policy;
 mod post;
 mod reach;
 mod redirect;
+mod relay;
 mod resolve;
 mod secret;
+mod smtp;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -39,8 +41,10 @@ pub use limits::{Counted, CountedUnder};
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 pub use post::{Post, Posted, Poster};
 pub use reach::Reached;
+pub use relay::{DatabaseServer, Relay, Relays, Tls};
 pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
+pub use smtp::{Letter, Smtp, SmtpError};
 pub use url_prefix::Origin;
 
 use crate::clock::{Clock, monotonic};

@@ -34,6 +34,8 @@ pub mod store;
 
 pub mod delivery;
 
+pub mod mail;
+
 // What wires it.
 pub mod trace;
 

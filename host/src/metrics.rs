@@ -36,12 +36,14 @@ pub struct Metrics {
     call_memory: Family<Plugin, Histogram>,
     requests: Family<Plugin, Counter>,
     rows: Family<Service, Counter>,
-    commits: Family<Written, Histogram>,
+    commits: Family<What, Histogram>,
     limit_waits: Family<Scope, Counter>,
     limit_waited: Family<Scope, Counter<f64, AtomicU64>>,
     limit_refusals: Family<Scope, Counter>,
     deliveries: Family<Outcome, Counter>,
     delivered: Counter,
+    forgotten: Family<What, Counter>,
+    mails: Family<Outcome, Counter>,
     load: Gauges,
 }
 
@@ -88,7 +90,7 @@ struct Service {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Written {
+struct What {
     what: &'static str,
 }
 
@@ -138,6 +140,10 @@ impl Default for Metrics {
         let delivered = Counter::default();
         let delivered_help = "Changed rows that receivers took";
         registry.register("delivered_rows", delivered_help, delivered.clone());
+        let forgotten = Family::default();
+        registry.register("forgotten", "What was deleted for its age", forgotten.clone());
+        let mails = Family::default();
+        registry.register("mails", "Letters by how they ended", mails.clone());
         let load = Gauges::registered(&mut registry);
         Self {
             registry,
@@ -156,6 +162,8 @@ impl Default for Metrics {
             limit_refusals,
             deliveries,
             delivered,
+            forgotten,
+            mails,
             load,
         }
     }
@@ -189,6 +197,11 @@ impl Metrics {
         self.runs.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// A letter was handed over, or couldn't be.
+    pub fn mail(&self, outcome: &'static str) {
+        self.mails.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// A call failed.
     pub fn failure(&self, cause: &'static str) {
         self.failures.get_or_create(&Cause { cause }).inc();
@@ -213,7 +226,7 @@ impl Metrics {
 
     /// A `webhook`, an inbox `item` or a `page` was committed, so long after it was asked for.
     pub fn commit(&self, what: &'static str, took: Duration) {
-        self.commits.get_or_create(&Written { what }).observe(took.as_secs_f64());
+        self.commits.get_or_create(&What { what }).observe(took.as_secs_f64());
     }
 
     /// A request waits until the share of its `owner` or `integration` allows it.
@@ -231,6 +244,11 @@ impl Metrics {
     pub fn delivery(&self, outcome: &'static str, rows: u64) {
         self.deliveries.get_or_create(&Outcome { outcome }).inc();
         self.delivered.inc_by(rows);
+    }
+
+    /// So many were deleted for their age: of the `inbox`, `parked` items, `tombstones`, `commits`.
+    pub fn forgotten(&self, what: &'static str, count: u64) {
+        self.forgotten.get_or_create(&What { what }).inc_by(count);
     }
 
     /// Everything, in the text format of OpenMetrics 1.0.

@@ -20,6 +20,7 @@ mod value;
 pub use batch::{Cells, Part, Presented, Rows};
 pub use check::{check_batch, check_lookup, check_write};
 pub use condition::{Test, assignments, bookkeeping, tests, upper_bound};
+pub use name::is_identifier;
 pub use number::canonical_decimal;
 pub use overlay::{Bracketed, Overlay};
 pub use rejected::Rejected;

@@ -1,4 +1,4 @@
-//! Storage: the only module that names sqlx.
+//! Storage: beside the mirrors of `delivery`, the only module that names sqlx.
 //!
 //! One control database (who is configured, what is due, what arrived) and one replication
 //! database an organization (the replicated tables; beside them cursors, fences, the change feed
@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod alerts;
+pub mod backup;
 mod changed;
 pub mod channels;
 pub mod commit;
@@ -27,6 +28,8 @@ pub mod plugins;
 pub mod relay;
 pub mod replay;
 pub mod retention;
+pub mod rotation;
+pub mod saved_queries;
 mod server;
 pub mod sql;
 pub mod status;
@@ -221,7 +224,7 @@ impl Store {
         &self,
         organization: OrganizationId,
     ) -> Result<Zeroizing<String>, Error> {
-        let place = format!("organizations/{organization}/reader");
+        let place = reader_place(organization);
         let fresh = self.keyring.seal(&place, self.chance.base36(24).as_bytes());
         let made = query_scalar::<Vec<u8>>(
             "update organizations set reader_sealed = coalesce(reader_sealed, $1) where id = $2
@@ -237,6 +240,11 @@ impl Store {
         let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
         Ok(Zeroizing::new(text.to_owned()))
     }
+}
+
+/// Where the password of an organization's reading role lives.
+fn reader_place(organization: OrganizationId) -> String {
+    format!("organizations/{organization}/reader")
 }
 
 impl std::fmt::Debug for Store {

@@ -218,3 +218,37 @@ fn post(endpoint: &str, secret: &str, body: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[test]
+fn shells_are_told_how_to_complete() {
+    let installation = Installation::new();
+    for (shell, words) in [
+        ("bash", "complete -F _rowgate"),
+        ("zsh", "#compdef rowgate"),
+        ("fish", "complete -c rowgate"),
+    ] {
+        let script = installation.works(&["completions", shell]);
+        for known in [words, "saved-query", "roll-credentials"] {
+            assert!(script.contains(known), "{shell}: {known}");
+        }
+    }
+    assert!(!installation.run(&["completions", "cmd"]).status.success());
+}
+
+/// Colours and progress are for terminals.
+#[test]
+fn what_goes_to_a_file_is_plain() {
+    let installation = Installation::new();
+    for arguments in [
+        &["orgs", "list"][..],
+        &["services", "list"],
+        &["saved-query", "list"],
+        &["orgs", "close", "--confirm", "default"],
+        &["--help"],
+        &["nonsense"],
+    ] {
+        let output = installation.run(arguments);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(!said.contains('\u{1b}') && !said.contains("closing .."), "{arguments:?}: {said}");
+    }
+}

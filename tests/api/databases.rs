@@ -41,7 +41,12 @@ async fn queries_are_answered_and_limited() {
         if is_on_postgres() { "select repeat('x', 6000)" } else { "select hex(zeroblob(3000))" };
     let endless =
         "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n";
-    for refused in [large, endless, "selec 1", "", "select * from nowhere", "select 1; select 2"] {
+    // Each level costs a parser something.
+    let deep = format!("select {}1{}", "abs(".repeat(20_000), ")".repeat(20_000));
+    let slow = if is_on_postgres() { "select pg_sleep(60)" } else { endless };
+    for refused in
+        [large, endless, slow, &deep, "selec 1", "", "select * from nowhere", "select 1; select 2"]
+    {
         let refusal = query(&owner, refused).await.unwrap_err();
         assert!(matches!(refusal.0, 403 | 422), "{refused}: {refusal:?}");
     }
@@ -68,6 +73,11 @@ async fn nothing_else_is_reached() {
         "select * from customers",
         "pragma query_only = 0",
         "pragma journal_mode = delete",
+        "pragma writable_schema = on",
+        "detach main",
+        "select 1; select load_extension('x')",
+        "select hex(zeroblob(2000000000))",
+        "update rowgate_owners set fence = 0",
         "create table x (y)",
         "insert into rowgate_owners (owner_id) values (1)",
         "with x as (select 1) delete from rowgate_owners",
@@ -82,6 +92,13 @@ async fn nothing_else_is_reached() {
         "select set_config('default_transaction_read_only', 'off', false), lo_create(0)",
         "copy (select 1) to program 'true'",
         "set role postgres",
+        "set session authorization postgres",
+        "select pg_ls_dir('/')",
+        "select lo_import('/etc/passwd')",
+        "copy (select 1) to '/tmp/x'",
+        "do $$ begin end $$",
+        "update org_default.x set y = 1",
+        "with x as (select 1), y as (delete from org_default.x returning 1) select * from y",
         "create table x ()",
         "select 1; commit; create table x ()",
     ];

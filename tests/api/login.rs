@@ -147,6 +147,29 @@ async fn tokens_are_not_stored() {
 }
 
 #[tokio::test]
+async fn a_customer_logs_in_by_id() {
+    let api = Api::start().await;
+    api.owner().await;
+    let ids = api.host.control::<(String,)>("select opaque_id from customers").await;
+    let path = format!("/v1/auth/login_otp/{}", ids[0].0);
+    let nobody = api.nobody();
+    let code = api.code(OWNER).await;
+    let prompt = nobody.post(&path, json!({})).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("value"));
+    assert_eq!(prompt.body["error"]["state_machine_step"]["prompt_is_secret"], true);
+    let wrong = if code == "123456" { "654321" } else { "123456" };
+    let again = nobody.answer(&prompt.body, wrong).await.ok();
+    assert_eq!(again["error_code"], "invalid_otp");
+    assert_eq!(again["post_to_url"], path.as_str());
+    assert!(!again.to_string().contains(OWNER), "an id tells no address: {again}");
+    let done = nobody.answer(&again, &code).await;
+    assert!(done.header("whdb-auth-token").unwrap().starts_with("sess="));
+    assert_eq!(done.ok()["extras"]["current_customer"]["email"], OWNER);
+    let unknown = nobody.post("/v1/auth/login_otp/cus_x", json!({ "value": "1" })).await.ok();
+    assert_eq!(unknown["error_code"], "email_not_exist");
+}
+
+#[tokio::test]
 async fn all_sessions_end_at_once() {
     let api = Api::start().await;
     let (one, two) = (api.owner().await, api.owner().await);

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::setup::{Api, MEMBER, OWNER};
+use crate::steps::SECRET;
 
 #[tokio::test]
 async fn an_organization_has_several_names() {
@@ -107,4 +108,55 @@ async fn there_is_no_billing() {
     assert_eq!(owner.get(of).await.ok()["plan_name"], "none");
     assert_eq!(owner.get(&format!("{of}/plans")).await.ok()["items"], json!([]));
     assert_eq!(owner.post(&format!("{of}/open_portal"), json!({})).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_closed_organization_is_gone_with_all_that_was_its() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let [list, ..] = owner.make_tree().await;
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    let kept = json!({ "description": "d", "sql": "select 1", "public": true });
+    let kept = owner.post("/v1/organizations/default/saved_queries/create", kept).await.ok();
+    owner.post("/v1/organizations/create", json!({ "name": "Other" })).await.ok();
+    let close = "/v1/organizations/default/close";
+    let refused = member.post(close, json!({ "confirm": "default" })).await;
+    assert_eq!(refused.refused(), (403, "forbidden"));
+    let prompt = owner.post(close, json!({})).await;
+    assert_eq!(prompt.refused(), (422, "prompt_required_params"));
+    assert_eq!(prompt.header("whdb-prompt"), Some("confirm"));
+    let wrong = owner.answer(&prompt.body, "yes").await;
+    assert_eq!(wrong.status, 422);
+    assert_eq!(owner.listed().await.len(), 3, "nothing happened yet");
+
+    let done = owner.answer(&prompt.body, "default").await.ok();
+    assert_eq!((&done["complete"], &done["error_code"]), (&json!(true), &json!("")));
+    for (person, path) in [
+        (&owner, "/v1/organizations/default"),
+        (&member, "/v1/organizations/default/members"),
+        (&owner, "/v1/db/default/connection"),
+    ] {
+        assert_eq!(person.get(path).await.refused(), (403, "forbidden"), "{path}");
+    }
+    let body = json!({ "type": "UNLINKED", "external_owner_id": "ana" });
+    assert_eq!(api.hook(&list.id, SECRET, &body).await, 400, "No integration with that id");
+    let run = format!("/v1/saved_queries/{}/run", kept["id"].as_str().unwrap());
+    assert_eq!(api.nobody().get(&run).await.refused(), (403, "forbidden"));
+    assert!(!api.host.data_dir().join("replication/default.db").exists());
+    for table in ["integrations", "owners", "streams", "inbox", "saved_queries"] {
+        let left = format!("select count(*) from {table}");
+        assert_eq!(api.host.number(&left).await, 0, "{table}");
+    }
+    owner.get("/v1/organizations/other").await.ok();
+
+    // One of the same name begins at nothing.
+    owner.post("/v1/organizations/create", json!({ "name": "default" })).await.ok();
+    assert!(owner.listed().await.is_empty());
+    assert_eq!(owner.get("/v1/db/default/tables").await.ok()["tables"], json!([]));
+    let [list, calendar, _] = owner.make_tree().await;
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    assert_eq!(owner.sql(&format!("select count(*) from {}", calendar.table)).await, [json!([1])]);
 }

@@ -92,6 +92,8 @@ async fn everything_by_the_command() {
     assert!(machine.works(&["db", "tables"]).await.contains(table));
     assert!(!machine.works(&["db", "connection"]).await.trim().is_empty());
     assert_eq!(machine.json(&["httpsync", "list"]).await, json!([]));
+    assert_eq!(machine.json(&["dbsync", "list"]).await, json!([]));
+    assert_eq!(machine.json(&["sync", "list"]).await, json!([]));
     assert_eq!(machine.json(&["notifications", "list"]).await, json!([]));
     let url = "https://a.example/x";
     let made = machine.json(&["webhooks", "create", EVENT, "--url", url, "--secret", "s"]).await;

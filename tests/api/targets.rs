@@ -1,11 +1,13 @@
-//! Targets of HTTP Sync over the API.
+//! Targets of HTTP Sync and DB Sync over the API.
 
+use postgres_cluster::Cluster;
 use serde_json::{Value, json};
 use tests::{Settings, Vendor, VendorAnswer};
 
 use crate::setup::Api;
 use crate::steps::{CALENDAR, SECRET};
 
+const DATABASES: &str = "/v1/organizations/default/sync_targets/db";
 const OF: &str = "/v1/organizations/default/sync_targets/http";
 
 /// Answers 401 to whoever doesn't know the password.
@@ -77,4 +79,76 @@ async fn a_target_is_made_and_delivered_to() {
     assert_eq!(owner.get(OF).await.ok()["total_count"], 0);
     assert_eq!(owner.post(&sync, json!({})).await.refused(), (403, "no_such_target"));
     assert!(!api.host.log().contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_database_is_made_and_mirrored_to() {
+    let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
+    let api = Api::start_with(settings).await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let [list, calendar, _] = owner.make_tree().await;
+    let database = Cluster::shared().create_database().unwrap();
+    let url = database.url().replacen('@', ":hush-0451@", 1);
+    let create = format!("{DATABASES}/create");
+    let body = |url: &str| {
+        json!({ "service_integration_identifier": CALENDAR, "connection_url": url,
+                "period_seconds": 600, "schema": "", "table": "calendars" })
+    };
+    let mut without = body(&url);
+    without.as_object_mut().unwrap().remove("period_seconds");
+    let prompt = owner.post(&create, without).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("period_seconds"));
+    assert_eq!(member.post(&create, body(&url)).await.refused(), (403, "forbidden"));
+    for refused in [
+        "snowflake://u:hush-0451@a.example/d",
+        "postgres://u:hush-0451@169.254.169.254/d",
+        "postgres://u:hush-0451@[::ffff:10.0.0.1]/d",
+        "postgres://u:hush-0451@127.0.0.1:1/d",
+        "postgres://u:hush-0451@127.0.0.1/d?sslrootcert=/etc/passwd",
+        &url.replace("rowgate:", "nobody:"),
+    ] {
+        let reply = owner.post(&create, body(refused)).await;
+        assert_eq!(reply.refused(), (400, "invalid_sync_target_connection"), "{refused}");
+        assert!(!reply.body.to_string().contains("hush-0451"), "{}", reply.body);
+    }
+    let mut bad = body(&url);
+    bad["schema"] = "a b".into();
+    assert_eq!(owner.post(&create, bad).await.refused(), (400, "validation_error"));
+
+    let made = owner.answer(&prompt.body, "600").await.ok();
+    assert_eq!((&made["schema"], &made["table"]), (&json!("public"), &json!("calendars")));
+    assert!(made["connection_url"].as_str().unwrap().starts_with("postgres://***:***@"), "{made}");
+    assert_eq!(made["associated_id"], calendar.id.as_str());
+    let listed = member.get(DATABASES).await.ok();
+    assert_eq!(listed["items"][0]["opaque_id"], made["opaque_id"]);
+    assert!(!listed.to_string().contains("hush-0451"));
+    assert_eq!(member.get(OF).await.ok()["total_count"], 0, "it is no receiver");
+    let id = made["opaque_id"].as_str().unwrap();
+    let (target, sync) = (format!("{DATABASES}/{id}"), format!("{DATABASES}/{id}/sync"));
+    assert_eq!(owner.post(&format!("{OF}/{id}/sync"), json!({})).await.code(), "no_such_target");
+    assert_eq!(member.post(&sync, json!({})).await.refused(), (403, "forbidden"));
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    owner.post(&sync, json!({})).await.ok();
+    let count = || {
+        let counted = database.connect().unwrap().value("select count(*) from calendars");
+        counted.is_ok_and(|count| count != "0")
+    };
+    api.host.until("a row is mirrored", async || count()).await;
+
+    let change = json!({ "period_seconds": "120" });
+    let changed = owner.post(&format!("{target}/update"), change).await.ok();
+    assert_eq!(changed["period_seconds"], 120);
+    let credentials = json!({ "user": "nobody", "password": "hush-0451" });
+    let credentials = owner.post(&format!("{target}/update_credentials"), credentials).await;
+    assert_eq!(credentials.refused(), (400, "invalid_sync_target_connection"));
+    let credentials = json!({ "user": "rowgate", "password": "hush-0452" });
+    owner.post(&format!("{target}/update_credentials"), credentials).await.ok();
+    let prompt = owner.post(&format!("{target}/delete"), json!({})).await;
+    assert_eq!(prompt.header("whdb-prompt"), Some("confirm"));
+    owner.answer(&prompt.body, &calendar.table).await.ok();
+    assert_eq!(owner.get(DATABASES).await.ok()["total_count"], 0);
+    assert!(count(), "the mirror stays");
+    assert!(!api.host.log().contains("hush-045"));
 }

@@ -1,5 +1,5 @@
 //! Random changes and posts, receivers that fail at random, `kill -9` of host and receiver: in the
-//! end each receiver's copy is the table, and nothing came out of order.
+//! end each receiver's copy and each mirror is the table, and nothing came out of order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use simulator::model::generate::Mix;
 
 use crate::examples::{Language, Program, create_target};
+use crate::mirror::{self, Mirror};
 use crate::receiver::{Does, Receiver};
 use crate::setup::{Case, rows_of, settings};
 
@@ -102,6 +103,8 @@ struct Receivers {
     moody: Receiver,
     /// Of the events, rows alone.
     rows_alone: Receiver,
+    /// Of the events; its connections are cut at random.
+    mirror: Mirror,
 }
 
 impl Receivers {
@@ -112,13 +115,16 @@ impl Receivers {
         let calendars = case.tree.calendar.table.as_str();
         case.create_for(calendars, &moody.url(), "60", &["--deletions", "--page-size", "2"]).await;
         case.target(&rows_alone, &["--page-size", "5"]).await;
-        Self { program, moody, rows_alone }
+        let mirror = Mirror::start();
+        mirror::create(case, &mirror.url(), &[]).await;
+        Self { program, moody, rows_alone, mirror }
     }
 
     /// Which copies aren't their tables.
     async fn differ(&self, case: &Case) -> Vec<&'static str> {
         let events = case.table().await;
         let calendars = rows_of(case, &case.tree.calendar.table).await;
+        let mirrored = self.mirror.is_table(case).await;
         let rows_alone = self.rows_alone.copy().rows.clone();
         // Nobody tells it of deletions; all else it has.
         let has_all = events.iter().all(|(pk, row)| rows_alone.get(pk) == Some(row));
@@ -126,6 +132,7 @@ impl Receivers {
             ("the program's", self.program.rows().await == events),
             ("the moody one's", without_push(&self.moody.copy().rows) == without_push(&calendars)),
             ("rows alone", has_all),
+            ("the mirror", mirrored),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
@@ -195,6 +202,7 @@ async fn one(case: &mut Case, receivers: &mut Receivers, seed: u64, met: &mut Me
         if at == kill_receiver_at {
             receivers.program.kill().await;
             met.receiver_kills += 1;
+            receivers.mirror.cut();
         }
         if !unsent.is_empty() || !post.send(case).await {
             unsent.push(post);

@@ -1,4 +1,5 @@
-//! HTTP Sync and notifications from a commit to a receiver, over real sockets: a file per group of cases.
+//! HTTP Sync, DB Sync and notifications from a commit to a customer's copy, over real sockets: a file per
+//! group of cases.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod alerts;
@@ -7,6 +8,7 @@ mod examples;
 mod failures;
 mod feed;
 mod hosts;
+mod mirror;
 mod notifications;
 mod operator;
 mod receiver;

@@ -40,4 +40,8 @@ async fn what_was_posted_since_the_copy_is_done_again() {
     case.settle().await;
     assert_eq!(case.owner(OWNER).await["state"], "current");
     case.matches().await;
+    // Receivers can't go on from what they read of the tables that are gone.
+    let epoch = case.beside_tables::<(String,)>("select epoch from rowgate_feed_head").await;
+    let begun = case.control::<(Option<String>,)>("select feed_epoch from organizations").await;
+    assert_eq!(begun, [(Some(epoch[0].0.clone()),)]);
 }

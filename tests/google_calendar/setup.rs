@@ -96,10 +96,11 @@ impl Case {
         self.statuses(self.tree.sources(), ANA).await
     }
 
-    /// Key of each row that the change feed tells of, whether it was deleted, and by which commit.
+    /// Table and pk of each row that the change feed tells of, whether it was deleted, and by which
+    /// commit.
     pub(crate) async fn feed(&self) -> Vec<(String, bool, i64)> {
-        let query = "select unique_key, deleted, commit_id from rowgate_feed \
-                     order by table_name, unique_key";
+        let query = "select table_name || ' ' || pk, deleted, commit_id from rowgate_feed \
+                     order by table_name, pk";
         self.beside_tables(query).await
     }
 

@@ -125,3 +125,16 @@ async fn an_hour_in_which_the_vendor_fails_for_the_unlinked_user_alone() {
 async fn an_hour_in_which_the_vendor_fails_for_everybody() {
     an_hour_of_failure(When::default(), false).await;
 }
+
+#[tokio::test]
+async fn a_closed_organization_leaves_no_channel_behind() {
+    let case = Case::unlinked().await.linked().await;
+    case.watched(&[LIST, ANA]).await;
+    let closed = case.command(&["orgs", "close", "--confirm", "default"]).await;
+    assert!(closed.status.success(), "{closed:?}");
+    // Each was stopped by then, not only forgotten.
+    assert_eq!(case.watches(), [] as [String; 0]);
+    for table in ["channels", "owner_secrets", "owners", "integrations", "organizations"] {
+        assert_eq!(case.number(&format!("select count(*) from {table}")).await, 0, "{table}");
+    }
+}

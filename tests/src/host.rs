@@ -113,6 +113,26 @@ impl Settings {
         self.simulator(Arc::clone(&host.simulator)).start_in(storage, plugins).await
     }
 
+    /// Starts a host on what `rowgate restore` makes of another one's backup, with the key, the compiled
+    /// components and the simulator of that one.
+    pub async fn start_restored(self, host: &TestHost, backup: &Path) -> TestHost {
+        let storage = Storage::beside(None);
+        let mut restore = storage.command();
+        let restored = restore.arg("restore").arg(backup).output().await;
+        let restored = restored.expect("the host's binary can be started");
+        assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+        let (from, to) = (host.data_dir(), storage.path());
+        let copy = |name: PathBuf| {
+            std::fs::copy(from.join(&name), to.join(&name)).expect("a directory just made");
+        };
+        copy("key".into());
+        for file in std::fs::read_dir(from.join("plugins")).expect("a readable directory") {
+            copy(Path::new("plugins").join(file.expect("a readable directory").file_name()));
+        }
+        let plugins = host.plugins.clone();
+        self.simulator(Arc::clone(&host.simulator)).start_in(storage, plugins).await
+    }
+
     async fn start_in(self, storage: Storage, plugins: PathBuf) -> TestHost {
         let fresh = || Arc::new(Simulator::start(Options::default()).expect("loopback is free"));
         let mut environment: Vec<(OsString, OsString)> = vec![
@@ -306,8 +326,13 @@ impl TestHost {
 
     /// Runs a command on the data directory, with `--format json`.
     pub async fn command(&self, arguments: &[&str]) -> Output {
+        self.command_with(arguments, &[]).await
+    }
+
+    /// The same with variables.
+    pub async fn command_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = self.storage.command();
-        command.args(arguments).args(["--format", "json"]);
+        command.envs(environment.iter().copied()).args(arguments).args(["--format", "json"]);
         command.output().await.expect("the host's binary can be started")
     }
 

@@ -6,11 +6,13 @@ use crate::code::{has_word, is_word, lines_with};
 const HOST: &str = "host/src/";
 
 /// Words of outside crates, and the host's modules that may use them.
-const WRAPPED: [(&str, &[&str]); 17] = [
+const WRAPPED: [(&str, &[&str]); 20] = [
     ("sqlx", &["store", "delivery"]),
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
     ("reqwest", &["egress"]),
+    ("tokio_rustls", &["egress"]),
+    ("webpki_roots", &["egress"]),
     ("TcpStream::connect", &["egress"]),
     ("lookup_host", &["egress"]),
     ("Instant::now", &["clock"]),
@@ -18,6 +20,7 @@ const WRAPPED: [(&str, &[&str]); 17] = [
     ("Timestamp::now", &["clock"]),
     ("Zoned::now", &["clock"]),
     ("clap", &["cli", "config", "main"]),
+    ("clap_complete", &["cli"]),
     ("prometheus_client", &["metrics"]),
     ("opentelemetry", &["trace"]),
     ("opentelemetry_http", &["trace"]),
@@ -35,7 +38,7 @@ const LAYERS: [&[&str]; 13] = [
     &["egress"],
     &["plugin"],
     &["run"],
-    &["schedule", "delivery", "trace"],
+    &["schedule", "delivery", "mail", "trace"],
     &["webhook"],
     &["server"],
     &["app"],

@@ -1,5 +1,7 @@
 //! A request on its way to its handler: who calls, in which organization, with which values.
 
+mod connection;
+
 use std::collections::BTreeMap;
 
 use axum::body::Body;
@@ -9,11 +11,14 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+pub(super) use connection::HEADERS as CONNECTION_DIGESTS;
+
 use super::endpoint::{Access, Endpoint};
 use super::failure::Failure;
 use super::values::Values;
 use crate::app::{App, integrations};
 use crate::auth;
+use crate::model::OrganizationId;
 use crate::store::accounts::Customer;
 use crate::store::memberships::Role;
 use crate::store::organizations::Organization;
@@ -30,6 +35,8 @@ pub(super) struct Call {
     organization: Option<(Organization, Role)>,
     pub(super) values: Values,
     path_values: BTreeMap<String, String>,
+    /// Of the URL of an organization's tables, as it was sent.
+    connection_digest: Option<String>,
     /// Where it was sent to.
     pub(super) url: String,
     /// A client that asks for it gets a session of two hours.
@@ -45,6 +52,8 @@ pub(super) enum Caller {
         customer: Customer,
         token: String,
     },
+    /// Whoever knows the connection URL of this organization: a member who runs queries alone.
+    Connection(OrganizationId),
     /// A program with the key of this integration: a member who sees nothing else.
     Key(String),
     /// Whoever has the data directory, on this machine.
@@ -78,8 +87,19 @@ impl Call {
         body: &mut Body,
     ) -> Result<Self, Failure> {
         let path_values = path_values(parts).await?;
-        let caller = caller(&app, parts).await?;
-        if caller == Caller::Nobody && endpoint.access != Access::Anybody {
+        let mut caller = caller(&app, parts).await?;
+        let connection_digest = connection::digest(&parts.headers);
+        if let (Access::Reader, Caller::Nobody, Some(org), Some(digest)) =
+            (endpoint.access, &caller, path_values.get("org"), &connection_digest)
+        {
+            caller = Caller::Connection(connection::opened(&app, org, digest).await?.id);
+        }
+        let has_come = match endpoint.access {
+            Access::Anybody => true,
+            Access::Reader => caller != Caller::Nobody || connection_digest.is_some(),
+            _ => caller != Caller::Nobody,
+        };
+        if !has_come {
             return Err(Failure::unauthorized());
         }
         let query = query(parts);
@@ -96,7 +116,16 @@ impl Call {
         let values = Values::check(sent, endpoint.params, &url)?;
         let short = parts.headers.get("whdb-short-session");
         let short_session = short.is_some_and(|value| !value.as_bytes().trim_ascii().is_empty());
-        Ok(Self { app, caller, organization, values, path_values, url, short_session })
+        Ok(Self {
+            app,
+            caller,
+            organization,
+            values,
+            path_values,
+            connection_digest,
+            url,
+            short_session,
+        })
     }
 
     /// The organization of the path.
@@ -115,7 +144,7 @@ impl Call {
         match &self.caller {
             Caller::Customer { customer, .. } => customer.operator,
             Caller::Local => true,
-            Caller::Nobody | Caller::Key(_) => false,
+            Caller::Nobody | Caller::Connection(_) | Caller::Key(_) => false,
         }
     }
 
@@ -202,6 +231,7 @@ async fn organization(
         Caller::Local => Some(Role::Admin),
         Caller::Customer { customer, .. } => app.store.role(found.id, &customer.email).await?,
         Caller::Key(_) => Some(Role::Member),
+        Caller::Connection(of) => (*of == found.id).then_some(Role::Member),
         Caller::Nobody => None,
     };
     Ok((found, role.ok_or_else(none)?))

@@ -1,6 +1,12 @@
 //! An organization's tables, by SQL.
 
+mod foreign;
+
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use serde_json::json;
 
@@ -9,16 +15,56 @@ use super::call::Call;
 use super::endpoint::Json::{Flag, Rows, Text, Texts};
 use super::endpoint::{Access, Endpoint, Field, Param, Shape, field};
 use super::failure::Failure;
+use crate::model::OrganizationId;
 use crate::store::Error;
-use crate::store::sql::QueryLimits;
+use crate::store::sql::{QueryLimits, Rows as Answered};
 
 const CONNECTION: &[Field] = &[field("connection_url", "", Text)];
 const TABLES: &[Field] = &[field("tables", "", Texts), field("message", "", Text)];
-const RESULT: &[Field] =
+pub(super) const RESULT: &[Field] =
     &[field("headers", "", Texts), field("rows", "", Rows), field("max_rows_reached", "", Flag)];
 const ROLLED: &[Field] = &[field("connection_url", "", Text)];
 
+/// Of `run_sql`: its organization isn't part of the path.
+const ANY: &[Param] = &[
+    Param::text("org_identifier", "Id or key of the organization"),
+    Param::text("query", "The statement"),
+    Param::text("query_base64", "The statement in base64, as it is safe in a URL"),
+];
+
+/// Base64 as it is safe in a URL, with padding or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = of_organizations();
+    all.push(foreign::endpoint());
+    all.extend([
+        Endpoint::get(
+            "/v1/db/run_sql",
+            "Run one reading statement, from a page of any origin too",
+            Access::Reader,
+            ANY,
+            &[(200, Shape::Object(RESULT))],
+            |call| Box::pin(sql_anywhere(call)),
+        )
+        .for_any_origin(),
+        Endpoint::post(
+            "/v1/db/run_sql",
+            "Run one reading statement, from a page of any origin too",
+            Access::Reader,
+            ANY,
+            &[(200, Shape::Object(RESULT))],
+            |call| Box::pin(sql_anywhere(call)),
+        )
+        .for_any_origin(),
+    ]);
+    all
+}
+
+fn of_organizations() -> Vec<Endpoint> {
     vec![
         Endpoint::get(
             "/v1/db/{org}/connection",
@@ -39,7 +85,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(
             "/v1/db/{org}/sql",
             "Run one reading statement; limited in rows, bytes and time",
-            Access::Member,
+            Access::Reader,
             const { &[Param::text("query", "The statement").asked("Which statement?")] },
             &[(200, Shape::Object(RESULT))],
             |call| Box::pin(sql(call)),
@@ -72,6 +118,37 @@ async fn tables(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn sql(call: Call) -> Result<Answer, Failure> {
+    answer(&call, call.organization().id, &call.values.text("query")).await
+}
+
+async fn sql_anywhere(call: Call) -> Result<Answer, Failure> {
+    let Some(org) = call.values.given("org_identifier") else {
+        return Err(Failure::field("org_identifier", "is missing"));
+    };
+    let found = call.readable(&org).await?;
+    let query = match (call.values.given("query"), call.values.given("query_base64")) {
+        (Some(query), None) => query,
+        (None, Some(encoded)) => {
+            let decoded = BASE64.decode(encoded.trim()).ok();
+            let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+            text.filter(|text| !text.contains('\0'))
+                .ok_or_else(|| Failure::field("query_base64", "must be base64 of a text"))?
+        }
+        _ => return Err(Failure::field("query", "or query_base64 must be given, not both")),
+    };
+    answer(&call, found.id, &query).await
+}
+
+async fn answer(call: &Call, of: OrganizationId, query: &str) -> Result<Answer, Failure> {
+    let rows = run(call, of, query).await.map_err(|error| match error {
+        Error::Refused(reason) => Failure::forbidden("invalid_query", reason),
+        other => other.into(),
+    })?;
+    Ok(result(rows))
+}
+
+/// Runs a statement under the limits of the API.
+pub(super) async fn run(call: &Call, of: OrganizationId, query: &str) -> Result<Answered, Error> {
     let limits = &call.app.config.limits;
     let limits = QueryLimits {
         rows: limits.api_sql_rows_max,
@@ -79,17 +156,15 @@ async fn sql(call: Call) -> Result<Answer, Failure> {
         time: Duration::from_millis(limits.api_sql_timeout_ms),
         cut_rows: true,
     };
-    let query = call.values.text("query");
-    let answered = call.app.store.query(call.organization().id, &query, limits).await;
-    let rows = answered.map_err(|error| match error {
-        Error::Refused(reason) => Failure::forbidden("invalid_query", reason),
-        other => other.into(),
-    })?;
-    Ok(Answer::object(json!({
+    call.app.store.query(of, query, limits).await
+}
+
+pub(super) fn result(rows: Answered) -> Answer {
+    Answer::object(json!({
         "headers": rows.columns,
         "rows": rows.rows,
         "max_rows_reached": rows.cut,
-    })))
+    }))
 }
 
 async fn roll(call: Call) -> Result<Answer, Failure> {

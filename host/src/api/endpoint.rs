@@ -18,6 +18,8 @@ pub(super) struct Endpoint {
     pub(super) params: &'static [Param],
     pub(super) answers: &'static [(u16, Shape)],
     pub(super) handler: Handler,
+    /// Pages of any origin may call it: it goes by no cookie.
+    pub(super) any_origin: bool,
 }
 
 pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Failure>>;
@@ -31,7 +33,16 @@ impl Endpoint {
         answers: &'static [(u16, Shape)],
         handler: Handler,
     ) -> Self {
-        Self { method: Method::GET, path, summary, access, params, answers, handler }
+        Self {
+            method: Method::GET,
+            path,
+            summary,
+            access,
+            params,
+            answers,
+            handler,
+            any_origin: false,
+        }
     }
 
     pub(super) const fn post(
@@ -42,7 +53,21 @@ impl Endpoint {
         answers: &'static [(u16, Shape)],
         handler: Handler,
     ) -> Self {
-        Self { method: Method::POST, path, summary, access, params, answers, handler }
+        Self {
+            method: Method::POST,
+            path,
+            summary,
+            access,
+            params,
+            answers,
+            handler,
+            any_origin: false,
+        }
+    }
+
+    pub(super) const fn for_any_origin(mut self) -> Self {
+        self.any_origin = true;
+        self
     }
 }
 
@@ -51,6 +76,9 @@ impl Endpoint {
 pub(super) enum Access {
     Anybody,
     Customer,
+    /// A member of the organization, or whoever knows where its tables are read: a digest of that URL
+    /// will do.
+    Reader,
     /// Of the organization in the path.
     Member,
     /// The same.

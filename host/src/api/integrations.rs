@@ -32,7 +32,8 @@ macro_rules! of {
 use of;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    [shown::endpoints(), stats::endpoints(), making(), changing()].into_iter().flatten().collect()
+    let all = [shown::endpoints(), stats::endpoints(), making(), changing(), refused()];
+    all.into_iter().flatten().collect()
 }
 
 /// Step by step.
@@ -106,13 +107,32 @@ fn changing() -> Vec<Endpoint> {
             &[(200, Shape::Single(NAMED))],
             |call| Box::pin(rename(call)),
         ),
+    ]
+}
+
+/// For services that are filled otherwise. Those here are filled by posts, owner by owner.
+fn refused() -> Vec<Endpoint> {
+    let again = "Read everything again: owner by owner, by a post";
+    vec![
+        Endpoint::post(of!("/{i}/backfill"), again, Member, &[], &[], |call| {
+            Box::pin(backfill(call))
+        }),
+        Endpoint::post(of!("/{i}/backfill/reset"), again, Member, &[], &[], |call| {
+            Box::pin(backfill(call))
+        }),
+        Endpoint::post(of!("/{i}/backfill/job"), again, Member, &[], &[], |call| {
+            Box::pin(backfill(call))
+        }),
+        Endpoint::get(of!("/{i}/backfill/job/{job}"), again, Member, &[], &[], |call| {
+            Box::pin(backfill(call))
+        }),
         Endpoint::post(
-            of!("/{i}/backfill"),
-            "Read everything again: owner by owner, by a post",
+            of!("/{i}/upsert"),
+            "Write a row: refused, for rows come from the plugin alone",
             Member,
             &[],
             &[],
-            |call| Box::pin(backfill(call)),
+            |call| Box::pin(upsert(call)),
         ),
     ]
 }
@@ -234,6 +254,15 @@ async fn backfill(call: Call) -> Result<Answer, Failure> {
     Err(Failure::conflict(format!(
         "{} is read owner by owner. Post {{\"type\": \"RESYNC\", \"external_owner_id\": \"...\"}} to {} \
          to read everything of an owner again",
+        of.service,
+        call.app.endpoint(&of.root_id)
+    )))
+}
+
+async fn upsert(call: Call) -> Result<Answer, Failure> {
+    let of = found(&call).await?;
+    Err(Failure::conflict(format!(
+        "Rows of {} come from its plugin alone. What it takes is posted to {}",
         of.service,
         call.app.endpoint(&of.root_id)
     )))

@@ -8,6 +8,8 @@ use super::call::{Call, Caller};
 use super::endpoint::Json::{Flag, ObjectOrNull, Text};
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
+use crate::app::App;
+use crate::mail::Message;
 use crate::model::Micros;
 use crate::store::Store;
 use crate::store::accounts::{Customer, Issued};
@@ -18,6 +20,7 @@ const HOUR: Micros = 3_600_000_000;
 const SESSION: Micros = 90 * 24 * HOUR;
 const SHORT_SESSION: Micros = 2 * HOUR;
 const EMAIL_MAX: usize = 254;
+const CODE_PROMPT: &str = "Enter the one-time code:";
 
 const ME: &[Field] = &[
     field("email", "Email", Text),
@@ -41,6 +44,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             },
             &[(200, Shape::Step), (202, Shape::Step)],
             |call| Box::pin(login(call)),
+        ),
+        Endpoint::post(
+            "/v1/auth/login_otp/{customer}",
+            "Log in with a one-time code, as a customer whose id is known",
+            Access::Anybody,
+            const { &[Param::text("value", "The one-time code").asked(CODE_PROMPT).hidden()] },
+            &[(200, Shape::Step)],
+            |call| Box::pin(login_by_id(call)),
         ),
         Endpoint::post(
             "/v1/auth/logout",
@@ -70,15 +81,37 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn login(call: Call) -> Result<Answer, Failure> {
-    if call.caller != Caller::Nobody {
-        let message = "You are logged in already. Log out first";
-        return Err(Failure::forbidden("already_logged_in", message));
-    }
+    only_nobody(&call)?;
     let email = address("email", &call.values.text("email"))?;
     match call.values.given("token") {
         None => send_code(&call, &email).await,
-        Some(code) => redeem(&call, &email, &code).await,
+        Some(code) => redeem(&call, &email, &code, code_step(&email)).await,
     }
+}
+
+async fn login_by_id(call: Call) -> Result<Answer, Failure> {
+    only_nobody(&call)?;
+    let Some(customer) = call.app.store.customer_by_id(call.path("customer")).await? else {
+        return Ok(unknown_customer());
+    };
+    // The address isn't told to whoever knows the id.
+    let again = Step::ask(CODE_PROMPT, &call.url, "value").secret(true);
+    redeem(&call, &customer.email, &call.values.text("value"), again).await
+}
+
+fn only_nobody(call: &Call) -> Result<(), Failure> {
+    match call.caller {
+        Caller::Nobody => Ok(()),
+        _ => {
+            let message = "You are logged in already. Log out first";
+            Err(Failure::forbidden("already_logged_in", message))
+        }
+    }
+}
+
+fn unknown_customer() -> Answer {
+    let output = "There is no customer with that address. Log in without a code first";
+    Answer::step(&Step::complete(output).error("email_not_exist"))
 }
 
 async fn send_code(call: &Call, email: &str) -> Result<Answer, Failure> {
@@ -94,25 +127,35 @@ async fn send_code(call: &Call, email: &str) -> Result<Answer, Failure> {
             Err(Failure::too_many(message))
         }
         Issued::Code(code) => {
-            tracing::info!("login code for {email}: {code} (valid for 15 minutes)");
-            let output = "A one-time code was written to the log of the host. Its operator can also \
-                          make one: rowgate auth code EMAIL";
-            let step = code_step(email).output(output);
+            let step = code_step(email).output(give_code(&call.app, email, &code));
             Ok(Answer::step(&step).status(StatusCode::ACCEPTED))
         }
     }
 }
 
-async fn redeem(call: &Call, email: &str, code: &str) -> Result<Answer, Failure> {
+/// Gives a code to whoever reads the address's mail; without mail, to whoever reads the log. Answers
+/// where it is.
+fn give_code(app: &App, email: &str, code: &str) -> String {
+    let Some(mailer) = &app.mailer else {
+        tracing::info!("login code for {email}: {code} (valid for 15 minutes)");
+        return "A one-time code was written to the log of the host. Its operator can also make one: \
+                rowgate auth code EMAIL"
+            .into();
+    };
+    mailer.post(email, &Message::code(code, &app.public_url()));
+    format!("A one-time code was mailed to {email}.")
+}
+
+/// `again`: the step that asks for another code.
+async fn redeem(call: &Call, email: &str, code: &str, again: Step) -> Result<Answer, Failure> {
     let store = &call.app.store;
     if !may_log_in(call, email).await? {
-        let output = "There is no customer with that address. Log in without a code first";
-        return Ok(Answer::step(&Step::complete(output).error("email_not_exist")));
+        return Ok(unknown_customer());
     }
     if !store.redeem_code(email, code).await? {
         let output = "That code isn't right, or not valid any more. Try again, or log in without a \
                       code to get a new one";
-        return Ok(Answer::step(&code_step(email).output(output).error("invalid_otp")));
+        return Ok(Answer::step(&again.output(output).error("invalid_otp")));
     }
     let customer = store.welcome(email).await?;
     let ttl = if call.short_session { SHORT_SESSION } else { SESSION };
@@ -126,8 +169,7 @@ async fn redeem(call: &Call, email: &str, code: &str) -> Result<Answer, Failure>
 }
 
 fn code_step(email: &str) -> Step {
-    let prompt = "Enter the one-time code:";
-    Step::ask(prompt, "/v1/auth", "token").secret(true).param("email", email)
+    Step::ask(CODE_PROMPT, "/v1/auth", "token").secret(true).param("email", email)
 }
 
 /// The first who logs in owns the host. Then come those who are known, invited or allowed.

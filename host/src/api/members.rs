@@ -9,6 +9,7 @@ use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use super::login::address;
 use super::organizations::{self, ORGANIZATION};
+use crate::mail::Message;
 use crate::store::memberships::Role;
 
 const MEMBER: &[Field] = &[
@@ -106,10 +107,16 @@ async fn invite(call: Call) -> Result<Answer, Failure> {
     let email = address("email", &call.values.text("email"))?;
     let role = Role::parse(&call.values.text("role_name")).unwrap_or(Role::Member);
     let code = call.app.store.invite(call.organization().id, &email, role).await?;
-    let message = format!(
-        "{email} is invited. Tell them to log in to {} and to accept with the code {code}.",
-        call.app.public_url()
-    );
+    let url = call.app.public_url();
+    let message = match &call.app.mailer {
+        Some(mailer) => {
+            mailer.post(&email, &Message::invitation(&call.organization().name, &code, &url));
+            format!("{email} is invited, and was mailed the code {code}.")
+        }
+        None => format!(
+            "{email} is invited. Tell them to log in to {url} and to accept with the code {code}."
+        ),
+    };
     let entity = json!({ "email": email, "role": role.name(), "invitation_code": code });
     Ok(Answer::single(entity, message, INVITED))
 }

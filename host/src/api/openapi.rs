@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::AUTH_TOKEN;
 use super::answer::{Answer, fields};
+use super::call::CONNECTION_DIGESTS;
 use super::endpoint::{Access, Endpoint, Field, Json, Kind, Param, Shape};
 
 /// Made at the first call: it doesn't change.
@@ -44,6 +45,8 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
             "securitySchemes": {
                 "session": { "type": "apiKey", "in": "header", "name": AUTH_TOKEN },
                 "bearer": { "type": "http", "scheme": "bearer" },
+                "connection": { "type": "apiKey", "in": "header", "name": CONNECTION_DIGESTS[0],
+                    "description": "SHA-256, in hex, of the connection URL" },
             },
         },
     })
@@ -67,8 +70,13 @@ fn operation(endpoint: &Endpoint) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if endpoint.access != Access::Anybody {
-        operation["security"] = json!([{ "session": [] }, { "bearer": [] }]);
+    match endpoint.access {
+        Access::Anybody => {}
+        Access::Reader => {
+            operation["security"] =
+                json!([{ "session": [] }, { "bearer": [] }, { "connection": [] }]);
+        }
+        _ => operation["security"] = json!([{ "session": [] }, { "bearer": [] }]),
     }
     if endpoint.access == Access::Admin {
         operation["description"] = "For admins of the organization.".into();
@@ -93,6 +101,9 @@ fn path_parameters(path: &str) -> Vec<Value> {
             "h" => "Id of the error handler",
             "w" => "Id of the subscription",
             "owner" => "The external owner id, as it was posted",
+            "q" => "Id of the saved query",
+            "job" => "Id of the job",
+            "customer" => "Id of the customer",
             "name" => "Name of the service",
             _ => "Name of the step",
         };

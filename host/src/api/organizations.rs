@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::answer::Answer;
+use super::answer::{Answer, Step};
 use super::call::Call;
 use super::endpoint::Json::{Integer, Text};
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
+use crate::app;
 use crate::store::organizations::Organization;
 
 pub(super) const ORGANIZATION: &[Field] =
@@ -53,6 +54,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             &[(200, Shape::Single(ORGANIZATION))],
             |call| Box::pin(rename(call)),
         ),
+        Endpoint::post(
+            "/v1/organizations/{org}/close",
+            "Delete an organization with its integrations, tables and members",
+            Access::Admin,
+            const { &[Param::text("confirm", "The key of the organization")] },
+            &[(200, Shape::Step)],
+            |call| Box::pin(close(call)),
+        ),
     ]
 }
 
@@ -76,6 +85,22 @@ async fn rename(call: Call) -> Result<Answer, Failure> {
     of.name = name.trim().to_owned();
     let message = format!("The organization is called {} now.", of.name);
     Ok(organization(&of, message))
+}
+
+async fn close(call: Call) -> Result<Answer, Failure> {
+    let of = call.organization();
+    if call.values.text("confirm").trim() != of.key {
+        let count = call.app.store.integrations(of.id).await?.len();
+        let prompt = format!(
+            "This deletes {} for good: {count} integrations with their tables, all members and saved \
+             queries. Type {} to confirm:",
+            of.name, of.key
+        );
+        return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
+    }
+    app::organizations::close(&call.app, of.id).await?;
+    tracing::info!(organization = of.key, by = call.email(), "an organization was closed");
+    Ok(Answer::step(&Step::complete(format!("{} is closed. Nothing is left of it.", of.name))))
 }
 
 pub(super) fn organization(of: &Organization, message: String) -> Answer {

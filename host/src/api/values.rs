@@ -61,7 +61,12 @@ impl Values {
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
-        self.0.get(name).and_then(as_flag).unwrap_or(false)
+        self.as_flag(name).unwrap_or(false)
+    }
+
+    /// None: it isn't there, or doesn't say yes or no.
+    pub(super) fn as_flag(&self, name: &str) -> Option<bool> {
+        self.0.get(name).and_then(as_flag)
     }
 
     pub(super) fn texts(&self, name: &str) -> Vec<String> {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::integrations::{Refusal, named};
 use super::{App, targets};
 use crate::clock::micros;
-use crate::delivery::{self, Destination, DestinationRules};
+use crate::delivery::{DestinationRules, Subscriber};
 use crate::egress::Poster;
 use crate::model::{Micros, OrganizationId};
 use crate::store::integrations::Integration;
@@ -99,7 +99,7 @@ impl App {
         let delivery = &self.config.delivery;
         Ok(Notifications {
             store: Arc::clone(&self.store),
-            poster: self.poster()?,
+            poster: self.clients()?.poster,
             rules: targets::rules(delivery),
             alert_after: micros(Duration::from_secs(delivery.alert_after_s)),
         })
@@ -113,7 +113,7 @@ impl Notifications {
         organization: OrganizationId,
         asked: Asked<'_>,
     ) -> Result<Shown, NotificationError> {
-        let destination = self.destination(asked.url)?;
+        let subscriber = self.subscriber(asked.url)?;
         let secret = secret(asked.webhook_secret)?;
         let (tells_rows, tells_synced) = events(asked.events)?;
         let integration = match asked.integration {
@@ -133,7 +133,7 @@ impl Notifications {
             organization,
             integration_id: integration.map(|one| one.id),
             url: Zeroizing::new(asked.url.trim().to_owned()),
-            shown_url: destination.shown(),
+            shown_url: subscriber.shown(),
             secret,
             tells_rows,
             tells_synced,
@@ -175,12 +175,12 @@ impl Notifications {
     ) -> Result<Shown, NotificationError> {
         let shown = self.get(organization, id).await?;
         let (url, secret) = self.store.subscription_secrets(id).await?;
-        let destination = self.destination(&url)?;
+        let subscriber = self.subscriber(&url)?;
         let of = match &shown.integration {
             Some(one) => (one.service.as_str(), one.table_name.as_str()),
             None => ("test_service", "test_table"),
         };
-        let tested = delivery::test(&self.poster, &destination, &secret, of).await;
+        let tested = subscriber.test(&self.poster, &secret, of).await;
         tested.map_err(NotificationError::NotTaken)?;
         Ok(shown)
     }
@@ -216,12 +216,9 @@ impl Notifications {
         found.ok_or_else(|| NotificationError::NoSubscription(id.to_owned()))
     }
 
-    fn destination(&self, url: &str) -> Result<Destination, NotificationError> {
+    fn subscriber(&self, url: &str) -> Result<Subscriber, NotificationError> {
         let refused = |reason| NotificationError::Field { field: "url", reason };
-        let destination = Destination::parse_open(url, self.rules).map_err(refused)?;
-        let private = destination.private_addresses;
-        Poster::check(&destination.url, private).map_err(|error| refused(error.to_string()))?;
-        Ok(destination)
+        Subscriber::parse(url, self.rules).map_err(refused)
     }
 
     fn shown(

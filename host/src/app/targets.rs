@@ -1,4 +1,4 @@
-//! What an operator does with targets of HTTP Sync, with every check, whoever asks.
+//! What an operator does with targets of HTTP Sync and DB Sync, with every check, whoever asks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::App;
 use super::integrations::{Refusal, named};
 use crate::clock::micros;
 use crate::config;
-use crate::delivery::{Destination, DestinationRules, verify};
-use crate::egress::Poster;
+use crate::delivery::{Clients, Destination, DestinationRules, PAGE_ROWS};
 use crate::model::{Micros, OrganizationId};
+use crate::rows::is_identifier;
 use crate::store::feed::{self, Bookmark};
 use crate::store::targets::{Health, Kind, NewTarget, Target};
 use crate::store::{Error, Store};
@@ -20,13 +20,17 @@ use crate::store::{Error, Store};
 pub const PAGE_SIZE: i64 = 200;
 const PAGE_SIZES: std::ops::RangeInclusive<i64> = 1..=1_000;
 
+/// The schema of a mirror where none is asked for.
+const SCHEMA: &str = "public";
+
 /// The longest period.
 const PERIOD_MAX_S: i64 = 86_400;
 
-/// Operations on the targets of organizations.
+/// Operations on the targets of organizations that are of one kind.
 pub struct Targets {
+    kind: Kind,
     store: Arc<Store>,
-    poster: Poster,
+    clients: Clients,
     rules: DestinationRules,
     period_min_s: i64,
     alert_after: Micros,
@@ -40,9 +44,20 @@ pub struct Asked<'a> {
     pub integration: &'a str,
     pub connection_url: &'a str,
     pub period_seconds: i64,
-    pub page_size: Option<i64>,
-    /// Deliveries tell of deleted rows too.
-    pub deletions: bool,
+    pub to: AskedTo<'a>,
+}
+
+/// How it is delivered to.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum AskedTo<'a> {
+    Receiver {
+        page_size: Option<i64>,
+        /// Deliveries tell of deleted rows too.
+        deletions: bool,
+    },
+    /// Where the mirror stands. Empty: in `public`, and called like the table.
+    Database { schema: &'a str, table: &'a str },
 }
 
 /// What of a target is changed. None: it stays.
@@ -91,12 +106,13 @@ pub enum TargetError {
 }
 
 impl App {
-    /// Operations on targets, by the configured rules.
-    pub fn targets(&self) -> anyhow::Result<Targets> {
+    /// Operations on targets of a kind, by the configured rules.
+    pub fn targets(&self, kind: Kind) -> anyhow::Result<Targets> {
         let delivery = &self.config.delivery;
         Ok(Targets {
+            kind,
             store: Arc::clone(&self.store),
-            poster: self.poster()?,
+            clients: self.clients()?,
             rules: rules(delivery),
             period_min_s: delivery.period_min_s,
             alert_after: micros(Duration::from_secs(delivery.alert_after_s)),
@@ -113,7 +129,7 @@ pub(super) fn rules(delivery: &config::Delivery) -> DestinationRules {
 }
 
 impl Targets {
-    /// Makes a target once its receiver has answered a test post.
+    /// Makes a target once its receiver has answered a test post, its database a `select 1`.
     pub async fn create(
         &self,
         organization: OrganizationId,
@@ -122,30 +138,42 @@ impl Targets {
         let found = named(&self.store, organization, asked.integration).await;
         let integration = found.map_err(not_found)?;
         let period_s = self.period(asked.period_seconds)?;
-        let page_size = page_size(asked.page_size.unwrap_or(PAGE_SIZE))?;
+        let (page_size, deletions, [to_schema, to_table]) = match asked.to {
+            AskedTo::Receiver { page_size: rows, deletions } => {
+                (page_size(rows.unwrap_or(PAGE_SIZE))?, deletions, Default::default())
+            }
+            AskedTo::Database { schema, table } => {
+                let schema = identifier("schema", schema, SCHEMA)?;
+                let table = identifier("table", table, &integration.table_name)?;
+                (PAGE_ROWS, true, [schema, table])
+            }
+        };
         let destination = self.verified(asked.connection_url).await?;
         let new = NewTarget {
             integration,
+            kind: self.kind,
+            to_schema,
+            to_table,
             url: Zeroizing::new(asked.connection_url.trim().to_owned()),
             shown_url: destination.shown(),
             period_s,
             page_size,
-            deletions: asked.deletions,
+            deletions,
         };
         Ok(self.store.create_target(new).await?)
     }
 
     /// All of the organization.
     pub async fn list(&self, organization: OrganizationId) -> Result<Vec<Target>, TargetError> {
-        let mut all = self.store.targets(organization).await?;
-        all.retain(|target| target.kind == Kind::Http);
-        Ok(all)
+        let mut targets = self.store.targets(organization).await?;
+        targets.retain(|target| target.kind == self.kind);
+        Ok(targets)
     }
 
     /// One of them.
     pub async fn get(&self, organization: OrganizationId, id: &str) -> Result<Target, TargetError> {
         let found = self.store.target(organization, id).await?;
-        let found = found.filter(|target| target.kind == Kind::Http);
+        let found = found.filter(|target| target.kind == self.kind);
         found.ok_or_else(|| TargetError::NoTarget(id.to_owned()))
     }
 
@@ -180,12 +208,16 @@ impl Targets {
             Some(rows) => page_size(rows)?,
             None => target.page_size,
         };
-        let deletions = change.deletions.unwrap_or(target.deletions);
+        // A mirror without deletions would be none.
+        let deletions = match self.kind {
+            Kind::Http | Kind::Notification => change.deletions.unwrap_or(target.deletions),
+            Kind::Db => true,
+        };
         self.store.update_target(id, period_s, page_size, deletions).await?;
         self.get(organization, id).await
     }
 
-    /// Changes user and password of its address, once the receiver has taken them.
+    /// Changes user and password of its address, once they were taken there.
     pub async fn update_credentials(
         &self,
         organization: OrganizationId,
@@ -262,8 +294,8 @@ impl Targets {
 
     async fn verified(&self, url: &str) -> Result<Destination, TargetError> {
         let refused = |reason| TargetError::Field { field: "connection_url", reason };
-        let destination = Destination::parse(url, self.rules).map_err(refused)?;
-        verify(&self.poster, &destination, self.store.clock()).await.map_err(refused)?;
+        let destination = Destination::parse(self.kind, url, self.rules).map_err(refused)?;
+        destination.verify(&self.clients, self.store.clock()).await.map_err(refused)?;
         Ok(destination)
     }
 
@@ -283,6 +315,22 @@ fn not_found(refusal: Refusal) -> TargetError {
         Refusal::Store(error) => TargetError::Store(error),
         other => TargetError::SeveralIntegrations(other.to_string()),
     }
+}
+
+/// A name at the destination. Those that begin with `rowgate_` are ours.
+fn identifier(field: &'static str, asked: &str, default: &str) -> Result<String, TargetError> {
+    let name = match asked.trim() {
+        "" => default,
+        asked => asked,
+    };
+    if is_identifier(name) && !name.starts_with("rowgate_") {
+        return Ok(name.to_owned());
+    }
+    let reason =
+        "must be lower-case letters, digits and `_`, at most 63 of them, and not begin with \
+                  a digit or `rowgate_`"
+            .to_owned();
+    Err(TargetError::Field { field, reason })
 }
 
 fn page_size(rows: i64) -> Result<i64, TargetError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{self, Client};
@@ -30,12 +30,53 @@ pub(super) enum Db {
         #[arg(long, short)]
         new_name: Option<String>,
     },
+    /// Print SQL that lets a PostgreSQL server of your own read the tables
+    Fdw(Fdw),
     /// Give the reading role another password
     RollCredentials {
         /// Don't ask
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What things are called on that server.
+#[derive(Debug, Args)]
+pub(super) struct Fdw {
+    /// The server that the tables are read from
+    #[arg(long, default_value = "rowgate_remote")]
+    remote: String,
+    /// Rows that are fetched at once
+    #[arg(long, default_value_t = 50_000)]
+    fetch: u32,
+    /// Schema that the foreign tables go to
+    #[arg(long, default_value = "rowgate_remote")]
+    into_schema: String,
+    /// Schema that the materialized views go to
+    #[arg(long, default_value = "rowgate")]
+    views_schema: String,
+    /// Only server and foreign tables
+    #[arg(long, conflicts_with = "views")]
+    fdw: bool,
+    /// Only the views
+    #[arg(long)]
+    views: bool,
+}
+
+impl Fdw {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        let body = json!({
+            "remote_server_name": self.remote,
+            "fetch_size": self.fetch,
+            "local_schema": self.into_schema,
+            "view_schema": self.views_schema,
+            "message_fdw": self.fdw,
+            "message_views": self.views,
+        });
+        let answered = client.post(&client.of_db("fdw")?, body).await?;
+        let sql = answered.body["message"].as_str().unwrap_or_default();
+        output::print_text(&format!("{}\n", sql.trim_end()))
+    }
 }
 
 impl Db {
@@ -70,6 +111,7 @@ impl Db {
                 let body = client::given([("new_name", new_name)]);
                 client::print(format, &client.post(&path, body).await?)
             }
+            Self::Fdw(fdw) => fdw.run(client).await,
             Self::RollCredentials { yes } => {
                 let confirm = yes.then(String::new);
                 let body = client::given([("guard_confirm", confirm)]);
@@ -93,7 +135,7 @@ async fn sql(app: &App, statement: &str, format: Format) -> anyhow::Result<()> {
     output::print(format, &answer.columns, &answer.rows)
 }
 
-fn print_rows(format: Format, body: &Value) -> anyhow::Result<()> {
+pub(super) fn print_rows(format: Format, body: &Value) -> anyhow::Result<()> {
     let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let headers = array(&body["headers"]);
     let headers: Vec<&str> = headers.iter().map(|h| h.as_str().unwrap_or_default()).collect();

@@ -57,7 +57,7 @@ impl Report {
             return false;
         }
         self.add("ok", "data directory", path);
-        match (config.key.given(), data_dir.path().join("key").exists()) {
+        match (config.key.given(), data_dir.key().exists()) {
             (Some(_), _) => self.add("ok", "key", "given by the configuration"),
             (None, true) => self.add("ok", "key", "in the data directory"),
             (None, false) => {
@@ -82,7 +82,7 @@ impl Report {
             }
             None => self.add("warning", "host", "none runs on this data directory"),
         }
-        config.key.given().is_some() || data_dir.path().join("key").exists()
+        config.key.given().is_some() || data_dir.key().exists()
     }
 
     async fn store(&mut self, app: &App, offline: bool) {

@@ -69,6 +69,12 @@ pub(super) enum Orgs {
         /// The name
         name: Option<String>,
     },
+    /// Delete the organization with its integrations, tables and members
+    Close {
+        /// Its key, to be asked nothing
+        #[arg(long, short)]
+        confirm: Option<String>,
+    },
     /// Change a field
     Update {
         /// Which
@@ -163,6 +169,12 @@ impl Orgs {
             }
             Self::Rename { name } => {
                 client.post(&client.of_org("rename")?, given([("name", name)])).await?
+            }
+            Self::Close { confirm } => {
+                let body = given([("confirm", confirm)]);
+                let path = client.of_org("close")?;
+                output::takes_a_while("closing");
+                client.post(&path, body).await?
             }
             Self::Update { field, value } => {
                 let body = given([("field", field), ("value", value)]);

@@ -1,6 +1,6 @@
 //! Results as JSON, CSV (RFC 4180) or an aligned table.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -53,6 +53,13 @@ pub(super) fn print_text(text: &str) -> anyhow::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Tells whoever sits there what takes a while; a file or a pipe isn't told.
+pub(super) fn takes_a_while(what: &str) {
+    if io::stderr().is_terminal() {
+        eprintln!("{what} ..");
     }
 }
 

@@ -37,6 +37,7 @@ impl Plugins {
         match self {
             Self::List => list(app, format).await,
             Self::Install { file } => {
+                output::takes_a_while("compiling");
                 let installed = install_file(&app.store, &app.engine()?, &file).await?;
                 if !installed.new {
                     eprintln!("it was installed already");

@@ -54,8 +54,16 @@ impl DataDir {
         Self(path.into())
     }
 
-    /// Makes what is missing, readable by its owner only: it holds customers' data.
+    /// Makes what is missing, readable by its owner only: it holds customers' data. Refused while it is
+    /// being filled from a backup.
     pub fn create(&self) -> anyhow::Result<()> {
+        if self.restoring().exists() {
+            bail!(
+                "{}: a backup is being restored here, or that was broken off; then delete the directory \
+                 and restore again",
+                self.0.display()
+            );
+        }
         for path in [self.0.clone(), self.0.join("replication"), self.plugins()] {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -81,6 +89,18 @@ impl DataDir {
         self.0.join("replication").join(format!("{organization_key}.db"))
     }
 
+    /// Removes an organization's replication database, if it is there.
+    pub fn remove_replication(&self, organization_key: &str) -> std::io::Result<()> {
+        let path = self.replication(organization_key);
+        for end in ["db", "db-wal", "db-shm", "migrate-lock"] {
+            match fs::remove_file(path.with_extension(end)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Installed components.
     pub fn plugins(&self) -> PathBuf {
         self.0.join("plugins")
@@ -89,6 +109,28 @@ impl DataDir {
     /// One installed component.
     pub fn wasm(&self, digest: &str) -> PathBuf {
         self.plugins().join(format!("{digest}.wasm"))
+    }
+
+    /// Is there while the directory is filled from a backup.
+    pub fn restoring(&self) -> PathBuf {
+        self.0.join("restoring")
+    }
+
+    /// The keys that seal secrets, unless the configuration gives them.
+    pub fn key(&self) -> PathBuf {
+        self.0.join("key")
+    }
+
+    /// Refuses databases without the key that they need: a fresh one would open nothing.
+    pub fn check_key(&self) -> anyhow::Result<()> {
+        if self.control().exists() && !self.key().exists() {
+            bail!(
+                "{} is missing: put the key there that the secrets were sealed with, or give it as \
+                 ROWGATE_KEY",
+                self.key().display()
+            );
+        }
+        Ok(())
     }
 
     /// How the host of this directory is, or was last, reached.

@@ -99,7 +99,9 @@ impl Layers {
         let described = leaves(&self.values).into_iter().map(|(key, value)| {
             let text = match (key.as_str(), &value) {
                 ("key", Value::String(text)) if !text.is_empty() => "(hidden)".into(),
-                ("database_url" | "replication_url", Value::String(text)) => without_password(text),
+                ("database_url" | "replication_url" | "smtp.url", Value::String(text)) => {
+                    without_password(text)
+                }
                 (_, Value::String(text)) => text.clone(),
                 (_, other) => other.to_string(),
             };

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::deliver::post::headers;
-use super::destination::{Destination, DestinationRules};
-use crate::egress::{Post, Poster};
+use super::destination::{DestinationRules, url};
+use super::receiver::Receiver;
+use crate::egress::Poster;
 use crate::model::Micros;
 use crate::store::alerts::{self, Claimed};
 use crate::store::{Error, Store};
@@ -23,22 +22,12 @@ const TIMEOUT: Duration = Duration::from_secs(7);
 /// Posts at once.
 const WORKERS: usize = 8;
 
-/// Between two times that what was told is forgotten.
-const FORGET_EVERY: Micros = 3_600_000_000;
-
 /// Posts what is due. Never ends.
 pub async fn keep(store: Arc<Store>, poster: Poster, rules: DestinationRules, poll: Duration) {
     let mut posting = JoinSet::new();
-    let mut forgot_at = store.clock().now();
     loop {
         while posting.try_join_next().is_some() {}
         let now = store.clock().now();
-        if now - forgot_at >= FORGET_EVERY {
-            forgot_at = now;
-            if let Err(error) = alerts::forget(store.control(), now).await {
-                tracing::warn!(%error, "alerts are kept for now");
-            }
-        }
         let claimed = match posting.len() < WORKERS {
             true => next(&store, now).await,
             false => Ok(None),
@@ -93,25 +82,13 @@ async fn post(
     body: &str,
     now: Micros,
 ) -> Result<(), String> {
-    let Handler { destination, sentry } = Handler::parse(url, rules)?;
-    let mut headers = match &sentry {
-        None => headers(&destination),
-        Some(_) => HeaderMap::new(),
+    let Handler { receiver, sentry } = Handler::parse(url, rules)?;
+    let (own, body) = match sentry {
+        None => (HeaderMap::new(), body.to_owned()),
+        Some(sentry) => (sentry.headers(), sentry.envelope(body, now)),
     };
-    let body = match &sentry {
-        None => body.to_owned(),
-        Some(sentry) => {
-            headers
-                .insert("content-type", HeaderValue::from_static("application/x-sentry-envelope"));
-            headers.insert("x-sentry-auth", sentry.auth.clone());
-            sentry.envelope(body, now)
-        }
-    };
-    let private_addresses = destination.private_addresses;
-    let body = Bytes::from(body);
-    let post = Post { url: destination.url, headers, body, private_addresses, timeout: TIMEOUT };
-    match poster.send(post).await {
-        Ok(posted) if (200..300).contains(&posted.status) => Ok(()),
+    match receiver.post(poster, own, body, TIMEOUT).await {
+        Ok(posted) if posted.is_taken() => Ok(()),
         Ok(posted) => Err(format!("answered {}", posted.status)),
         Err(error) => Err(error.to_string()),
     }
@@ -119,8 +96,7 @@ async fn post(
 
 /// Where an error handler is.
 pub struct Handler {
-    /// Where posts go.
-    pub destination: Destination,
+    receiver: Receiver,
     sentry: Option<Sentry>,
 }
 
@@ -141,15 +117,11 @@ impl Handler {
         let text = text.trim();
         let dsn = text.strip_prefix("sentry://").map(|rest| format!("https://{rest}"));
         let at_sentry = |url: &Url| url.host_str().is_some_and(|host| host.ends_with(".sentry.io"));
-        let url = Url::parse(dsn.as_deref().unwrap_or(text));
-        let sentry = match url {
-            Ok(url) if dsn.is_some() || at_sentry(&url) => Some(url),
-            _ => None,
-        };
-        let Some(dsn) = sentry else {
-            let destination = checked(text, rules)?;
-            return Ok(Self { destination, sentry: None });
-        };
+        let url = url(dsn.as_deref().unwrap_or(text))?;
+        if dsn.is_none() && !at_sentry(&url) {
+            return Ok(Self { receiver: Receiver::parse_open(url, rules)?, sentry: None });
+        }
+        let (dsn, mut envelope) = (url.clone(), url);
         let (key, project) = (dsn.username(), dsn.path().trim_matches('/'));
         if key.is_empty() || project.is_empty() || project.contains('/') {
             return Err("must be like https://KEY@HOST.sentry.io/PROJECT".into());
@@ -163,22 +135,29 @@ impl Handler {
         let auth = format!("Sentry sentry_version=7, sentry_client={agent}, sentry_key={key}");
         let mut auth = HeaderValue::from_str(&auth).map_err(|_| "has a key that can't be sent")?;
         auth.set_sensitive(true);
-        let mut envelope = dsn.clone();
+        // Else it would be sent as a user too.
+        let _same_host = envelope.set_username("").and_then(|()| envelope.set_password(None));
         envelope.set_path(&format!("/api/{project}/envelope/"));
         envelope.set_query(None);
-        let destination = checked(envelope.as_str(), rules)?;
-        Ok(Self { destination, sentry: Some(Sentry { auth, level }) })
+        let receiver = Receiver::parse_open(envelope, rules)?;
+        Ok(Self { receiver, sentry: Some(Sentry { auth, level }) })
+    }
+
+    /// The address as it may be shown.
+    pub fn shown(&self) -> String {
+        self.receiver.shown()
     }
 }
 
-fn checked(text: &str, rules: DestinationRules) -> Result<Destination, String> {
-    let destination = Destination::parse_open(text, rules)?;
-    let private = destination.private_addresses;
-    Poster::check(&destination.url, private).map_err(|error| error.to_string())?;
-    Ok(destination)
-}
-
 impl Sentry {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/x-sentry-envelope");
+        headers.insert("content-type", kind);
+        headers.insert("x-sentry-auth", self.auth.clone());
+        headers
+    }
+
     /// An event with the alert in it.
     fn envelope(&self, body: &str, now: Micros) -> String {
         let alert: Value = serde_json::from_str(body).unwrap_or_default();
@@ -238,7 +217,7 @@ mod tests {
             ),
         ] {
             let handler = of(dsn);
-            assert_eq!(handler.destination.url.as_str(), url);
+            assert_eq!(handler.shown(), url);
             let sentry = handler.sentry.unwrap();
             assert_eq!(sentry.level, level);
             assert!(sentry.auth.to_str().unwrap().ends_with("sentry_key=k1"));

@@ -12,6 +12,8 @@ pub(super) enum Outcome {
     Status { status: u16, retry_after_s: Option<i64> },
     /// No answer; the text says why.
     Unanswered(String),
+    /// The destination has nothing of what came before.
+    Lost,
 }
 
 /// A target at the end of a delivery.
@@ -47,6 +49,8 @@ pub(super) enum Decision {
     Advance { rows_max: i64 },
     /// The same again with fewer rows.
     Smaller { rows_max: i64 },
+    /// The whole table from the beginning.
+    Restart,
     /// Again at a time.
     Later { at: Micros, error: String, alert: bool },
     /// No more, until somebody resumes it.
@@ -73,6 +77,7 @@ pub(super) fn decide(outcome: &Outcome, standing: Standing, patience: Patience) 
         Outcome::Status { status: 413, .. } => ("413: one row alone is too large".to_owned(), None),
         Outcome::Status { status, retry_after_s } => (format!("answered {status}"), *retry_after_s),
         Outcome::Unanswered(error) => (error.clone(), None),
+        Outcome::Lost => return Decision::Restart,
     };
     let doubled = patience.back_off_base.saturating_mul(1 << attempts.clamp(0, DOUBLINGS_MAX));
     let wait = doubled.min(patience.back_off_max);
@@ -132,6 +137,11 @@ mod tests {
         }
         let decision = decide(&status(413), Standing { rows: 1, ..STANDING }, PATIENCE);
         assert!(matches!(decision, Decision::Later { .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn who_has_lost_everything_gets_everything() {
+        assert_eq!(decide(&Outcome::Lost, STANDING, PATIENCE), Decision::Restart);
     }
 
     #[test]

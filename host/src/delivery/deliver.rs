@@ -1,13 +1,14 @@
 //! One holding of a target: page after page until there is nothing more, it fails, or others wait.
 
-pub(super) mod post;
-
 use std::sync::Arc;
 
 use super::Deliveries;
-use super::decision::{Decision, Standing, decide};
+use super::decision::{Decision, Outcome, Standing, decide};
+use super::destination::Destination;
+use super::mirror::{self, Holder, Session};
 use super::notification;
-use super::payload::{Payload, payload};
+use super::payload::{Payload, payload, told_of};
+use super::receiver::Sent;
 use crate::clock::{micros, monotonic};
 use crate::failpoint;
 use crate::model::Micros;
@@ -25,7 +26,7 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 const UNSAVED_NUMBERS_MAX: i64 = 1_000;
 
 /// Owners that a subscriber is told of in one turn.
-const SYNCED_A_TURN: usize = 100;
+const SYNCED_A_TURN: i64 = 100;
 
 /// See [`Deliveries::work`].
 pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
@@ -46,6 +47,23 @@ struct Holding<'a> {
     bookmark: Bookmark,
     rows_max: i64,
     begun_at: Micros,
+    /// To a target that is a database, from the first page on.
+    session: Option<Session>,
+}
+
+/// What goes to the destination at once.
+struct Delivery<'p> {
+    what: What<'p>,
+    /// Changes that it tells of.
+    rows: usize,
+    /// Where the target stands when it was taken.
+    end: Bookmark,
+}
+
+enum What<'p> {
+    Post(Payload),
+    /// To a mirror.
+    Page(&'p Page),
 }
 
 /// How the sending of rows ended.
@@ -62,7 +80,7 @@ enum RowsEnd {
 enum Went {
     /// It was taken.
     On,
-    /// It was too large: the same place once more.
+    /// It was too large, or not what is needed: once more from the bookmark.
     Again,
     /// The turn is over, and the bookmark stands behind what was taken.
     Halfway,
@@ -92,6 +110,7 @@ impl<'a> Holding<'a> {
             bookmark,
             rows_max,
             begun_at,
+            session: None,
         }))
     }
 
@@ -114,15 +133,15 @@ impl<'a> Holding<'a> {
         let mut saved = self.bookmark.clone();
         loop {
             let page = self.read().await?;
-            let payloads = self.payloads(&page);
-            if payloads.is_empty() {
+            let deliveries = self.deliveries(&page);
+            if deliveries.is_empty() {
                 // However long it reads, nobody else begins at the same bookmark meanwhile.
                 if !self.renewed().await? {
                     self.end().await?;
                     return Ok(RowsEnd::Ended);
                 }
             } else {
-                match self.send_all(payloads).await? {
+                match self.send_all(deliveries).await? {
                     Went::On => saved = self.bookmark.clone(),
                     Went::Again => continue,
                     Went::Halfway => return Ok(RowsEnd::TurnIsOver),
@@ -133,7 +152,8 @@ impl<'a> Holding<'a> {
             if page.more && !self.turn_is_over() {
                 continue;
             }
-            if is_worth_saving(&saved, &self.bookmark) && !self.save(None).await? {
+            let daily = saved != self.bookmark && self.is_first_of_the_day();
+            if (daily || is_worth_saving(&saved, &self.bookmark)) && !self.save(None).await? {
                 self.end().await?;
                 return Ok(RowsEnd::Ended);
             }
@@ -142,12 +162,12 @@ impl<'a> Holding<'a> {
     }
 
     /// One after the other.
-    async fn send_all(&mut self, payloads: Vec<Payload>) -> Result<Went, Error> {
-        for (at, payload) in payloads.into_iter().enumerate() {
+    async fn send_all(&mut self, deliveries: Vec<Delivery<'_>>) -> Result<Went, Error> {
+        for (at, delivery) in deliveries.into_iter().enumerate() {
             if at > 0 && self.turn_is_over() {
                 return Ok(Went::Halfway);
             }
-            match self.send(payload).await? {
+            match self.send(delivery).await? {
                 Went::On => {}
                 other => return Ok(other),
             }
@@ -157,14 +177,15 @@ impl<'a> Holding<'a> {
 
     /// Then the target rests, unless there are more.
     async fn send_synced(&mut self, owners: Vec<SyncedOwner>) -> Result<(), Error> {
-        let mut more = owners.len() == SYNCED_A_TURN;
+        let mut more = owners.len() as i64 == SYNCED_A_TURN;
         for owner in owners {
             if self.turn_is_over() {
                 more = true;
                 break;
             }
             let payload = notification::synced(&self.target, &owner, &self.bookmark);
-            match self.send(payload).await? {
+            let end = self.bookmark.clone();
+            match self.send(Delivery { what: What::Post(payload), rows: 1, end }).await? {
                 Went::On => {}
                 Went::Again | Went::Halfway | Went::Ended => return Ok(()),
             }
@@ -180,28 +201,43 @@ impl<'a> Holding<'a> {
 
     async fn synced(&self) -> Result<Vec<SyncedOwner>, Error> {
         match self.target.kind {
-            Kind::Http => Ok(Vec::new()),
+            Kind::Http | Kind::Db => Ok(Vec::new()),
             Kind::Notification => {
-                let limit = i64::try_from(SYNCED_A_TURN).unwrap_or(i64::MAX);
-                synced::waiting(self.of.store.control(), &self.claimed.id, limit).await
+                let control = self.of.store.control();
+                synced::waiting(control, &self.claimed.id, SYNCED_A_TURN).await
             }
         }
     }
 
-    fn payloads(&self, page: &Page) -> Vec<Payload> {
+    /// What a page comes to: nothing, where the target isn't told of what is in it.
+    fn deliveries<'p>(&self, page: &'p Page) -> Vec<Delivery<'p>> {
         let (target, spec) = (&self.target, &self.spec);
-        match target.kind {
-            Kind::Http => {
-                let payload = payload(target, spec, page, self.claimed.fence, self.begun_at);
-                payload.into_iter().collect()
-            }
-            Kind::Notification => notification::payloads(target, spec, page),
+        if target.kind == Kind::Notification {
+            let told = notification::told_of(target, page);
+            let deliveries = told.map(|change| {
+                let what = What::Post(notification::changed(target, spec, change));
+                Delivery { what, rows: 1, end: change.after.clone() }
+            });
+            return deliveries.collect();
         }
+        let Some(rows) = told_of(target, page) else { return Vec::new() };
+        let what = match target.kind {
+            Kind::Db => What::Page(page),
+            _ => What::Post(payload(target, spec, page, self.claimed.fence, self.begun_at)),
+        };
+        vec![Delivery { what, rows, end: page.end.clone() }]
     }
 
     fn turn_is_over(&self) -> bool {
         let over = self.now() - self.begun_at >= micros(self.of.options.turn);
         over || self.of.is_stopping()
+    }
+
+    /// A table in which nothing happens must not fall behind what is forgotten of the others.
+    fn is_first_of_the_day(&self) -> bool {
+        const DAY: Micros = 24 * 3_600 * 1_000_000;
+        let day = |at: Micros| at.div_euclid(DAY);
+        self.target.last_synced_at.is_none_or(|at| day(at) != day(self.now()))
     }
 
     async fn read(&self) -> Result<Page, Error> {
@@ -211,14 +247,14 @@ impl<'a> Holding<'a> {
         feed::read(&self.replication, &self.spec, &self.bookmark, limits, &copy_id).await
     }
 
-    async fn send(&mut self, payload: Payload) -> Result<Went, Error> {
+    async fn send(&mut self, delivery: Delivery<'_>) -> Result<Went, Error> {
         // Whoever comes next waits until the lease is over, and so until this delivery is.
         if !self.renewed().await? {
             return self.end().await;
         }
-        let (rows, end) = (payload.rows, payload.end.clone());
+        let Delivery { what, rows, end } = delivery;
         let sent_at = monotonic();
-        let outcome = self.post(payload).await;
+        let outcome = self.carry(what).await;
         let took_ms = i64::try_from(sent_at.elapsed().as_millis()).unwrap_or(i64::MAX);
         failpoint::reach("page_delivered");
         let standing = Standing {
@@ -248,6 +284,11 @@ impl<'a> Holding<'a> {
                 self.rows_max = rows_max;
                 Ok(Went::Again)
             }
+            Decision::Restart => {
+                tracing::info!("the destination has lost what it had: it gets everything");
+                self.bookmark = Bookmark::Start;
+                Ok(Went::Again)
+            }
             Decision::Later { at, error, alert } => {
                 metrics.delivery("failed", 0);
                 match alert {
@@ -262,6 +303,32 @@ impl<'a> Holding<'a> {
                 let reason = format!("it failed for too long: {error}");
                 self.fail(at, error, Some(reason)).await
             }
+        }
+    }
+
+    async fn carry(&mut self, what: What<'_>) -> Outcome {
+        let (options, clients) = (&self.of.options, &self.of.clients);
+        let (fence, timeout) = (self.claimed.fence, options.timeout);
+        let target = &self.target;
+        let destination = Destination::parse(target.kind, &self.secrets.url, options.rules);
+        let sent = |payload| {
+            let (secret, attempt) = (&self.secrets.signing_secret, target.attempts + 1);
+            Sent { payload, secret, fence, attempt, at: self.now(), timeout }
+        };
+        match (destination, what) {
+            (Err(reason), _) => Outcome::Unanswered(format!("its address {reason}")),
+            (Ok(Destination::Receiver(receiver)), What::Post(payload)) => {
+                receiver.take(&clients.poster, sent(payload)).await
+            }
+            (Ok(Destination::Subscriber(subscriber)), What::Post(payload)) => {
+                subscriber.take(&clients.poster, sent(payload)).await
+            }
+            (Ok(Destination::Database(address)), What::Page(page)) => {
+                let holder = Holder { target, spec: &self.spec, fence, timeout };
+                let session = &mut self.session;
+                mirror::apply(session, &clients.relays, &address, &holder, page).await
+            }
+            (Ok(_), _) => unreachable!("a target's kind says what is delivered"),
         }
     }
 

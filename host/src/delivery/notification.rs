@@ -5,22 +5,87 @@ use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderValue};
 
-use super::deliver::post::{ask, headers};
-use super::destination::Destination;
+use super::decision::Outcome;
+use super::destination::{DestinationRules, url};
 use super::payload::{Payload, id, place, push_key};
+use super::receiver::{Receiver, Sent};
 use crate::egress::Poster;
 use crate::rows::{TableSpec, push_object, push_text, timestamp_text};
 use crate::store::feed::{Bookmark, Change, Page};
 use crate::store::synced::SyncedOwner;
 use crate::store::targets::Target;
 
-/// What a page comes to: nothing for deletions that weren't asked for.
-pub(super) fn payloads(target: &Target, spec: &TableSpec, page: &Page) -> Vec<Payload> {
-    let told = page.changes.iter().filter(|change| target.deletions || change.row.is_some());
-    told.map(|change| changed(target, spec, change)).collect()
+/// Who is posted to row by row.
+#[derive(Debug)]
+pub struct Subscriber(Receiver);
+
+impl Subscriber {
+    /// Checks an address. It may name a user and password.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its secrets.
+    pub fn parse(text: &str, rules: DestinationRules) -> Result<Self, String> {
+        Receiver::parse_open(url(text)?, rules).map(Self)
+    }
+
+    /// The address as it may be shown.
+    pub fn shown(&self) -> String {
+        self.0.shown()
+    }
+
+    /// Posts one of [`changed`] or [`synced`].
+    pub(super) async fn take(&self, poster: &Poster, sent: Sent<'_>) -> Outcome {
+        match said(sent.secret, sent.attempt, sent.payload.is_synced) {
+            Some(own) => self.0.deliver(poster, sent, own).await,
+            None => Outcome::Unanswered("its secret is broken".into()),
+        }
+    }
+
+    /// Posts a test event. `of`: service and table that it names.
+    ///
+    /// # Errors
+    /// Why it wasn't taken, without secrets.
+    pub async fn test(
+        &self,
+        poster: &Poster,
+        secret: &str,
+        of: (&str, &str),
+    ) -> Result<(), String> {
+        let own = said(secret, 1, false);
+        let mut own = own.ok_or("has a secret that can't be sent in a header")?;
+        own.insert("whdb-test-event", HeaderValue::from_static("1"));
+        let mut body = String::from("{\"service_name\":");
+        push_text(&mut body, of.0);
+        body.push_str(",\"table_name\":");
+        push_text(&mut body, of.1);
+        body.push_str(
+            ",\"row\":{},\"external_id\":\"test\",\"external_id_column\":\"external_id\"}",
+        );
+        self.0.ask(poster, own, body).await
+    }
 }
 
-fn changed(target: &Target, spec: &TableSpec, change: &Change) -> Payload {
+/// What receivers know a post by. None: the secret can't be sent.
+fn said(secret: &str, attempt: i64, is_synced: bool) -> Option<HeaderMap> {
+    let mut said = HeaderMap::new();
+    let mut secret = HeaderValue::from_str(secret).ok()?;
+    secret.set_sensitive(true);
+    said.insert("whdb-webhook-secret", secret);
+    said.insert("whdb-attempt", HeaderValue::from(attempt));
+    if is_synced {
+        said.insert("whdb-event", HeaderValue::from_static("synced"));
+    }
+    Some(said)
+}
+
+/// The changes of a page that are posted: no deletions, where they weren't asked for.
+pub(super) fn told_of<'p>(target: &Target, page: &'p Page) -> impl Iterator<Item = &'p Change> {
+    let deletions = target.deletions;
+    page.changes.iter().filter(move |change| deletions || change.row.is_some())
+}
+
+/// A row as it stands, or that it is gone.
+pub(super) fn changed(target: &Target, spec: &TableSpec, change: &Change) -> Payload {
     let mut body = String::from("{\"service_name\":");
     push_text(&mut body, &target.service);
     body.push_str(",\"table_name\":");
@@ -35,7 +100,9 @@ fn changed(target: &Target, spec: &TableSpec, change: &Change) -> Payload {
     body.push_str(",\"external_id_column\":");
     push_text(&mut body, &spec.unique_column().name);
     body.push('}');
-    with_id(target, body, change.after.clone())
+    let (epoch, number) = place(&change.after);
+    let id = id(target, &epoch, number, &body);
+    Payload { id, body, epoch, number, is_synced: false }
 }
 
 /// An owner's first sync is complete. It follows all rows that were there then.
@@ -55,48 +122,8 @@ pub(super) fn synced(target: &Target, owner: &SyncedOwner, at: &Bookmark) -> Pay
     body.push('}');
     // Where the target stands is no part of it: a repetition is known by its id.
     let id = id(target, "synced", 0, &body);
-    Payload { id, is_synced: true, ..with_id(target, body, at.clone()) }
-}
-
-fn with_id(target: &Target, body: String, end: Bookmark) -> Payload {
-    let (epoch, number) = place(&end);
-    let id = id(target, &epoch, number, &body);
-    Payload { id, body, epoch, number, end, rows: 1, is_synced: false }
-}
-
-/// Adds what receivers know a post by. False: the secret can't be sent.
-pub(super) fn say(headers: &mut HeaderMap, secret: &str, attempt: i64, is_synced: bool) -> bool {
-    let Ok(mut secret) = HeaderValue::from_str(secret) else { return false };
-    secret.set_sensitive(true);
-    headers.insert("whdb-webhook-secret", secret);
-    headers.insert("whdb-attempt", HeaderValue::from(attempt));
-    if is_synced {
-        headers.insert("whdb-event", HeaderValue::from_static("synced"));
-    }
-    true
-}
-
-/// Posts a test event to a subscriber. `of`: service and table that it names.
-///
-/// # Errors
-/// Why it wasn't taken, without secrets.
-pub async fn test(
-    poster: &Poster,
-    destination: &Destination,
-    secret: &str,
-    of: (&str, &str),
-) -> Result<(), String> {
-    let mut headers = headers(destination);
-    headers.insert("whdb-test-event", HeaderValue::from_static("1"));
-    if !say(&mut headers, secret, 1, false) {
-        return Err("the secret can't be sent in a header".into());
-    }
-    let mut body = String::from("{\"service_name\":");
-    push_text(&mut body, of.0);
-    body.push_str(",\"table_name\":");
-    push_text(&mut body, of.1);
-    body.push_str(",\"row\":{},\"external_id\":\"test\",\"external_id_column\":\"external_id\"}");
-    ask(poster, destination, headers, body).await
+    let (epoch, number) = place(at);
+    Payload { id, body, epoch, number, is_synced: true }
 }
 
 #[cfg(test)]
@@ -109,7 +136,11 @@ mod tests {
 
     #[test]
     fn each_row_is_a_post() {
-        let of = |deletions| payloads(&target(deletions), &tickets(), &page(&ROWS, None));
+        let (page, spec) = (page(&ROWS, None), tickets());
+        let of = |deletions| -> Vec<Payload> {
+            let target = target(deletions);
+            told_of(&target, &page).map(|change| changed(&target, &spec, change)).collect()
+        };
         let bodies = of(false).into_iter().map(|one| one.body).collect::<Vec<_>>();
         assert_eq!(
             bodies,
@@ -138,17 +169,16 @@ mod tests {
             r#"{"event":"synced","external_owner_id":"a\"b","service_name":"ticket_v1","table_name":"ticket_v1_ab12","integration_id":"svi_1","synced_at":"1970-01-01T00:00:01.000001Z"}"#
         );
         assert!(said.is_synced);
-        assert_eq!((said.number, said.end), (9, Bookmark::behind("e", 9)));
+        assert_eq!((said.epoch.as_str(), said.number), ("e", 9));
     }
 
     #[test]
     fn what_receivers_know_a_post_by() {
-        let mut headers = HeaderMap::new();
-        assert!(say(&mut headers, "hush", 3, true));
+        let headers = said("hush", 3, true).unwrap();
         let found = |name: &str| headers.get(name).unwrap().to_str().unwrap();
         assert_eq!((found("whdb-webhook-secret"), found("whdb-attempt")), ("hush", "3"));
         assert_eq!(found("whdb-event"), "synced");
         assert!(!format!("{headers:?}").contains("hush"));
-        assert!(!say(&mut headers, "a\nb", 1, false));
+        assert!(said("a\nb", 1, false).is_none());
     }
 }

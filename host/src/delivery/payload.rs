@@ -19,10 +19,6 @@ pub(super) struct Payload {
     pub(super) body: String,
     pub(super) epoch: String,
     pub(super) number: i64,
-    /// Where the target stands when it was taken.
-    pub(super) end: Bookmark,
-    /// Changes that are told of.
-    pub(super) rows: usize,
     /// It tells of an owner whose first sync is complete.
     pub(super) is_synced: bool,
 }
@@ -30,21 +26,23 @@ pub(super) struct Payload {
 /// The body of a verification, as WebhookDB sends it.
 pub(super) const VERIFICATION: &str = r#"{"rows":[],"integration_id":"svi_test","integration_service":"httpsync_test","table":"test"}"#;
 
-/// What a page comes to. None: nothing that the target asked for.
+/// How many changes of a page the target is told of. None: there is nothing to say.
+pub(super) fn told_of(target: &Target, page: &Page) -> Option<usize> {
+    let there = page.changes.iter().filter(|change| change.row.is_some()).count();
+    let rows = if target.deletions { page.changes.len() } else { there };
+    // A copy's end says that what wasn't in it is gone.
+    let copy_ends = page.copy.as_ref().is_some_and(|copy| copy.last);
+    (rows > 0 || target.deletions && copy_ends).then_some(rows)
+}
+
+/// What a page comes to.
 pub(super) fn payload(
     target: &Target,
     spec: &TableSpec,
     page: &Page,
     fence: i64,
     begun_at: Micros,
-) -> Option<Payload> {
-    let there = page.changes.iter().filter(|change| change.row.is_some()).count();
-    let rows = if target.deletions { page.changes.len() } else { there };
-    // A copy's end says that what wasn't in it is gone.
-    let copy_ends = page.copy.as_ref().is_some_and(|copy| copy.last);
-    if rows == 0 && !(target.deletions && copy_ends) {
-        return None;
-    }
+) -> Payload {
     let (epoch, number) = place(&page.end);
     let mut body = String::from("{\"rows\":[");
     push_rows(&mut body, spec, &page.changes);
@@ -68,7 +66,7 @@ pub(super) fn payload(
     }
     let begun_at = timestamp_text(begun_at).unwrap_or_default().replace('Z', "+00:00");
     let _infallible = write!(body, ",\"sync_timestamp\":\"{begun_at}\"}}");
-    Some(Payload { id, body, epoch, number, end: page.end.clone(), rows, is_synced: false })
+    Payload { id, body, epoch, number, is_synced: false }
 }
 
 fn push_rows(body: &mut String, spec: &TableSpec, changes: &[Change]) {
@@ -102,7 +100,7 @@ fn push_deletions(body: &mut String, spec: &TableSpec, page: &Page) {
         Some(copy) => {
             body.push_str("{\"id\":");
             push_text(body, &copy.id);
-            let (first, last) = (copy.first, copy.last);
+            let (first, last) = (copy.is_first(), copy.last);
             let _infallible = write!(body, ",\"first\":{first},\"last\":{last}}}");
         }
     }

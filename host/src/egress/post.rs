@@ -20,7 +20,8 @@ const REDIRECTS_MAX: usize = 3;
 /// What a receiver answers is read so far, for the connection's sake, and forgotten.
 const ANSWER_BYTES: u64 = 1 << 16;
 
-const ADVICE: &str = "the operator can allow it by delivery.allow_private_addresses";
+/// What opens private addresses to customers.
+pub(super) const ADVICE: &str = "the operator can allow it by delivery.allow_private_addresses";
 
 /// A client for such posts. Clones share connections.
 #[derive(Clone)]
@@ -47,6 +48,13 @@ pub struct Posted {
     pub status: u16,
     /// As it was sent.
     pub retry_after: Option<String>,
+}
+
+impl Posted {
+    /// Any 2xx.
+    pub fn is_taken(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
 }
 
 impl Poster {

@@ -45,20 +45,32 @@ pub(super) struct Guard {
     pub(super) private_addresses: bool,
 }
 
+/// Those addresses of a host that may be reached.
+pub(super) fn reachable(
+    host: &str,
+    mut addresses: Vec<IpAddr>,
+    private_addresses: bool,
+) -> Result<Vec<IpAddr>, Blocked> {
+    if private_addresses {
+        return Ok(addresses);
+    }
+    let blocked = addresses.iter().copied().find(|address| !is_public(*address));
+    addresses.retain(|address| is_public(*address));
+    match blocked {
+        Some(address) if addresses.is_empty() => Err(Blocked { host: host.to_owned(), address }),
+        _ => Ok(addresses),
+    }
+}
+
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
         let found = self.lookup.lookup(host.clone());
         let private_addresses = self.private_addresses;
         Box::pin(async move {
-            let mut addresses = found.await?;
-            if !private_addresses {
-                let blocked = addresses.iter().copied().find(|address| !is_public(*address));
-                addresses.retain(|address| is_public(*address));
-                if let (true, Some(address)) = (addresses.is_empty(), blocked) {
-                    return Err(Box::new(Blocked { host, address }) as Box<dyn Error + Send + Sync>);
-                }
-            }
+            let reachable = reachable(&host, found.await?, private_addresses);
+            let addresses =
+                reachable.map_err(|blocked| Box::new(blocked) as Box<dyn Error + Send + Sync>)?;
             // Port 0: the connector takes the URL's.
             let sockets = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(sockets) as Addrs)

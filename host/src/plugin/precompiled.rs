@@ -64,7 +64,7 @@ impl Precompiled<'_> {
         let file = std::fs::read(path).ok()?;
         let (tag, code) = file.split_at_checked(TAG_BYTES)?;
         if self.mac(digest, code).verify_slice(tag).is_err() {
-            tracing::warn!(path = %path.display(), "compiled component isn't ours: compiling anew");
+            tracing::warn!(path = %path.display(), "compiled component isn't ours, or was made before the key changed: compiling anew");
             return None;
         }
         self.deserialize(code).ok()

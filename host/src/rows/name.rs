@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 const NAME_MAX_BYTES: usize = 63;
 
 /// Lower case letters, digits and `_`, not beginning with a digit, at most 63 bytes.
-pub(super) fn is_identifier(name: &str) -> bool {
+pub fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     let Some(first) = bytes.next() else { return false };
     let first_fits = first.is_ascii_lowercase() || first == b'_';

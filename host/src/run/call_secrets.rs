@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::egress::{Presence, SecretSource, SecretValue};
 use crate::model::{Micros, OwnerId};
 use crate::secrets::Keyring;
+use crate::store::owner_secrets::Captured;
 use crate::store::{Store, inbox, owner_secrets};
 
 /// Nobody waits longer for somebody else's token refresh (R10).
@@ -103,8 +104,6 @@ impl SecretSource for CallSecrets {
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let Some(grant_id) = self.grant_id else { return Ok(()) };
-            let place = inbox::place(self.owner_id, name);
-            let sealed = self.keyring.seal(&place, value.as_bytes());
             let expires_at = expires_in_s.map(|seconds| {
                 let micros = Micros::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
                 self.clock.now().saturating_add(micros)
@@ -112,7 +111,8 @@ impl SecretSource for CallSecrets {
             // Versions of configuration secrets are 0 and not in the owner's table.
             let used = used.into_iter().filter(|(_, version)| *version > 0).collect();
             let key = (self.owner_id, grant_id);
-            owner_secrets::capture(self.store.control(), key, name, sealed, expires_at, used)
+            let captured = Captured { name, value, expires_at, used };
+            owner_secrets::capture(self.store.control(), &self.keyring, key, captured)
                 .await
                 .map_err(|error| error.to_string())?;
             self.settle(name);

@@ -20,6 +20,7 @@ use crate::egress::CountedUnder;
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::model::{Effects, Failure, Micros, OwnerId};
+use crate::secrets::Keyring;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
 use crate::store::{Database, Error, feed, items, relay, streams, synced};
@@ -73,8 +74,8 @@ impl Holder {
         if planted.commit_no < lease.relayed_no {
             let (no, now) = (planted.commit_no, runner.clock.now());
             let since = now.saturating_sub(micros(runner.options.inbox_kept));
-            // It gives numbers again that readers of the feed have seen.
-            feed::new_epoch(&tree.replication, runner.chance.uuid()).await?;
+            let epoch = runner.chance.uuid();
+            feed::found_put_back(control, &tree.replication, &lease, epoch).await?;
             relay::drive_again(control, &tree.replication, &mut lease, no, now, since).await?;
         }
         if lease.unreleased {
@@ -313,8 +314,8 @@ impl Holder {
         (chance.uuid(), Zeroizing::new(chance.base36(16) + &chance.base36(16)))
     }
 
-    pub(super) fn seal_channel_token(&self, id: &str, token: &str) -> Vec<u8> {
-        self.runner.store.seal_channel_token(id, token)
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.runner.keyring
     }
 
     pub(super) fn lease(&self) -> Lease {

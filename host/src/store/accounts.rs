@@ -43,6 +43,12 @@ impl Store {
         Ok(query_as(sql).bind(email).fetch_optional(self.control.readers()).await?)
     }
 
+    /// The customer with this id, `cus_...`.
+    pub async fn customer_by_id(&self, opaque_id: &str) -> Result<Option<Customer>, Error> {
+        let sql = format!("select {COLUMNS} from customers c where c.opaque_id = $1");
+        Ok(query_as(sql).bind(opaque_id).fetch_optional(self.control.readers()).await?)
+    }
+
     /// The customer who logs in: made at the first time, when the first of all becomes the host's
     /// operator and takes over the organization `default`, and any other gets one of their own.
     pub async fn welcome(&self, email: &str) -> Result<Customer, Error> {

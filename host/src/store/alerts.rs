@@ -21,6 +21,9 @@ const TRY_AGAIN: Micros = 60_000_000;
 /// Alerts that go in one transaction.
 const SLICE: i64 = 1_000;
 
+/// Alerts that an organization is told of in a day. Who has as many won't read one more.
+const A_DAY_MAX: i64 = 1_000;
+
 /// Something to act on, of an integration.
 pub(super) struct Raised<'a> {
     /// `grant_dead`, `integration_misconfigured`, `target_paused`.
@@ -43,9 +46,12 @@ pub(super) async fn raise(
     let of: Option<(OrganizationId, String, String, String)> = query_as(
         "select g.id, g.key, i.service, i.table_name
          from integrations i join organizations g on g.id = i.organization_id
-         where i.id = $1 and exists (select 1 from error_handlers h where h.organization_id = g.id)",
+         where i.id = $1 and exists (select 1 from error_handlers h where h.organization_id = g.id)
+           and (select count(*) from alerts a where a.organization_id = g.id and a.raised_at > $2) < $3",
     )
     .bind(raised.integration_id)
+    .bind(now.saturating_sub(QUIET))
+    .bind(A_DAY_MAX)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((organization, key, service, table)) = of else { return Ok(()) };
@@ -134,14 +140,22 @@ pub async fn settle(control: &Database, claimed: &Claimed) -> Result<(), Error> 
     control.execute(statement).await.map(drop)
 }
 
-/// Forgets alerts that may be told again and that nobody waits for, some at a time.
-pub async fn forget(control: &Database, now: Micros) -> Result<(), Error> {
-    let statement = query(
-        "delete from alerts where id in (
-           select a.id from alerts a where a.raised_at < $1
-             and not exists (select 1 from alert_posts p where p.alert_id = a.id) limit $2)",
-    );
-    control.execute(statement.bind(now.saturating_sub(QUIET)).bind(SLICE)).await.map(drop)
+/// Forgets alerts that may be told again and that nobody waits for; answers how many.
+pub(super) async fn forget(control: &Database, now: Micros) -> Result<u64, Error> {
+    let mut gone = 0;
+    loop {
+        let slice = query(
+            "delete from alerts where id in (
+               select a.id from alerts a where a.raised_at < $1
+                 and not exists (select 1 from alert_posts p where p.alert_id = a.id) limit $2)",
+        );
+        let slice = slice.bind(now.saturating_sub(QUIET)).bind(SLICE);
+        let went = control.execute(slice).await?.rows_affected();
+        gone += went;
+        if went < SLICE.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
 }
 
 /// Who is told of errors.
@@ -164,16 +178,24 @@ impl Store {
         shown_url: String,
     ) -> Result<ErrorHandler, Error> {
         let id = format!("oeh_{}", self.chance.base36(16));
-        let sealed = self.keyring.seal(&place(&id, "url"), url.as_bytes());
-        let created_at = self.clock.now();
-        let statement = query(
-            "insert into error_handlers (id, organization_id, url, shown_url, created_at)
-             values ($1, $2, $3, $4, $5)",
-        );
-        let statement = statement.bind(id.clone()).bind(organization).bind(sealed);
-        let statement = statement.bind(shown_url.clone()).bind(created_at);
-        self.control.execute(statement).await?;
-        Ok(ErrorHandler { id, shown_url, created_at })
+        let (url, keyring, created_at) = (url.clone(), self.keyring.clone(), self.clock.now());
+        let write = self.control.write(move |connection| {
+            Box::pin(async move {
+                query(
+                    "insert into error_handlers (id, organization_id, url, shown_url, created_at)
+                     values ($1, $2, $3, $4, $5)",
+                )
+                .bind(&id)
+                .bind(organization)
+                .bind(keyring.seal(&place(&id, "url"), url.as_bytes()))
+                .bind(&shown_url)
+                .bind(created_at)
+                .execute(connection)
+                .await?;
+                Ok(ErrorHandler { id, shown_url, created_at })
+            })
+        });
+        write.await
     }
 
     /// Those of an organization, oldest first.

@@ -26,6 +26,11 @@ pub use stopping::{orphan_tried, stop_later, stopped};
 /// orphan is tried.
 pub const STOPS_MAX: i64 = 5;
 
+/// Where the token of a channel lives.
+pub(super) fn place(id: &str) -> String {
+    format!("channels/{id}")
+}
+
 /// A topic's schedule.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 #[allow(missing_docs, reason = "columns of the schema")]

@@ -9,10 +9,12 @@ mod bookmark;
 mod forget;
 mod head;
 mod page;
+mod put_back;
 
 pub use bookmark::{Bookmark, Position};
-pub use forget::forget;
+pub use forget::{Gone, forget};
 pub use head::{Head, head, new_epoch, number_before};
+pub use put_back::found_put_back;
 
 use super::{Database, Error};
 use crate::rows::{TableSpec, Value};
@@ -56,10 +58,17 @@ pub struct Page {
 pub struct CopyPart {
     /// The same for all pages of one copy.
     pub id: String,
-    /// No page came before it.
-    pub first: bool,
+    /// Pages before it had the rows up to this number. None: it is the first.
+    pub after_pk: Option<i64>,
     /// What hasn't been in one of its pages isn't in the table.
     pub last: bool,
+}
+
+impl CopyPart {
+    /// No page came before it.
+    pub fn is_first(&self) -> bool {
+        self.after_pk.is_none()
+    }
 }
 
 /// How much a page may hold.

@@ -16,6 +16,7 @@ use crate::model::{Micros, OrganizationId};
 
 pub use create::NewIntegration;
 pub use drafts::StoredDraft;
+pub(super) use drafts::place as draft_place;
 
 /// A service configured in an organization.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -71,7 +72,7 @@ const COLUMNS: &str = "i.id, i.organization_id, i.plugin, i.service, i.table_nam
                        i.root_id, i.created_at";
 
 /// Where a secret configuration value lives.
-fn place(root_id: &str, name: &str) -> String {
+pub(super) fn place(root_id: &str, name: &str) -> String {
     format!("integration_secrets/{root_id}/{name}")
 }
 

@@ -24,6 +24,8 @@ pub struct Lease {
     pub fence: i64,
     /// Outbox messages up to here have reached the control database (R4).
     pub relayed_no: i64,
+    /// Epoch of the feed when they had. None: nothing was relayed yet.
+    pub relayed_epoch: Option<String>,
     /// The former holder did not release it: relay before anything else.
     pub unreleased: bool,
     /// The configuration's epoch at the claim.
@@ -97,8 +99,8 @@ where id = (
            and leased.lease_host is not null and leased.lease_until > $1) < $5
   order by due_at limit 1 {skip}
 )
-returning id, organization_id, root_id, external_owner_id, fence, relayed_no, unreleased, buckets,
-          (select epoch from configuration) as config_epoch";
+returning id, organization_id, root_id, external_owner_id, fence, relayed_no, relayed_epoch,
+          unreleased, buckets, (select epoch from configuration) as config_epoch";
 
 /// Organizations with an owner that is due and that nobody holds.
 pub async fn ready_organizations(

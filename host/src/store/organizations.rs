@@ -1,5 +1,7 @@
 //! Organizations: whom integrations, owners and tables belong to.
 
+mod close;
+
 use super::{Connection, Error, Store, query_as};
 use crate::model::{Micros, OrganizationId};
 

@@ -2,9 +2,12 @@
 //! nothing of the old one's, so a cached access token can't outlive the refresh token it came from.
 
 use sqlx::FromRow;
+use zeroize::Zeroizing;
 
+use super::inbox::place;
 use super::{Connection, Database, Error, query, query_as};
 use crate::model::{Micros, OwnerId};
+use crate::secrets::Keyring;
 
 /// A stored secret.
 #[derive(Clone, Debug, FromRow)]
@@ -36,17 +39,28 @@ pub async fn find(
     Ok(secret)
 }
 
-/// Stores a captured secret, durable when this returns. `used` are the versions of the owner's
-/// secrets that the request carried: if one has moved meanwhile, the answer is stale and is dropped.
+/// A secret that was found in a vendor's answer.
+pub struct Captured<'a> {
+    /// Its name in the manifest.
+    pub name: &'a str,
+    /// In clear.
+    pub value: &'a str,
+    /// None: it doesn't expire.
+    pub expires_at: Option<Micros>,
+    /// Versions of the owner's secrets that the request carried, by name.
+    pub used: Vec<(String, i64)>,
+}
+
+/// Stores a captured secret, durable when this returns. If one that the request carried has moved
+/// meanwhile, the answer is stale and is dropped.
 pub async fn capture(
     control: &Database,
+    keyring: &Keyring,
     (owner_id, grant_id): (OwnerId, i64),
-    name: &str,
-    sealed: Vec<u8>,
-    expires_at: Option<Micros>,
-    used: Vec<(String, i64)>,
+    Captured { name, value, expires_at, used }: Captured<'_>,
 ) -> Result<bool, Error> {
-    let name = name.to_owned();
+    let (name, keyring) = (name.to_owned(), keyring.clone());
+    let value = Zeroizing::new(value.to_owned());
     control
         .write(move |connection| {
             Box::pin(async move {
@@ -57,6 +71,7 @@ pub async fn capture(
                         return Ok(false);
                     }
                 }
+                let sealed = keyring.seal(&place(owner_id, &name), value.as_bytes());
                 query(
                     "insert into owner_secrets (owner_id, grant_id, name, version, sealed, expires_at)
                      values ($1, $2, $3, 1, $4, $5)

@@ -6,7 +6,7 @@ use super::channels;
 use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
-use super::{Connection, Database, Error, query, query_as, synced};
+use super::{Connection, Database, Error, query, query_as, query_scalar, synced};
 use crate::failpoint;
 use crate::model::{InboxId, Micros, OwnerId};
 
@@ -18,15 +18,16 @@ pub async fn relay(
     now: Micros,
 ) -> Result<(), Error> {
     let waiting = query(
-        "select commit_no, message from rowgate_outbox
-         where owner_id = $1 and commit_no > $2 order by commit_no",
+        "select commit_no, message, (select epoch from rowgate_feed_head) as epoch
+         from rowgate_outbox where owner_id = $1 and commit_no > $2 order by commit_no",
     )
     .bind(lease.owner_id)
     .bind(lease.relayed_no)
     .fetch_all(replication.readers())
     .await?;
     let Some(last) = waiting.last() else { return Ok(()) };
-    let last: i64 = last.get("commit_no");
+    let (last, epoch): (i64, String) = (last.get("commit_no"), last.get("epoch"));
+    lease.relayed_epoch = Some(epoch.clone());
     let mut messages = Vec::with_capacity(waiting.len());
     for row in &waiting {
         let text: String = row.get("message");
@@ -48,11 +49,15 @@ pub async fn relay(
                 for (_, message) in messages.iter().filter(|(no, _)| *no > relayed) {
                     tell(connection, owner_id, message, now).await?;
                 }
-                query("update owners set relayed_no = $1 where id = $2 and relayed_no < $1")
-                    .bind(last)
-                    .bind(owner_id)
-                    .execute(connection)
-                    .await?;
+                query(
+                    "update owners set relayed_no = $1, relayed_epoch = $3
+                     where id = $2 and relayed_no < $1",
+                )
+                .bind(last)
+                .bind(owner_id)
+                .bind(epoch)
+                .execute(connection)
+                .await?;
                 Ok(())
             })
         })
@@ -79,6 +84,10 @@ pub async fn drive_again(
         .await?;
     let applied: Vec<String> = applied.into_iter().map(|(id,)| id.to_string()).collect();
     let applied = if applied.is_empty() { "0".to_owned() } else { applied.join(", ") };
+    let epoch: String = query_scalar("select epoch from rowgate_feed_head")
+        .fetch_one(replication.readers())
+        .await?;
+    lease.relayed_epoch = Some(epoch.clone());
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
         .write(move |connection| {
@@ -98,9 +107,10 @@ pub async fn drive_again(
                 .bind(owner_id)
                 .execute(&mut *connection)
                 .await?;
-                query("update owners set relayed_no = $1 where id = $2")
+                query("update owners set relayed_no = $1, relayed_epoch = $3 where id = $2")
                     .bind(commit_no)
                     .bind(owner_id)
+                    .bind(epoch)
                     .execute(connection)
                     .await?;
                 Ok(())
@@ -230,7 +240,7 @@ async fn linked(
 }
 
 /// A later grant is left alone: an item that is driven again may be older than it.
-async fn unlinked(
+pub(super) async fn unlinked(
     connection: &mut Connection,
     owner_id: OwnerId,
     item: InboxId,

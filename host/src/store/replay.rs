@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Connection, Error, Store, query, query_as};
+use super::{Connection, Error, Store, inbox, query, query_as};
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
+use crate::secrets::Keyring;
 
 /// Which stored webhooks are meant.
 #[derive(Clone, Copy, Debug)]
@@ -84,13 +85,13 @@ impl Store {
         &self,
         webhooks: Vec<(InboxId, Vec<String>)>,
     ) -> Result<(Vec<InboxId>, Vec<OwnerId>), Error> {
-        let now = self.clock.now();
+        let (now, keyring) = (self.clock.now(), self.keyring.clone());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
                     let (mut left_out, mut due) = (Vec::new(), Vec::new());
                     for (id, needed) in webhooks {
-                        match again(connection, id, &needed, now).await? {
+                        match again(connection, &keyring, id, &needed, now).await? {
                             Some(owner) => due.push(owner),
                             None => left_out.push(id),
                         }
@@ -104,6 +105,7 @@ impl Store {
 
 async fn again(
     connection: &mut Connection,
+    keyring: &Keyring,
     id: InboxId,
     needed: &[String],
     now: Micros,
@@ -114,13 +116,15 @@ async fn again(
             .fetch_optional(&mut *connection)
             .await?;
     let Some((owner_id, sealed)) = stored else { return Ok(None) };
-    let sealed = match sealed.as_str() {
-        "{}" => match brought(connection, owner_id, id, needed).await? {
-            Some(sealed) => sealed,
+    let mut values: BTreeMap<String, String> = serde_json::from_str(&sealed)
+        .map_err(|error| Error::Inconsistent(format!("sealed fields: {error}")))?;
+    if values.is_empty() {
+        match brought(connection, owner_id, id, needed).await? {
+            Some(brought) => values = brought,
             None => return Ok(None),
-        },
-        _ => sealed,
-    };
+        }
+    }
+    let sealed = sealed_again(keyring, owner_id, values)?;
     query(
         "insert into inbox
            (owner_id, integration_id, received_at, method, path, query, headers, body, sealed)
@@ -140,15 +144,14 @@ async fn again(
     Ok(Some(owner_id))
 }
 
-/// The secrets that a webhook brought, as an item holds them. None: one is gone. Both are sealed for
-/// the same place.
+/// The secrets that a webhook brought, as an item holds them. None: one is gone.
 async fn brought(
     connection: &mut Connection,
     owner_id: OwnerId,
     grant_id: InboxId,
     needed: &[String],
-) -> Result<Option<String>, Error> {
-    let mut sealed: BTreeMap<&str, String> = BTreeMap::new();
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let mut sealed = BTreeMap::new();
     for name in needed {
         let kept: Option<(Vec<u8>,)> = query_as(
             "select sealed from owner_secrets
@@ -160,10 +163,26 @@ async fn brought(
         .fetch_optional(&mut *connection)
         .await?;
         let Some((value,)) = kept else { return Ok(None) };
-        sealed.insert(name, BASE64_STANDARD.encode(value));
+        sealed.insert(name.clone(), BASE64_STANDARD.encode(value));
     }
-    let text = serde_json::to_string(&sealed);
-    text.map(Some).map_err(|error| Error::Inconsistent(format!("sealed fields as JSON: {error}")))
+    Ok(Some(sealed))
+}
+
+/// Values of an item or of an owner, both sealed for the same place, as a new item holds them. Who
+/// changes the key may have gone through the inbox already, so they are sealed with the newest one.
+fn sealed_again(
+    keyring: &Keyring,
+    owner_id: OwnerId,
+    mut values: BTreeMap<String, String>,
+) -> Result<String, Error> {
+    let broken = |error: String| Error::Inconsistent(format!("sealed fields: {error}"));
+    for (name, value) in &mut values {
+        let place = inbox::place(owner_id, name);
+        let sealed = BASE64_STANDARD.decode(&*value).map_err(|error| broken(error.to_string()))?;
+        let opened = keyring.open(&place, &sealed).map_err(|error| broken(error.to_string()))?;
+        *value = BASE64_STANDARD.encode(keyring.seal(&place, &opened));
+    }
+    serde_json::to_string(&values).map_err(|error| broken(error.to_string()))
 }
 
 #[cfg(test)]

@@ -4,31 +4,39 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Error, Store, query, query_as};
+use super::feed::{self, Gone};
+use super::{Error, Store, alerts, query, query_as, query_scalar};
+use crate::metrics::Metrics;
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
 
 /// Items that go in one transaction.
 const SLICE: i64 = 1_000;
 
-/// Looks for what may go so many times in the life of an item, but not more than once a second.
+/// Looks for what may go so many times in its life, but not more than once a second.
 const LOOKS: i64 = 100;
 
-/// Keeps done inbox items for so long. Never ends.
-pub async fn keep(store: Arc<Store>, inbox: Micros) {
-    let clock = store.clock().clone();
-    let every = Duration::from_micros((inbox / LOOKS).max(1_000_000).unsigned_abs());
+/// In `sweeps`: what belongs to no organization.
+const OF_ALL: OrganizationId = 0;
+
+/// How long what is done with is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Inbox items that were handled, since they were.
+    pub inbox: Micros,
+    /// Inbox items that failed for good, since they came.
+    pub parked: Micros,
+    /// Deletions in the change feed, since they were committed.
+    pub tombstones: Micros,
+}
+
+/// Deletes what has been kept long enough. Never ends.
+pub async fn keep(store: Arc<Store>, kept: Kept, metrics: Arc<Metrics>) {
+    let shortest = kept.inbox.min(kept.parked).min(kept.tombstones);
+    let every = (shortest / LOOKS).max(1_000_000);
     loop {
-        clock.sleep(every).await;
-        let done_before = clock.now().saturating_sub(inbox);
-        let mut after = Some(Forgotten::default());
-        while let Some(position) = after {
-            after = match store.forget_inbox(done_before, position).await {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::warn!(%error, "done inbox items are kept for now");
-                    None
-                }
-            };
+        store.clock().sleep(Duration::from_micros(every.unsigned_abs())).await;
+        if let Err(error) = store.sweep(kept, every, &metrics).await {
+            tracing::warn!(%error, "what is old is kept for now");
         }
     }
 }
@@ -41,14 +49,115 @@ pub struct Forgotten {
 }
 
 impl Store {
+    /// Goes through everything once, unless another host has in the last `every`.
+    async fn sweep(&self, kept: Kept, every: Micros, metrics: &Metrics) -> Result<(), Error> {
+        let now = self.clock.now();
+        if self.takes_sweep("inbox", OF_ALL, every).await? {
+            let (mut inbox, mut after) = (0, Some(Forgotten::default()));
+            while let Some(position) = after {
+                let done_before = now.saturating_sub(kept.inbox);
+                let (went, next) = self.forget_inbox(done_before, position).await?;
+                (inbox, after) = (inbox + went, next);
+            }
+            let parked = self.forget_parked(now.saturating_sub(kept.parked)).await?;
+            let alerts = alerts::forget(&self.control, now).await?;
+            metrics.forgotten("inbox", inbox);
+            metrics.forgotten("parked", parked);
+            metrics.forgotten("alerts", alerts);
+            if inbox + parked > 0 {
+                tracing::info!(inbox, parked, "old inbox items are gone");
+            }
+        }
+        for organization_id in self.organizations_with_tables().await? {
+            if !self.takes_sweep("feed", organization_id, every).await? {
+                continue;
+            }
+            // One whose database is away holds nobody else's up.
+            match self.forget_feed(organization_id, now.saturating_sub(kept.tombstones)).await {
+                Ok(Gone { tombstones, commits }) => {
+                    metrics.forgotten("tombstones", tombstones);
+                    metrics.forgotten("commits", commits);
+                    if tombstones + commits > 0 {
+                        tracing::info!(
+                            organization_id,
+                            tombstones,
+                            commits,
+                            "old changes are gone"
+                        );
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(organization_id, %error, "old changes are kept for now");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is this host's turn to go through something; it then is nobody else's for `every`.
+    async fn takes_sweep(
+        &self,
+        what: &'static str,
+        organization_id: OrganizationId,
+        every: Micros,
+    ) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let taken = query_scalar::<i64>(
+            "insert into sweeps (what, organization_id, due_at) values ($1, $2, $3)
+             on conflict (what, organization_id) do update set due_at = excluded.due_at
+               where sweeps.due_at <= $4
+             returning due_at",
+        );
+        let taken =
+            taken.bind(what).bind(organization_id).bind(now.saturating_add(every)).bind(now);
+        Ok(self.control.fetch(taken).await?.is_some())
+    }
+
+    /// Those that something is written for.
+    async fn organizations_with_tables(&self) -> Result<Vec<OrganizationId>, Error> {
+        let all = "select distinct organization_id from integrations order by organization_id";
+        Ok(query_scalar(all).fetch_all(self.control.readers()).await?)
+    }
+
+    /// Forgets deletions in an organization's feed that were committed before a time, and commits of
+    /// which nothing is left. Readers that come from before get a copy of the whole table.
+    pub async fn forget_feed(
+        &self,
+        organization_id: OrganizationId,
+        before: Micros,
+    ) -> Result<Gone, Error> {
+        let replication = self.replication(organization_id).await?;
+        let head = feed::head(&replication).await?;
+        let upto = feed::number_before(&replication, &head, before).await?;
+        feed::forget(&replication, upto).await
+    }
+
+    /// Forgets parked inbox items that came before a time; answers how many.
+    pub async fn forget_parked(&self, received_before: Micros) -> Result<u64, Error> {
+        let mut gone = 0;
+        loop {
+            let slice = query(
+                "delete from inbox where id in (
+                   select id from inbox where parked and done_at is null and received_at < $1
+                   limit $2)",
+            );
+            let slice = slice.bind(received_before).bind(SLICE);
+            let went = self.control.execute(slice).await?.rows_affected();
+            gone += went;
+            if went < SLICE.unsigned_abs() {
+                return Ok(gone);
+            }
+        }
+    }
+
     /// Forgets a slice of the inbox items that were done before a time, and that they were applied.
     /// Until then a replication database that was put back to an older copy is driven again (R5).
-    /// Answers from where to go on; none: that was the last slice.
+    /// Answers how many went, and from where to go on; none: that was the last slice.
     pub async fn forget_inbox(
         &self,
         done_before: Micros,
         after: Forgotten,
-    ) -> Result<Option<Forgotten>, Error> {
+    ) -> Result<(u64, Option<Forgotten>), Error> {
         let items: Vec<(Micros, InboxId, OwnerId, OrganizationId)> = query_as(
             "select i.done_at, i.id, i.owner_id, o.organization_id
              from inbox i join owners o on o.id = i.owner_id
@@ -61,20 +170,24 @@ impl Store {
         .bind(SLICE)
         .fetch_all(self.control())
         .await?;
-        let Some((done_at, id, ..)) = items.last() else { return Ok(None) };
+        let Some((done_at, id, ..)) = items.last() else { return Ok((0, None)) };
         let last = Forgotten { done_at: *done_at, id: *id };
         let more = items.len() as i64 == SLICE;
         let mut of_organizations: BTreeMap<_, Vec<(OwnerId, InboxId)>> = BTreeMap::new();
         for (_, id, owner_id, organization_id) in items {
             of_organizations.entry(organization_id).or_default().push((owner_id, id));
         }
+        let mut went = 0;
         for (organization_id, items) in of_organizations {
             // One whose database is away keeps its items, and holds nobody else's up.
-            if let Err(error) = self.forget_items(organization_id, &items).await {
-                tracing::warn!(organization_id, %error, "done inbox items are kept for now");
+            match self.forget_items(organization_id, &items).await {
+                Ok(()) => went += items.len() as u64,
+                Err(error) => {
+                    tracing::warn!(organization_id, %error, "done inbox items are kept for now");
+                }
             }
         }
-        Ok(more.then_some(last))
+        Ok((went, more.then_some(last)))
     }
 
     /// The mark goes first: without its item it would stay for ever. An item without its mark is older
@@ -98,54 +211,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::store::fixture::{self, on_both};
-    use crate::store::{Dialect, query_scalar};
-
-    on_both! { done_items_go_after_a_while }
-
-    async fn done_items_go_after_a_while(dialect: Dialect) {
-        let store = fixture::open(dialect, Clock::simulated(0)).await;
-        let organization = store.organization("default").await.unwrap();
-        let count = SLICE + 2;
-        fixture::root(&store, "svi_1").await;
-        // Items 1 and 2 are not done, the last was lately.
-        let items = format!(
-            "insert into owners (organization_id, root_id, external_owner_id)
-               values (1, 'svi_1', 'a');
-             with recursive n (n) as (select 1 union all select n + 1 from n where n < {count} + 3)
-             insert into inbox (owner_id, integration_id, received_at, method, path, query, headers,
-               body, parked, done_at)
-             select 1, 'svi_1', 0, 'POST', '', '', '[]', '', n = 2, case
-               when n <= 2 then null when n = {count} + 3 then 100 else n % 7 end from n"
-        );
-        fixture::run(&store, items).await;
-        let replication = store.replication(organization.id).await.unwrap();
-        let marks = format!(
-            "with recursive n (n) as (select 3 union all select n + 1 from n where n < {count} + 3)
-             insert into rowgate_applied (owner_id, inbox_id) select 1, n from n"
-        );
-        replication.write(|c| Box::pin(async move { Ok(c.run(&marks).await?) })).await.unwrap();
-
-        let after = store.forget_inbox(100, Forgotten::default()).await.unwrap();
-        assert!(after.is_some(), "there is another slice");
-        assert_eq!(store.forget_inbox(100, after.unwrap()).await.unwrap(), None);
-        let kept: Vec<i64> = query_scalar("select id from inbox order by id")
-            .fetch_all(store.control())
-            .await
-            .unwrap();
-        assert_eq!(kept, [1, 2, count + 3]);
-        let marks: Vec<i64> = query_scalar("select inbox_id from rowgate_applied")
-            .fetch_all(&replication)
-            .await
-            .unwrap();
-        assert_eq!(marks, [count + 3]);
-        assert_eq!(store.forget_inbox(100, Forgotten::default()).await.unwrap(), None);
-        store.forget_inbox(101, Forgotten::default()).await.unwrap();
-        let left: i64 =
-            query_scalar("select count(*) from inbox").fetch_one(store.control()).await.unwrap();
-        assert_eq!(left, 2, "what isn't done stays");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! a database) that its reading role sees, what belongs to them in a schema `rowgate_<key>` that it
 //! doesn't. The host's role owns everything and is never given to customers.
 
+mod drop;
 mod verifier;
 
 use std::str::FromStr as _;
@@ -158,6 +159,11 @@ impl Server {
         reader: &ReaderPassword<'_>,
     ) -> Result<(), Error> {
         self.prepared(&self.place(organization), reader).await.map(drop)
+    }
+
+    /// The schema that an organization's tables lie in.
+    pub(super) fn schema(&self, organization: &str) -> String {
+        self.place(organization).tables
     }
 
     /// How an organization's part is reached, once all is there.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::server::ReaderPassword;
-use super::{Error, Store, query};
+use super::{Error, Store, query, query_scalar};
 use crate::model::OrganizationId;
 
 /// What one query may cost.
@@ -81,6 +81,35 @@ impl Store {
             }
         };
         Ok(Zeroizing::new(url))
+    }
+
+    /// The same where it is made already and holds a password: what a digest is compared with.
+    pub async fn secret_connection_url(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Option<Zeroizing<String>>, Error> {
+        let Some(server) = &self.server else { return Ok(None) };
+        let made = query_scalar::<bool>(
+            "select reader_sealed is not null from organizations where id = $1",
+        );
+        let made = made.bind(organization).fetch_optional(self.control.readers()).await?;
+        if made != Some(true) {
+            return Ok(None);
+        }
+        let key = self.organization_key(organization).await?;
+        let password = self.reader_password(organization).await?;
+        Ok(Some(Zeroizing::new(server.reader_url(&key, &password))))
+    }
+
+    /// The schema of the organization's tables on a server; none: they lie in a file.
+    pub async fn schema(&self, organization: OrganizationId) -> Result<Option<String>, Error> {
+        let Some(server) = &self.server else { return Ok(None) };
+        Ok(Some(server.schema(&self.organization_key(organization).await?)))
+    }
+
+    /// Whether a connection URL of an organization holds a password.
+    pub fn has_passwords(&self) -> bool {
+        self.server.is_some()
     }
 
     /// Gives the reading role another password.

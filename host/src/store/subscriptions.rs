@@ -62,9 +62,7 @@ impl Store {
         of: Vec<(Integration, Bookmark)>,
     ) -> Result<Subscription, Error> {
         let id = format!("wsb_{}", self.chance.base36(16));
-        let url = self.keyring.seal(&place(&id, "url"), new.url.as_bytes());
-        let secret = self.keyring.seal(&place(&id, "signing_secret"), new.secret.as_bytes());
-        let now = self.clock.now();
+        let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
                 query(
@@ -77,9 +75,9 @@ impl Store {
                 .bind(&id)
                 .bind(new.organization)
                 .bind(&new.integration_id)
-                .bind(url)
+                .bind(keyring.seal(&place(&id, "url"), new.url.as_bytes()))
                 .bind(&new.shown_url)
-                .bind(secret)
+                .bind(keyring.seal(&place(&id, "signing_secret"), new.secret.as_bytes()))
                 .bind(new.tells_rows)
                 .bind(new.tells_synced)
                 .bind(new.deletions)
@@ -172,9 +170,9 @@ async fn insert_targets<'q>(
 ) -> Result<(), Error> {
     let sql = format!(
         "insert into targets
-           (id, organization_id, integration_id, root_id, kind, subscription_id, shown_url,
+           (id, organization_id, integration_id, root_id, kind, to_schema, to_table, subscription_id, shown_url,
             period_s, page_size, deletions, created_at, number, bookmark, due_at)
-         select n.id || '.' || $2, n.organization_id, $2, $3, 'notification', n.id, n.shown_url,
+         select n.id || '.' || $2, n.organization_id, $2, $3, 'notification', '', '', n.id, n.shown_url,
            {PERIOD_S}, {PAGE_SIZE}, n.deletions, $4,
            (select coalesce(max(number), 0) + 1 from targets), $5, $4 + {PERIOD_S} * 1000000
          from subscriptions n where {which}"

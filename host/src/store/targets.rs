@@ -14,24 +14,35 @@ pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save
 pub use operate::NewTarget;
 pub(super) use operate::text as bookmark_text;
 
-/// How a target is delivered to.
+/// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Pages of rows, posted (HTTP Sync).
+    /// A receiver that is posted to in pages: HTTP Sync.
     Http,
-    /// One post a row, to whoever subscribed.
+    /// A database with a copy of the table: DB Sync.
+    Db,
+    /// A subscriber who is posted to row by row.
     Notification,
+}
+
+impl Kind {
+    /// As it is stored, and stands in paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Db => "db",
+            Self::Notification => "notification",
+        }
+    }
 }
 
 impl TryFrom<String> for Kind {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "http" => Ok(Self::Http),
-            "notification" => Ok(Self::Notification),
-            _ => Err(format!("`{text}` is no kind of a target")),
-        }
+        let all = [Self::Http, Self::Db, Self::Notification];
+        let found = all.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| format!("there is no kind of target `{text}`"))
     }
 }
 
@@ -40,13 +51,6 @@ impl TryFrom<String> for Kind {
 pub struct Target {
     /// `syt_...`, or made of the subscription's and the integration's.
     pub id: String,
-    /// How it is delivered to.
-    #[sqlx(try_from = "String")]
-    pub kind: Kind,
-    /// The subscription that a notification is for.
-    pub subscription_id: Option<String>,
-    /// It is told of rows. Only a subscription may want none.
-    pub tells_rows: bool,
     /// Whose.
     pub organization_id: OrganizationId,
     /// Whose table it is.
@@ -57,6 +61,17 @@ pub struct Target {
     pub plugin: String,
     /// The integration's table.
     pub table_name: String,
+    #[allow(missing_docs)]
+    #[sqlx(try_from = "String")]
+    pub kind: Kind,
+    /// Of a database: the schema that the mirror stands in.
+    pub to_schema: String,
+    /// Of a database: the mirror's name.
+    pub to_table: String,
+    /// Of a subscriber: the subscription.
+    pub subscription_id: Option<String>,
+    /// It is told of rows. Only a subscriber may want none.
+    pub tells_rows: bool,
     /// Where deliveries go, user and password hidden.
     pub shown_url: String,
     /// At most so long without a look at the feed.
@@ -65,7 +80,7 @@ pub struct Target {
     pub page_size: i64,
     /// Fewer, because it refused larger ones.
     pub rows_max: Option<i64>,
-    /// Deliveries tell of deleted rows too.
+    /// Deliveries tell of deleted rows too. Always so for a database.
     pub deletions: bool,
     /// When it was made.
     pub created_at: Micros,
@@ -95,9 +110,10 @@ pub struct Target {
     pub paused: Option<String>,
 }
 
-const COLUMNS: &str = "t.id, t.kind, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
-  t.organization_id, t.integration_id, i.service, i.plugin, i.table_name, t.shown_url,
-  t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds, t.fence,
+const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
+  t.kind, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
+  t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
+  t.fence,
   t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
   t.last_synced_at, t.last_delivery_ms, t.paused
   from targets t join integrations i on i.id = t.integration_id

@@ -1,4 +1,5 @@
-//! Google's own Python client against the simulator: a virtual environment, a server, a script.
+//! Python programs of others against ours, each in a virtual environment of its own: Google's client
+//! against the simulator, schemathesis against the host.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,15 +11,31 @@ use anyhow::{Context, Result, bail};
 use crate::checkout::{self, Checkout};
 use crate::wasm_route::{apt_install, is_root};
 
-/// `check.py` with its `requirements.txt`.
-const SOURCES: &str = "tests/conformance/google_client";
+/// A directory with `check.py` and its `requirements.txt`.
+struct Program {
+    sources: &'static str,
+    /// Inside the target directory.
+    venv: &'static str,
+}
 
-/// Make the virtual environment, unless it is there with these requirements.
-pub(crate) fn prepare(checkout: &Checkout) -> Result<PathBuf> {
-    let requirements = checkout.path(SOURCES).join("requirements.txt");
+const GOOGLE_CLIENT: Program =
+    Program { sources: "tests/conformance/google_client", venv: "conformance-venv" };
+const SCHEMATHESIS: Program =
+    Program { sources: "tests/conformance/schemathesis", venv: "schemathesis-venv" };
+
+/// Make the virtual environments.
+pub(crate) fn prepare(checkout: &Checkout) -> Result<()> {
+    python(checkout, &GOOGLE_CLIENT)?;
+    python(checkout, &SCHEMATHESIS)?;
+    Ok(())
+}
+
+/// Make a virtual environment, unless it is there with these requirements.
+fn python(checkout: &Checkout, program: &Program) -> Result<PathBuf> {
+    let requirements = checkout.path(program.sources).join("requirements.txt");
     let wanted = fs::read(&requirements)
         .with_context(|| format!("can't read {}", requirements.display()))?;
-    let venv = checkout.target("conformance-venv");
+    let venv = checkout.target(program.venv);
     let python = venv.join("bin/python");
     // Written last, so an installation that broke off is made again.
     let installed = venv.join("requirements.installed");
@@ -26,7 +43,7 @@ pub(crate) fn prepare(checkout: &Checkout) -> Result<PathBuf> {
         return Ok(python);
     }
     install_python(checkout)?;
-    eprintln!("conformance: Google's Python client goes to {}", venv.display());
+    eprintln!("conformance: {} gets {}", program.sources, venv.display());
     let mut make = checkout.command("python3");
     checkout::run(make.args(["-m", "venv", "--clear"]).arg(&venv))?;
     let mut pip = checkout.command(&python);
@@ -37,15 +54,22 @@ pub(crate) fn prepare(checkout: &Checkout) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Start the simulator, run the script against it, stop the simulator.
-pub(crate) fn run(checkout: &Checkout, simulator: &Path) -> Result<()> {
-    let python = prepare(checkout)?;
+/// Start the simulator, run Google's client against it, stop the simulator.
+pub(crate) fn google_client(checkout: &Checkout, simulator: &Path) -> Result<()> {
+    let python = python(checkout, &GOOGLE_CLIENT)?;
     let mut command = checkout.command(simulator);
     command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
     let mut server = Server(command.spawn().context("can't start the simulator")?);
     let url = server.url()?;
     let mut script = checkout.command(python);
-    checkout::run(script.arg(checkout.path(SOURCES).join("check.py")).arg(url))
+    checkout::run(script.arg(checkout.path(GOOGLE_CLIENT.sources).join("check.py")).arg(url))
+}
+
+/// Send requests made from the host's OpenAPI document to a host that serves these plugins.
+pub(crate) fn schemathesis(checkout: &Checkout, host: &Path, plugins: &Path) -> Result<()> {
+    let mut script = checkout.command(python(checkout, &SCHEMATHESIS)?);
+    let check = checkout.path(SCHEMATHESIS.sources).join("check.py");
+    checkout::run(script.arg(check).arg(host).arg(plugins))
 }
 
 /// A process that ends with its owner.

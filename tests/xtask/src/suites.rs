@@ -45,7 +45,7 @@ enum Suite {
     Postgres,
     /// The demo, checked step by step.
     Demo,
-    /// Google's own Python client against the simulator.
+    /// Google's own Python client against the simulator, schemathesis against the host.
     Conformance,
 }
 
@@ -56,11 +56,20 @@ const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 2] = [HOSTS, "contract"];
+const ON_POSTGRES: [&str; 3] = [HOSTS, "contract", "webhookdb"];
 /// And what takes so long there, with a database a test and a connection a command, that it runs with
 /// `--soak`.
-const ON_POSTGRES_SOAKING: [&str; 8] =
-    [PROTOCOL, "api", "convergence", "delivery", "google_calendar", "hostile", "push", "swap"];
+const ON_POSTGRES_SOAKING: [&str; 9] = [
+    PROTOCOL,
+    "api",
+    "convergence",
+    "delivery",
+    "google_calendar",
+    "hostile",
+    "keeping",
+    "push",
+    "swap",
+];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
@@ -91,7 +100,8 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
 /// The suites that were asked for, and those that they need.
 fn selected(asked: &[Suite]) -> Vec<Suite> {
     let all = Suite::value_variants().iter().copied();
-    let needs_components = asked.contains(&Suite::EndToEnd) || asked.contains(&Suite::Postgres);
+    let needing = [Suite::EndToEnd, Suite::Postgres, Suite::Conformance];
+    let needs_components = needing.iter().any(|suite| asked.contains(suite));
     all.filter(|suite| {
         asked.is_empty() || asked.contains(suite) || (*suite == Suite::Plugins && needs_components)
     })
@@ -159,8 +169,10 @@ impl Suite {
             }
             Suite::Conformance => {
                 let simulator = built_binary(checkout, "simulator")?;
-                conformance::run(checkout, &simulator)?;
-                Ok(Passed(1))
+                conformance::google_client(checkout, &simulator)?;
+                let host = built_binary(checkout, "rowgate")?;
+                conformance::schemathesis(checkout, &host, &checkout.target(components::PLUGINS))?;
+                Ok(Passed(2))
             }
         }
     }

@@ -5,6 +5,7 @@ create table organizations (
   key text not null unique,
   name text not null,
   created_at bigint not null,
+  feed_epoch text,                                     -- begun since its tables were put back; null: they never were
   reader_sealed bytea                                  -- password of the role that reads its tables
 );
 
@@ -90,6 +91,7 @@ create table owners (
   not_before bigint not null default 0,
   attempts bigint not null default 0,
   relayed_no bigint not null default 0,                -- R4
+  relayed_epoch text,                                  -- the feed's when the last of it was relayed
   buckets text,                                        -- JSON: requests that may be sent; null: all (R16)
   linked_at bigint,
   unsynced boolean not null default false,             -- linked, and not all of its streams came to an end since
@@ -241,9 +243,11 @@ create table targets (
   organization_id bigint not null references organizations (id),
   integration_id text not null references integrations (id),
   root_id text not null,
-  kind text not null default 'http',                   -- http | notification
-  subscription_id text references subscriptions (id) on delete cascade, -- of a notification
-  url bytea,                                            -- sealed: it holds a password; null: the subscription's
+  kind text not null check (kind in ('http', 'db', 'notification')), -- a receiver, a database, a subscriber
+  to_schema text not null,                             -- of a database: where the mirror stands
+  to_table text not null,
+  subscription_id text references subscriptions (id) on delete cascade, -- of a subscriber
+  url bytea,                                        -- sealed: it holds a password; null: the subscription's
   shown_url text not null,                             -- without it
   signing_secret bytea,                                 -- sealed; null: the subscription's
   period_s bigint not null,                            -- at most so long without a look at the feed
@@ -302,6 +306,7 @@ create table alerts (
   unique (organization_id, signature)
 );
 create index alerts_raised on alerts (raised_at);
+create index alerts_organization on alerts (organization_id, raised_at);
 create table alert_posts (
   alert_id bigint not null references alerts (id) on delete cascade,
   handler_id text not null references error_handlers (id) on delete cascade,
@@ -364,6 +369,18 @@ create table memberships (
 );
 create index memberships_email on memberships (email);
 
+-- Statements that organizations keep.
+create table saved_queries (
+  id text primary key,                                 -- svq_...
+  organization_id bigint not null references organizations (id),
+  created_by bigint references customers (id),         -- null: whoever had the data directory
+  description text not null,
+  sql text not null,
+  public boolean not null default false,               -- whoever knows the id may run it
+  created_at bigint not null
+);
+create index saved_queries_organization on saved_queries (organization_id, created_at, id);
+
 -- Integrations of which something is still to be asked.
 create table integration_drafts (
   id text primary key,                                 -- svi_..., which the integration will have
@@ -374,6 +391,21 @@ create table integration_drafts (
   expires_at bigint not null
 );
 create index integration_drafts_expiring on integration_drafts (expires_at);
+
+-- What is deleted for its age: one host at a time goes through it.
+create table sweeps (
+  what text not null,                                  -- inbox | feed
+  organization_id bigint not null,                     -- 0: of all
+  due_at bigint not null,
+  primary key (what, organization_id)
+);
+
+-- How far a change of the key has come; no row: none is under way.
+create table key_rotation (
+  key_id text primary key,                             -- of the new key
+  step bigint not null,                                -- which column of sealed values
+  after text not null                                  -- JSON: primary key of the last row that was looked at
+);
 
 -- Moves with every change of what runs how, by whatever process: caches ask for it, and hosts are told.
 create table configuration (epoch bigint not null);

@@ -59,13 +59,14 @@ create table rowgate_bracket_keys (
 -- whoever reads the feed, in the order of transaction ids.
 create table rowgate_feed (
   table_name text not null,
-  unique_key text collate "C" not null,
   pk bigint not null,
+  unique_key text collate "C",                         -- of a deleted row; a live one has its own
   deleted boolean not null,
   commit_id bigint not null,
-  primary key (table_name, unique_key)
+  primary key (table_name, pk)
 );
 create index rowgate_feed_order on rowgate_feed (commit_id, table_name);
+create unique index rowgate_feed_deleted on rowgate_feed (table_name, unique_key) where deleted;
 create index rowgate_feed_tombstones on rowgate_feed (commit_id) where deleted;
 create table rowgate_commits (
   id bigint generated always as identity primary key,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::delivery::{DeliveryOptions, DestinationRules, Patience};
-use crate::egress::Poster;
+use crate::delivery::{Clients, DeliveryOptions, DestinationRules, Patience};
+use crate::egress::{Poster, Relays};
 use crate::rows::fixture::spec;
-use crate::store::targets::NewTarget;
+use crate::store::targets::{Kind, NewTarget};
 use crate::store::{Dialect, fixture, query, tables};
 
 const NOW: Micros = 1_000_000_000;
@@ -25,7 +26,9 @@ fn deliveries(store: &Arc<Store>) -> Deliveries {
         patience: Patience { back_off_base: 1, back_off_max: 1, alert_after: 1, pause_after: 1 },
         rules: DestinationRules::default(),
     };
-    Deliveries::new(Arc::clone(store), Poster::new().unwrap(), Arc::default(), options)
+    let relays = Relays::new(Chance::seeded(1)).unwrap();
+    let clients = Clients { poster: Poster::new().unwrap(), relays };
+    Deliveries::new(Arc::clone(store), clients, Arc::default(), options)
 }
 
 #[tokio::test]
@@ -40,6 +43,9 @@ async fn what_is_read_without_a_delivery_is_stored_before_the_lease_is_over() {
     tables::create_all(&replication, vec![Arc::clone(&spec)]).await.unwrap();
     let new = NewTarget {
         integration,
+        kind: Kind::Http,
+        to_schema: String::new(),
+        to_table: String::new(),
         url: Zeroizing::new("https://u:hush@a.example/".into()),
         shown_url: "https://***:***@a.example/".into(),
         period_s: 60,
@@ -66,6 +72,7 @@ async fn what_is_read_without_a_delivery_is_stored_before_the_lease_is_over() {
         bookmark: Bookmark::behind(&head.epoch, head.number),
         rows_max: 200,
         begun_at: NOW,
+        session: None,
     };
     holding.run().await.unwrap();
     let target = store.target(organization, &id).await.unwrap().unwrap();

@@ -55,13 +55,13 @@ pub(super) async fn subscribe(
         generation: stand.under.generation,
         grant_id: holder.grant_id().unwrap_or(0),
         topic: topic.clone(),
-        token: holder.seal_channel_token(&channel.id, &token),
+        token: token.clone(),
         address: channel.address.clone(),
         expires_at: asked_until,
     };
     let asking = Asking { holder, tree, topic, attempts, base_url, channel, stand };
     let retry_at = asking.retry_at(&Failure::TooSlow("no answer".into()));
-    channels::begin(holder.control(), &holder.lease(), new, retry_at).await?;
+    channels::begin(holder.control(), holder.keyring(), &holder.lease(), new, retry_at).await?;
     failpoint::reach("channel_pending");
     let call = Call::Subscribe { topic: topic.clone(), channel: asking.channel.clone() };
     let authority = Authority { grant_id: holder.grant_id(), channel_token: Some(token) };

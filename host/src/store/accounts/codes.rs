@@ -17,6 +17,8 @@ const CODES_MAX: i64 = 5;
 const CODES_WINDOW: Micros = 60 * MINUTE;
 /// Addresses with a code at once: whoever asks isn't known yet.
 const ADDRESSES_MAX: i64 = 1_000;
+/// What the key of digests is derived for.
+const PURPOSE: &str = "login codes";
 
 /// What came of asking for a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl Store {
     pub async fn issue_code(&self, email: &str, limited: bool) -> Result<Issued, Error> {
         let code = format!("{:06}", self.chance.below(1_000_000));
         let (email, now) = (email.to_owned(), self.clock.now());
-        let digest = self.code_digest(&email, &code);
+        let digest = digest(&self.keyring.derive(PURPOSE), &email, &code);
         self.control
             .write(move |connection| {
                 Box::pin(async move {
@@ -49,7 +51,9 @@ impl Store {
     /// Whether this is the address's code. A right one is used up, a wrong one counted.
     pub async fn redeem_code(&self, email: &str, code: &str) -> Result<bool, Error> {
         let (email, now) = (email.to_owned(), self.clock.now());
-        let presented = self.code_digest(&email, code.trim());
+        // A code may have been made before the key changed.
+        let keys = self.keyring.derive_all(PURPOSE);
+        let presented: Vec<_> = keys.iter().map(|key| digest(key, &email, code.trim())).collect();
         self.control
             .write(move |connection| {
                 Box::pin(async move {
@@ -62,7 +66,9 @@ impl Store {
                     .bind(ATTEMPTS_MAX)
                     .fetch_optional(&mut *connection)
                     .await?;
-                    let right = live.is_some_and(|(digest,)| digest.ct_eq(&presented).into());
+                    let right = live.is_some_and(|(digest,)| {
+                        presented.iter().any(|presented| digest.ct_eq(presented).into())
+                    });
                     if right {
                         query("delete from login_codes where email = $1")
                             .bind(&email)
@@ -74,15 +80,14 @@ impl Store {
             })
             .await
     }
+}
 
-    fn code_digest(&self, email: &str, code: &str) -> Vec<u8> {
-        let key = self.keyring.derive("login codes");
-        let mut mac = <Hmac<Sha256>>::new_from_slice(&key).expect("HMAC takes keys of any length");
-        mac.update(email.as_bytes());
-        mac.update(b"\0");
-        mac.update(code.as_bytes());
-        mac.finalize().into_bytes().to_vec()
-    }
+fn digest(key: &[u8; 32], email: &str, code: &str) -> Vec<u8> {
+    let mut mac = <Hmac<Sha256>>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(email.as_bytes());
+    mac.update(b"\0");
+    mac.update(code.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }
 
 async fn is_exhausted(

@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{self, Opened, on_both};
 
-on_both! { the_same_is_told_once_a_day, posts_are_given_up }
+on_both! { the_same_is_told_once_a_day, posts_are_given_up, a_flood_is_cut_off }
 
 const NOW: Micros = 10 * QUIET;
 
@@ -60,7 +60,7 @@ async fn the_same_is_told_once_a_day(dialect: Dialect) {
     settle(control, &of_bob).await.unwrap();
     raise_at(&store, "ana", NOW + QUIET).await;
     assert!(claim(control, NOW + QUIET).await.unwrap().is_some(), "it lasts");
-    forget(control, NOW + 3 * QUIET).await.unwrap();
+    assert_eq!(forget(control, NOW + 3 * QUIET).await.unwrap(), 1);
     let left: i64 = query_scalar("select count(*) from alerts").fetch_one(control).await.unwrap();
     assert_eq!(left, 1, "one is still to be told");
     assert!(store.delete_error_handler(1, &made.id).await.unwrap());
@@ -78,4 +78,22 @@ async fn posts_are_given_up(dialect: Dialect) {
         assert_eq!(at, NOW + (attempt - 1) * TRY_AGAIN);
         assert_eq!(claim(control, at).await.unwrap().unwrap().attempts, attempt);
     }
+}
+
+async fn a_flood_is_cut_off(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    handler(&store).await;
+    let flood = format!(
+        "with recursive n (n) as (select 1 union all select n + 1 from n where n < {A_DAY_MAX})
+         insert into alerts (organization_id, signature, body, raised_at)
+         select 1, cast(n as text), '{{}}', {NOW} from n"
+    );
+    fixture::run(&store, flood).await;
+    raise_at(&store, "ana", NOW + 1).await;
+    assert_eq!(next_due(control).await.unwrap(), None);
+    raise_at(&store, "ana", NOW + QUIET).await;
+    assert_eq!(next_due(control).await.unwrap(), Some(NOW + QUIET), "the day after");
+    let forgotten = forget(control, NOW + 2 * QUIET).await.unwrap();
+    assert_eq!(forgotten, A_DAY_MAX.unsigned_abs());
 }

@@ -1,12 +1,15 @@
 //! Asking the vendor for a channel: stored as pending before, and what the answer makes of it.
 
+use zeroize::Zeroizing;
+
+use super::place;
 use crate::model::{Micros, StreamId, Topic};
+use crate::secrets::Keyring;
 use crate::store::leases::Lease;
 use crate::store::streams::holds;
 use crate::store::{Connection, Database, Error, query, query_as};
 
 /// A channel that the vendor is about to be asked for.
-#[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "columns of the schema")]
 pub struct NewChannel {
     pub id: String,
@@ -14,8 +17,7 @@ pub struct NewChannel {
     /// 0: the owner has none.
     pub grant_id: i64,
     pub topic: Topic,
-    /// Sealed.
-    pub token: Vec<u8>,
+    pub token: Zeroizing<String>,
     pub address: String,
     pub expires_at: Micros,
 }
@@ -24,11 +26,12 @@ pub struct NewChannel {
 /// nothing is heard of this asking.
 pub async fn begin(
     control: &Database,
+    keyring: &Keyring,
     lease: &Lease,
     new: NewChannel,
     retry_at: Micros,
 ) -> Result<(), Error> {
-    let lease = lease.clone();
+    let (lease, keyring) = (lease.clone(), keyring.clone());
     control
         .write(move |connection| {
             Box::pin(async move {
@@ -38,14 +41,14 @@ pub async fn begin(
                                            token, address, state, expires_at)
                      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending', $10)",
                 )
-                .bind(new.id)
+                .bind(&new.id)
                 .bind(lease.owner_id)
                 .bind(&lease.root_id)
                 .bind(new.generation)
                 .bind(new.grant_id)
                 .bind(&new.topic.push)
                 .bind(&new.topic.key)
-                .bind(new.token)
+                .bind(keyring.seal(&place(&new.id), new.token.as_bytes()))
                 .bind(new.address)
                 .bind(new.expires_at)
                 .execute(&mut *connection)

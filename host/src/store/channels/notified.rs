@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::asking::wake;
-use super::{STOPS_MAX, State};
+use super::{STOPS_MAX, State, place};
 use crate::model::{Micros, OwnerId, StreamId, Topic};
 use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
 
@@ -37,17 +37,7 @@ struct KnownRow {
     may_stop_again: bool,
 }
 
-/// Where the token of a channel lives.
-pub(super) fn place(id: &str) -> String {
-    format!("channels/{id}")
-}
-
 impl Store {
-    /// Seals the token of a new channel.
-    pub fn seal_channel_token(&self, id: &str, token: &str) -> Vec<u8> {
-        self.keyring.seal(&place(id), token.as_bytes())
-    }
-
     /// The channel of a tree with this id.
     pub async fn known_channel(&self, root_id: &str, id: &str) -> Result<Option<Known>, Error> {
         let row: Option<KnownRow> = query_as(

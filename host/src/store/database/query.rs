@@ -27,6 +27,25 @@ pub enum Argument<'q> {
     Bytestrings(Vec<Option<&'q [u8]>>),
 }
 
+impl Argument<'_> {
+    /// Adds it to the arguments of a statement for PostgreSQL.
+    pub(crate) fn add_to(&self, arguments: &mut PgArguments) -> sqlx::Result<()> {
+        match self {
+            Self::Boolean(value) => arguments.add(*value),
+            Self::Integer(value) => arguments.add(*value),
+            Self::Double(value) => arguments.add(*value),
+            Self::Text(value) => arguments.add(value.as_deref()),
+            Self::Bytes(value) => arguments.add(value.as_deref()),
+            Self::Booleans(values) => arguments.add(values),
+            Self::Integers(values) => arguments.add(values),
+            Self::Doubles(values) => arguments.add(values),
+            Self::Texts(values) => arguments.add(values),
+            Self::Bytestrings(values) => arguments.add(values),
+        }
+        .map_err(sqlx::Error::Encode)
+    }
+}
+
 macro_rules! argument_from {
     ($($kind:ident: $($from:ty)*, |$value:ident| $to:expr;)*) => { $($(
         impl<'q> From<$from> for Argument<'q> {
@@ -278,19 +297,7 @@ impl<'q, A: Answer> Query<'q, A> {
     fn postgres(&self) -> sqlx::Result<PostgresQuery<'_>> {
         let mut arguments = PgArguments::default();
         for argument in &self.arguments {
-            match argument {
-                Argument::Boolean(value) => arguments.add(*value),
-                Argument::Integer(value) => arguments.add(*value),
-                Argument::Double(value) => arguments.add(*value),
-                Argument::Text(value) => arguments.add(value.as_deref()),
-                Argument::Bytes(value) => arguments.add(value.as_deref()),
-                Argument::Booleans(values) => arguments.add(values),
-                Argument::Integers(values) => arguments.add(values),
-                Argument::Doubles(values) => arguments.add(values),
-                Argument::Texts(values) => arguments.add(values),
-                Argument::Bytestrings(values) => arguments.add(values),
-            }
-            .map_err(sqlx::Error::Encode)?;
+            argument.add_to(&mut arguments)?;
         }
         Ok(sqlx::query_with(&self.sql, arguments).persistent(self.persistent))
     }

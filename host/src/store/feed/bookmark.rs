@@ -31,7 +31,7 @@ pub struct Position {
     /// Number of a commit.
     pub number: i64,
     /// The last change in it that was read, deletions first. None: all of it was.
-    pub within: Option<(bool, String)>,
+    pub within: Option<(bool, i64)>,
 }
 
 impl Bookmark {
@@ -73,7 +73,7 @@ mod tests {
         let head = Head { epoch: "e".into(), number: 9, floor: 4 };
         let within = |number| Bookmark::At {
             epoch: "e".into(),
-            position: Position { number, within: Some((true, "k".into())) },
+            position: Position { number, within: Some((true, 7)) },
         };
         let copying = |epoch: &str, number| Bookmark::Copying {
             epoch: epoch.into(),

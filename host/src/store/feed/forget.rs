@@ -1,41 +1,113 @@
 //! Takes old tombstones away, and commits that nothing refers to any more.
 
-use crate::store::{Database, Dialect, Error, query};
+use crate::store::{Database, Dialect, Error, query, query_as};
 
-/// Forgets tombstones of commits up to a number, at most `limit` of them and as many commits; answers
-/// how many rows went. Readers whose bookmark lies below get a copy of the whole table. Zero: done.
-pub async fn forget(database: &Database, upto: i64, limit: u32) -> Result<u64, Error> {
-    // Before anything is gone, so that no reader misses it unawares.
-    let raise = query("update rowgate_feed_head set floor = $1 where floor < $1").bind(upto);
-    database.execute(raise).await?;
-    let (number, of, skip) = match database.dialect() {
-        Dialect::Sqlite => ("feed.commit_id", "rowgate_feed as feed", ""),
-        // A row that is coming back this moment is left alone: no writer waits here, nor do we.
-        Dialect::Postgres => (
-            "one.number",
-            "rowgate_feed as feed join rowgate_commits as one on one.id = feed.commit_id",
-            "for update of feed skip locked",
-        ),
-    };
-    let tombstones = format!(
-        "delete from rowgate_feed where deleted and (table_name, unique_key, commit_id) in (
-           select feed.table_name, feed.unique_key, feed.commit_id from {of}
-           where feed.deleted and {number} <= $1 limit $2 {skip})"
+/// Commits that are looked at, and tombstones that go, in one statement.
+const SLICE: i64 = 1_000;
+
+/// What went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Gone {
+    pub tombstones: u64,
+    pub commits: u64,
+}
+
+/// Forgets tombstones of commits up to a number, and those commits of which nothing is left. Readers
+/// whose bookmark lies before a tombstone that went get a copy of the whole table. Bounded slices: no
+/// writer waits for more than one of them.
+pub async fn forget(database: &Database, upto: i64) -> Result<Gone, Error> {
+    let (mut gone, mut after) = (Gone::default(), 0);
+    loop {
+        let slice = slice(database, after, upto).await?;
+        let Some(last) = slice.last() else { return Ok(gone) };
+        after = last.number;
+        gone.tombstones += forget_tombstones(database, &slice).await?;
+        gone.commits += forget_commits(database, &slice).await?;
+        if (slice.len() as i64) < SLICE {
+            return Ok(gone);
+        }
+    }
+}
+
+/// A commit, and what the feed still has of it.
+#[derive(sqlx::FromRow)]
+struct Old {
+    id: i64,
+    number: i64,
+    has_rows: bool,
+    has_tombstones: bool,
+}
+
+async fn slice(database: &Database, after: i64, upto: i64) -> Result<Vec<Old>, Error> {
+    let number = number(database);
+    let sql = format!(
+        "select one.id, {number} as number,
+           exists (select 1 from rowgate_feed as feed
+                   where feed.commit_id = one.id and not feed.deleted) as has_rows,
+           exists (select 1 from rowgate_feed as feed
+                   where feed.commit_id = one.id and feed.deleted) as has_tombstones
+         from rowgate_commits as one where {number} > $1 and {number} <= $2
+         order by {number} limit $3"
     );
-    let tombstones = query(tombstones).bind(upto).bind(limit);
-    let gone = database.execute(tombstones).await?.rows_affected();
-    // The last one stays: it says how far the numbers have come.
-    let number = match database.dialect() {
+    let slice = query_as(sql).bind(after).bind(upto).bind(SLICE);
+    Ok(slice.fetch_all(database.readers()).await?)
+}
+
+/// One writer a file: a commit's id is its number.
+fn number(database: &Database) -> &'static str {
+    match database.dialect() {
         Dialect::Sqlite => "one.id",
         Dialect::Postgres => "one.number",
+    }
+}
+
+async fn forget_tombstones(database: &Database, slice: &[Old]) -> Result<u64, Error> {
+    let old: Vec<&Old> = slice.iter().filter(|commit| commit.has_tombstones).collect();
+    let Some(last) = old.last() else { return Ok(0) };
+    // Before anything is gone, so that no reader misses it unawares.
+    let raise = query("update rowgate_feed_head set floor = $1 where floor < $1").bind(last.number);
+    database.execute(raise).await?;
+    // A row that is coming back this moment is left alone: no writer waits here, nor do we.
+    let skip = match database.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "for update of feed skip locked",
     };
-    let commits = format!(
-        "delete from rowgate_commits where id in (
-           select one.id from rowgate_commits as one
-           where {number} <= $1 and one.id < (select max(id) from rowgate_commits)
-             and not exists (select 1 from rowgate_feed as feed where feed.commit_id = one.id)
-           order by {number} limit $2)"
+    let sql = format!(
+        "delete from rowgate_feed where deleted and (table_name, pk, commit_id) in (
+           select feed.table_name, feed.pk, feed.commit_id from rowgate_feed as feed
+           where feed.deleted and feed.commit_id in ({}) limit $1 {skip})",
+        ids(old)
     );
-    let commits = query(commits).bind(upto).bind(limit);
-    Ok(gone + database.execute(commits).await?.rows_affected())
+    let mut gone = 0;
+    loop {
+        let statement = query(sql.clone()).bind(SLICE).persistent(false);
+        let went = database.execute(statement).await?.rows_affected();
+        gone += went;
+        if went < SLICE.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
+}
+
+async fn forget_commits(database: &Database, slice: &[Old]) -> Result<u64, Error> {
+    let old = slice.iter().filter(|commit| !commit.has_rows);
+    let ids = ids(old);
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    // The last one stays: it says how far the numbers have come. A tombstone that was left alone
+    // keeps its commit.
+    let sql = format!(
+        "delete from rowgate_commits where id in ({ids})
+           and id < (select max(last.id) from rowgate_commits as last)
+           and not exists (select 1 from rowgate_feed as feed
+                           where feed.commit_id = rowgate_commits.id)"
+    );
+    Ok(database.execute(query(sql).persistent(false)).await?.rows_affected())
+}
+
+fn ids<'c>(commits: impl IntoIterator<Item = &'c Old>) -> String {
+    let ids: Vec<String> = commits.into_iter().map(|commit| commit.id.to_string()).collect();
+    ids.join(", ")
 }

@@ -4,7 +4,6 @@ use super::{Bookmark, Change, CopyPart, Head, Page, PageLimits, Position};
 use crate::rows::{TableSpec, Value};
 use crate::store::tables::{key_text, literal, quoted, select_list, values};
 use crate::store::{Database, Dialect, Error, query};
-use rowgate_manifest::ColumnType;
 
 /// Where a copy stands.
 pub(super) struct Copying<'a> {
@@ -47,9 +46,9 @@ pub(super) async fn copied(
         Some(last) if more => last.after.clone(),
         _ => Bookmark::behind(copying.epoch, copying.number),
     };
-    let (id, first) = (copying.id.to_owned(), copying.after_pk.is_none());
+    let (id, after_pk) = (copying.id.to_owned(), copying.after_pk);
     // Behind a copy the feed goes on with what changed meanwhile.
-    Ok(Page { changes, copy: Some(CopyPart { id, first, last: !more }), end, more: true })
+    Ok(Page { changes, copy: Some(CopyPart { id, after_pk, last: !more }), end, more: true })
 }
 
 /// The next changes of the feed.
@@ -63,19 +62,18 @@ pub(super) async fn changed(
 ) -> Result<Page, Error> {
     let sql = changed_sql(database.dialect(), spec, position.within.is_some());
     let mut statement = query(sql).bind(integer(limits.rows)).bind(position.number);
-    if let Some((deleted, key)) = &position.within {
-        statement = statement.bind(*deleted).bind(key);
+    if let Some((deleted, pk)) = position.within {
+        statement = statement.bind(deleted).bind(pk);
     }
     let rows = statement.fetch_all(database.readers()).await?;
     let last = rows.last().map_or(0, |row| row.get("rowgate_number"));
     let changes = rows.iter().map(|row| {
-        let (key, deleted): (String, bool) = (row.get("rowgate_key"), row.get("rowgate_deleted"));
+        let (pk, deleted): (i64, bool) = (row.get("rowgate_pk"), row.get("rowgate_deleted"));
         let live = row.get::<Option<i64>>("pk").is_some();
-        let position =
-            Position { number: row.get("rowgate_number"), within: Some((deleted, key.clone())) };
+        let position = Position { number: row.get("rowgate_number"), within: Some((deleted, pk)) };
         Change {
-            pk: row.get("rowgate_pk"),
-            key,
+            pk,
+            key: row.get("rowgate_key"),
             row: live.then(|| values(row, spec)),
             after: Bookmark::At { epoch: epoch.to_owned(), position },
         }
@@ -89,7 +87,7 @@ pub(super) async fn changed(
     Ok(Page { changes, copy: None, end, more })
 }
 
-/// Arguments: rows, number; `within`: also whether it was a deletion, and its key.
+/// Arguments: rows, number; `within`: also whether it was a deletion, and its pk.
 pub(super) fn changed_sql(dialect: Dialect, spec: &TableSpec, within: bool) -> String {
     let (number, feed) = match dialect {
         // Else it takes the primary key, and sorts all changes of the table.
@@ -103,27 +101,23 @@ pub(super) fn changed_sql(dialect: Dialect, spec: &TableSpec, within: bool) -> S
         false => format!("{number} > $2"),
         true => format!(
             "{number} >= $2 and ({number} > $2 or feed.deleted < $3 \
-             or feed.deleted = $3 and feed.unique_key > $4)"
+             or feed.deleted = $3 and feed.pk > $4)"
         ),
-    };
-    let key = match (dialect, spec.unique_column().kind) {
-        (Dialect::Postgres, ColumnType::Int) => "page.rowgate_key::bigint",
-        (Dialect::Sqlite, ColumnType::Int) => "cast(page.rowgate_key as integer)",
-        _ => "page.rowgate_key",
     };
     format!(
         "with page as (
-           select feed.unique_key as rowgate_key, feed.pk as rowgate_pk,
-             feed.deleted as rowgate_deleted, {number} as rowgate_number
+           select feed.pk as rowgate_pk, feed.unique_key, feed.deleted as rowgate_deleted, {number} as rowgate_number
            from {feed} where feed.table_name = {table_name} and {behind}
-           order by {number}, feed.deleted desc, feed.unique_key limit $1
+           order by {number}, feed.deleted desc, feed.pk limit $1
          )
-         select page.*, {columns} from page left join {table} as live on live.{unique} = {key}
-         order by rowgate_number, rowgate_deleted desc, rowgate_key",
+         select page.rowgate_pk, page.rowgate_deleted, page.rowgate_number,
+           coalesce(page.unique_key, {key}) as rowgate_key, {columns}
+         from page left join {table} as live on live.pk = page.rowgate_pk
+         order by rowgate_number, rowgate_deleted desc, rowgate_pk",
         table_name = literal(&spec.table_name),
         columns = select_list(dialect, spec, "live."),
         table = quoted(&spec.table_name),
-        unique = quoted(&spec.unique_column().name),
+        key = key_text(spec, "live."),
     )
 }
 

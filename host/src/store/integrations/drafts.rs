@@ -41,9 +41,8 @@ impl Store {
             values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let plain = serde_json::to_vec(&plain).map(Zeroizing::new);
         let plain = plain.map_err(|error| Error::Inconsistent(format!("a draft: {error}")))?;
-        let sealed = self.keyring.seal(&place(id), &plain);
         let (id, service, depends_on) = (id.clone(), service.clone(), depends_on.clone());
-        let (organization, now) = (*organization, self.clock.now());
+        let (organization, now, keyring) = (*organization, self.clock.now(), self.keyring.clone());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
@@ -58,11 +57,11 @@ impl Store {
                          on conflict (id) do update set depends_on = excluded.depends_on,
                            sealed = excluded.sealed, expires_at = excluded.expires_at",
                     )
-                    .bind(id)
+                    .bind(&id)
                     .bind(organization)
                     .bind(service)
                     .bind(depends_on)
-                    .bind(sealed)
+                    .bind(keyring.seal(&place(&id), &plain))
                     .bind(now + TTL)
                     .execute(connection)
                     .await?;
@@ -120,6 +119,6 @@ fn open(keyring: &Keyring, id: &str, row: Row) -> Result<StoredDraft, Error> {
     })
 }
 
-fn place(id: &str) -> String {
+pub(in crate::store) fn place(id: &str) -> String {
     format!("integration_drafts/{id}")
 }

@@ -175,7 +175,9 @@ async fn rolled_credentials_end_the_old_ones() {
     assert!(reads(&new).await && opens(&store, &new).await && !opens(&store, &old).await);
     let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
     assert_eq!(count.rows, [[json!(3)]]);
+    assert_eq!(store.secret_connection_url(organization).await.unwrap(), Some(new));
     let (store, organization) = filled(Dialect::Sqlite).await;
+    assert_eq!(store.secret_connection_url(organization).await.unwrap(), None);
     assert!(store.roll_reader(organization).await.is_err());
     let url = store.connection_url(organization).await.unwrap();
     assert!(url.starts_with("file:/") && url.ends_with("/default.db?mode=ro"), "{}", *url);

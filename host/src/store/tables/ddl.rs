@@ -90,6 +90,26 @@ pub async fn add_missing_columns(
     let dialect = conn.dialect();
     let there = columns(conn, spec).await?;
     let mut added = Vec::new();
+    for column in missing_columns(dialect, spec, &there)? {
+        let table = quoted(&spec.table_name);
+        let definition = definition(dialect, spec, column);
+        let sql = format!("alter table {table} add column {definition}");
+        query(sql).execute(&mut *conn).await?;
+        added.push(column.name.clone());
+    }
+    Ok(added)
+}
+
+/// The columns that a table lacks, of which each name and type is given that it has.
+///
+/// # Errors
+/// One of them can't be added, or another has a type that doesn't fit.
+pub(crate) fn missing_columns<'s>(
+    dialect: Dialect,
+    spec: &'s TableSpec,
+    there: &[(String, String)],
+) -> Result<Vec<&'s ColumnSpec>, SchemaError> {
+    let mut missing = Vec::new();
     for column in &spec.columns {
         let incompatible = |reason: String| SchemaError::Incompatible {
             table: spec.table_name.clone(),
@@ -106,16 +126,10 @@ pub async fn add_missing_columns(
             None if !column.nullable() || spec.unique_column().name == column.name => {
                 return Err(incompatible("is missing and can't be added".to_owned()));
             }
-            None => {
-                let table = quoted(&spec.table_name);
-                let definition = definition(dialect, spec, column);
-                let sql = format!("alter table {table} add column {definition}");
-                query(sql).execute(&mut *conn).await?;
-                added.push(column.name.clone());
-            }
+            None => missing.push(column),
         }
     }
-    Ok(added)
+    Ok(missing)
 }
 
 /// Name and type of the columns that the table has.
@@ -150,7 +164,8 @@ pub fn script(dialect: Dialect, spec: &TableSpec) -> String {
     std::iter::once(table).chain(indexes).map(|statement| format!("{statement};\n")).collect()
 }
 
-fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec) -> String {
+/// A column as `create table` and `add column` have it.
+pub(crate) fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec) -> String {
     let name = quoted(&column.name);
     if column.role == Role::Pk {
         return format!("{name} {}", dialect.pk());

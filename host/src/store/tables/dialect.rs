@@ -49,7 +49,7 @@ impl Dialect {
     }
 
     /// What turns a parameter into a column's type: values travel as text where JSON has no type.
-    pub(super) fn cast(self, kind: ColumnType) -> &'static str {
+    pub(crate) fn cast(self, kind: ColumnType) -> &'static str {
         match (self, kind) {
             (Self::Postgres, ColumnType::Decimal) => "::numeric",
             (Self::Postgres, ColumnType::Json) => "::jsonb",
@@ -98,12 +98,12 @@ impl Dialect {
 }
 
 /// A quoted name.
-pub(in crate::store) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A text literal.
-pub(in crate::store) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

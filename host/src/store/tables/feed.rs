@@ -27,6 +27,7 @@ pub(super) async fn record(
     Ok(())
 }
 
+/// A live row's key stands in its table: only of a deleted one the feed keeps it.
 fn entries<'q>(
     dialect: Dialect,
     spec: &TableSpec,
@@ -34,40 +35,47 @@ fn entries<'q>(
     change: Change,
     rows: &'q [(i64, String)],
 ) -> Query<'q> {
-    let mut query = Query::new(dialect, "with moved (unique_key, pk) as (");
+    let deleted = change == Change::Deleted;
+    let mut query = Query::new(dialect, "with moved (pk, unique_key) as (");
     match dialect {
-        Dialect::Sqlite => push_values(&mut query, rows),
+        Dialect::Sqlite => push_values(&mut query, rows, deleted),
         Dialect::Postgres => {
             query.push("select * from unnest(");
-            let keys = rows.iter().map(|(_, key)| Some(key.as_str()));
-            query.push_argument(Argument::Texts(keys.collect()));
-            query.push("::text[], ");
             query.push_argument(Argument::Integers(rows.iter().map(|(pk, _)| Some(*pk)).collect()));
-            query.push("::bigint[])");
+            query.push("::bigint[], ");
+            let keys = rows.iter().map(|(_, key)| deleted.then_some(key.as_str()));
+            query.push_argument(Argument::Texts(keys.collect()));
+            query.push("::text[])");
         }
     }
     query.push(
-        ")\ninsert into rowgate_feed (table_name, unique_key, pk, deleted, commit_id)\nselect ",
+        ")\ninsert into rowgate_feed (table_name, pk, unique_key, deleted, commit_id)\nselect ",
     );
     query.push(&literal(&spec.table_name));
-    query.push(", unique_key, pk, ");
-    query.push_argument(Argument::Boolean(Some(change == Change::Deleted)));
+    query.push(", pk, unique_key, ");
+    query.push_argument(Argument::Boolean(Some(deleted)));
     query.push(", ");
     query.push_integer(commit_id);
     query.push(
-        " from moved where true\non conflict (table_name, unique_key) do update set \
-         pk = excluded.pk, deleted = excluded.deleted, commit_id = excluded.commit_id",
+        " from moved where true\non conflict (table_name, pk) do update set \
+         unique_key = excluded.unique_key, deleted = excluded.deleted, \
+         commit_id = excluded.commit_id",
     );
     query
 }
 
-fn push_values<'q>(query: &mut Query<'q>, rows: &'q [(i64, String)]) {
+fn push_values<'q>(query: &mut Query<'q>, rows: &'q [(i64, String)], deleted: bool) {
     query.push("values ");
     for (at, (pk, key)) in rows.iter().enumerate() {
         query.push(if at == 0 { "(" } else { ", (" });
-        query.push_text(key.as_str());
-        query.push(", ");
         query.push_integer(*pk);
-        query.push(")");
+        match deleted {
+            true => {
+                query.push(", ");
+                query.push_text(key.as_str());
+                query.push(")");
+            }
+            false => query.push(", null)"),
+        }
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn argument<'q>(value: &'q Value<'_>, kind: ColumnType) -> Argument<'
 }
 
 /// A column of values as one argument. Only towards PostgreSQL.
-pub(super) fn array<'q>(
+pub(crate) fn array<'q>(
     values: impl Iterator<Item = &'q Value<'q>>,
     kind: ColumnType,
 ) -> Argument<'q> {
@@ -155,7 +155,7 @@ pub(super) fn array<'q>(
 }
 
 /// The element type of [`array`].
-pub(super) fn array_type(kind: ColumnType) -> &'static str {
+pub(crate) fn array_type(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::Bool => "boolean[]",
         ColumnType::Int => "bigint[]",

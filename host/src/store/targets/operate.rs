@@ -2,15 +2,18 @@
 
 use zeroize::Zeroizing;
 
-use super::{Target, by_id, place};
+use super::{Kind, Target, by_id, place};
 use crate::store::feed::Bookmark;
 use crate::store::integrations::Integration;
-use crate::store::{Error, Query, Row, Store, query};
+use crate::store::{Done, Error, Query, Row, Store, query};
 
 /// A target that is to be made.
 #[allow(missing_docs, reason = "see Target")]
 pub struct NewTarget {
     pub integration: Integration,
+    pub kind: Kind,
+    pub to_schema: String,
+    pub to_table: String,
     pub url: Zeroizing<String>,
     pub shown_url: String,
     pub period_s: i64,
@@ -29,31 +32,33 @@ impl Store {
         let random = Zeroizing::new(self.chance.bytes::<SIGNING_SECRET_BYTES>());
         let encoded = base64::prelude::BASE64_STANDARD.encode(random.as_slice());
         let secret = Zeroizing::new(format!("whsec_{encoded}"));
-        let url = self.keyring.seal(&place(&id, "url"), new.url.as_bytes());
-        let secret = self.keyring.seal(&place(&id, "signing_secret"), secret.as_bytes());
-        let now = self.clock.now();
+        let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
                 query(
                     "insert into targets
                            (id, organization_id, integration_id, root_id, url, shown_url,
                             signing_secret, period_s, page_size, deletions, created_at, number,
-                            bookmark, due_at)
+                            bookmark, due_at, kind, to_schema, to_table)
                          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-                                 (select coalesce(max(number), 0) + 1 from targets), $12, $11)",
+                                 (select coalesce(max(number), 0) + 1 from targets), $12, $11,
+                                 $13, $14, $15)",
                 )
                 .bind(&id)
                 .bind(new.integration.organization_id)
                 .bind(&new.integration.id)
                 .bind(&new.integration.root_id)
-                .bind(url)
+                .bind(keyring.seal(&place(&id, "url"), new.url.as_bytes()))
                 .bind(&new.shown_url)
-                .bind(secret)
+                .bind(keyring.seal(&place(&id, "signing_secret"), secret.as_bytes()))
                 .bind(new.period_s)
                 .bind(new.page_size)
                 .bind(new.deletions)
                 .bind(now)
                 .bind(text(&Bookmark::Start))
+                .bind(new.kind.name())
+                .bind(&new.to_schema)
+                .bind(&new.to_table)
                 .execute(&mut *connection)
                 .await?;
                 by_id(connection, &id).await
@@ -88,14 +93,21 @@ impl Store {
         url: &Zeroizing<String>,
         shown_url: String,
     ) -> Result<(), Error> {
-        let sealed = self.keyring.seal(&place(id, "url"), url.as_bytes());
-        let statement = query(
-            "update targets set url = $2, shown_url = $3, due_at = $4, not_before = 0, attempts = 0,
-                    failing_since = null, last_error = null
-             where id = $1",
-        );
-        let statement = statement.bind(id.to_owned()).bind(sealed).bind(shown_url);
-        self.one(statement.bind(self.clock.now())).await
+        let (id, url, now) = (id.to_owned(), url.clone(), self.clock.now());
+        let keyring = self.keyring.clone();
+        let moved = self.control.write(move |connection| {
+            Box::pin(async move {
+                let statement = query(
+                    "update targets set url = $2, shown_url = $3, due_at = $4, not_before = 0,
+                            attempts = 0, failing_since = null, last_error = null
+                     where id = $1",
+                );
+                let sealed = keyring.seal(&place(&id, "url"), url.as_bytes());
+                let statement = statement.bind(id).bind(sealed).bind(shown_url).bind(now);
+                Ok(statement.execute(connection).await?)
+            })
+        });
+        self.changed_one(moved.await?)
     }
 
     /// Forgets a target. A delivery in flight ends; none follows.
@@ -137,9 +149,12 @@ impl Store {
     }
 
     async fn one(&self, statement: Query<'static, Row>) -> Result<(), Error> {
-        let done = self.control.execute(statement).await?.rows_affected();
+        self.changed_one(self.control.execute(statement).await?)
+    }
+
+    fn changed_one(&self, done: Done) -> Result<(), Error> {
         self.changed.look();
-        match done {
+        match done.rows_affected() {
             0 => Err(Error::Refused("the target is gone".into())),
             _ => Ok(()),
         }

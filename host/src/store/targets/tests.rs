@@ -18,6 +18,10 @@ async fn filled(dialect: Dialect) -> Opened {
 }
 
 async fn target(store: &Opened) -> Target {
+    target_of(store, Kind::Http).await
+}
+
+async fn target_of(store: &Opened, kind: Kind) -> Target {
     let integration = Integration {
         id: "svi_1".into(),
         organization_id: 1,
@@ -30,6 +34,9 @@ async fn target(store: &Opened) -> Target {
     };
     let new = NewTarget {
         integration,
+        kind,
+        to_schema: "public".into(),
+        to_table: "mirror".into(),
         url: Zeroizing::new("https://u:hush@a.example/".into()),
         shown_url: "https://***:***@a.example/".into(),
         period_s: 60,
@@ -53,6 +60,7 @@ fn saved(bookmark: &Bookmark, lease_until: Micros) -> Saved<'_> {
 
 on_both! {
     secrets_are_sealed,
+    both_kinds_are_targets,
     one_holder_at_a_time,
     a_mark_during_a_holding_is_not_lost,
     what_fails_waits_and_comes_last,
@@ -73,6 +81,17 @@ async fn secrets_are_sealed(dialect: Dialect) {
     store.move_target(&made.id, &url, "shown".into()).await.unwrap();
     assert_eq!(store.target_secrets(&made.id).await.unwrap().url, url);
     assert_eq!(store.target(2, &made.id).await.unwrap(), None, "another organization's");
+}
+
+async fn both_kinds_are_targets(dialect: Dialect) {
+    let store = filled(dialect).await;
+    for kind in [Kind::Http, Kind::Db] {
+        let made = target_of(&store, kind).await;
+        assert_eq!(again(&store, &made.id).await, made);
+        let place = (made.to_schema.as_str(), made.to_table.as_str());
+        assert_eq!((made.kind, place), (kind, ("public", "mirror")));
+    }
+    assert!(Kind::try_from("ftp".to_owned()).is_err());
 }
 
 async fn one_holder_at_a_time(dialect: Dialect) {

@@ -15,16 +15,16 @@ const STEPS: usize = 60;
 const OWNERS: [&str; 3] = ["a", "b", "c"];
 
 /// What a receiver has.
-#[derive(Default)]
-struct Receiver {
-    bookmark: Bookmark,
+#[derive(Clone, Default)]
+pub(super) struct Receiver {
+    pub(super) bookmark: Bookmark,
     /// By unique key: the row, and the copy in which it was last seen.
-    rows: BTreeMap<String, (Vec<Value<'static>>, String)>,
+    pub(super) rows: BTreeMap<String, (Vec<Value<'static>>, String)>,
 }
 
 /// How often the walks met what.
 #[derive(Debug, Default)]
-struct Met {
+pub(super) struct Met {
     pages: u64,
     lost: u64,
     deletions: u64,
@@ -35,7 +35,7 @@ struct Met {
 }
 
 impl Receiver {
-    fn take(&mut self, page: Page, spec: &TableSpec, met: &mut Met) {
+    pub(super) fn take(&mut self, page: Page, spec: &TableSpec, met: &mut Met) {
         let updated_at = spec.position("row_updated_at").unwrap();
         let copy = page.copy.as_ref().map_or("", |copy| &copy.id).to_owned();
         for change in page.changes {
@@ -104,7 +104,8 @@ async fn one(dialect: Dialect, seed: u64, met: &mut Met) {
             5 if random.random_bool(0.3) => {
                 let head = head(&fixture.database).await.unwrap();
                 let upto = random.random_range(0..=head.number);
-                met.forgotten += forget(&fixture.database, upto, 50).await.unwrap();
+                let gone = forget(&fixture.database, upto).await.unwrap();
+                met.forgotten += gone.tombstones + gone.commits;
             }
             _ => {
                 let rows = random.random_range(1..6);
@@ -141,7 +142,7 @@ async fn one(dialect: Dialect, seed: u64, met: &mut Met) {
     assert_eq!(copy, fixture.table().await, "seed {seed}");
 }
 
-fn writes(random: &mut ChaCha8Rng) -> Vec<Write> {
+pub(super) fn writes(random: &mut ChaCha8Rng) -> Vec<Write> {
     const IDS: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
     const COLORS: [&str; 3] = ["red", "blue", "green"];
     let one = |random: &mut ChaCha8Rng| match random.random_bool(0.7) {

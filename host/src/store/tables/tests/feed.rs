@@ -6,20 +6,17 @@ on_both! {
 
 async fn a_row_that_comes_back_has_its_pk_again(dialect: Dialect) {
     let mut fixture = Fixture::new(dialect).await;
-    let feed = "select unique_key, pk, deleted, commit_id from rowgate_feed order by 1";
+    let feed = "select pk, unique_key, deleted, commit_id from rowgate_feed order by 1";
     let three = [Write::Upsert(things(&[("x", None), ("y", None), ("z", None)]))];
     let delete =
         |id: &str| Write::Delete { table: "thing_v1".into(), conditions: vec![is("id", id)] };
     fixture.apply("a", &three).await.unwrap();
     fixture.apply("a", &[delete("y"), delete("z")]).await.unwrap();
-    assert_eq!(fixture.rows(feed).await, ["a-s-x|1|0|1", "a-s-y|2|1|2", "a-s-z|3|1|2"]);
+    assert_eq!(fixture.rows(feed).await, ["1|-|0|1", "2|a-s-y|1|2", "3|a-s-z|1|2"]);
     // The highest pk is free, but never used for another row.
     fixture.apply("a", &[Write::Upsert(things(&[("new", None)]))]).await.unwrap();
     assert_eq!(fixture.apply("a", &three).await.unwrap().changed_pks["thing_v1"], [2, 3]);
-    assert_eq!(
-        fixture.rows(feed).await,
-        ["a-s-new|4|0|3", "a-s-x|1|0|1", "a-s-y|2|0|4", "a-s-z|3|0|4"]
-    );
+    assert_eq!(fixture.rows(feed).await, ["1|-|0|1", "2|-|0|4", "3|-|0|4", "4|-|0|3"]);
     // Also within a call.
     let there_and_back = [delete("x"), Write::Upsert(things(&[("x", None)]))];
     let applied = fixture.apply("a", &there_and_back).await.unwrap();
@@ -37,8 +34,8 @@ async fn number_keys_stand_in_the_feed_as_text(dialect: Dialect) {
     let delete = Write::Delete { table: "ticket_v1".into(), conditions: Vec::new() };
     fixture.apply("a", &[ticket()]).await.unwrap();
     fixture.apply("a", &[delete]).await.unwrap();
-    let feed = "select unique_key || '', pk, deleted from rowgate_feed where unique_key = '-7'";
+    let feed = "select unique_key || '', pk, deleted from rowgate_feed";
     assert_eq!(fixture.rows(feed).await, ["-7|1|1"]);
     fixture.apply("a", &[ticket()]).await.unwrap();
-    assert_eq!(fixture.rows(feed).await, ["-7|1|0"]);
+    assert_eq!(fixture.rows(feed).await, ["-|1|0"]);
 }

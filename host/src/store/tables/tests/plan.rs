@@ -36,7 +36,7 @@ async fn an_upsert_looks_rows_up_by_their_key() {
         let sql = upsert_sql(Dialect::Sqlite, &spec, &scope, &rows, patch).remove(0);
         let plan = plan(&mut fixture, &sql).await;
         assert!(!plan.contains("SCAN feed") && !plan.contains("SCAN live"), "{plan}");
-        let by_key = "SEARCH feed USING PRIMARY KEY (table_name=? AND unique_key=?)";
+        let by_key = "SEARCH feed USING INDEX rowgate_feed_deleted (table_name=? AND unique_key=?)";
         assert!(plan.contains(by_key), "{plan}");
         let live = plan.matches("(compound_identity=?)").count();
         assert_eq!(live, steps, "{plan}");

@@ -110,17 +110,22 @@ async fn compare(fixture: &mut Fixture, model: &mut Model) {
         )
         .await;
     assert_eq!(rows, model.rows.values().map(Row::text).collect::<Vec<_>>());
-    let feed =
-        fixture.rows("select unique_key, deleted, commit_id from rowgate_feed order by 1").await;
-    let expected = model
-        .feed
-        .iter()
-        .map(|(key, (deleted, commit_id))| format!("{key}|{}|{commit_id}", i64::from(*deleted)));
-    assert_eq!(feed, expected.collect::<Vec<_>>());
-    let wrong = "select count(*) from thing_v1 full join rowgate_feed on identity = unique_key \
-                 where coalesce(not deleted, false) <> (identity is not null) or thing_v1.pk <> rowgate_feed.pk";
+    let keyed = "rowgate_feed left join thing_v1 using (pk)";
+    let feed = format!("select coalesce(unique_key, identity), deleted, commit_id from {keyed}");
+    let mut feed = fixture.rows(&feed).await;
+    feed.sort();
+    let entry = |(key, (deleted, commit_id)): (&String, &(bool, i64))| {
+        format!("{key}|{}|{commit_id}", i64::from(*deleted))
+    };
+    let mut expected: Vec<String> = model.feed.iter().map(entry).collect();
+    expected.sort();
+    assert_eq!(feed, expected);
+    let wrong = "select count(*) from thing_v1 full join rowgate_feed using (pk) \
+                 where coalesce(not deleted, false) <> (identity is not null) \
+                 or deleted <> (unique_key is not null)";
     assert_eq!(fixture.rows(wrong).await, ["0"]);
-    for row in fixture.rows("select unique_key, pk from rowgate_feed").await {
+    let pks = format!("select coalesce(unique_key, identity), pk from {keyed}");
+    for row in fixture.rows(&pks).await {
         let (key, pk) = row.rsplit_once('|').unwrap();
         let pk: i64 = pk.parse().unwrap();
         assert_eq!(*model.pk.entry(key.to_owned()).or_insert(pk), pk, "{key} changed its pk");

@@ -1,0 +1,168 @@
+//! A copy of everything while a host writes, and a data directory made of such a copy.
+
+mod manifest;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use super::App;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::backup;
+pub use manifest::{Entry, Manifest};
+
+/// Names in a backup are those of the data directory.
+const CONTROL: &str = "control.db";
+const KEY: &str = "key";
+
+/// Copies that may be made in vain, because the configuration changed meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// Copies the databases, and the key if that is wanted, to a directory that is empty or not there.
+///
+/// The organizations' tables come first, the control database last: so of two that don't fit, the tables
+/// are the older ones, which is what happens when they are put back, and is repaired by whoever leases an
+/// owner next (R4, `drive_again`). The other way round, the tables would know inbox items that the control
+/// database doesn't, and take new ones with their numbers for done.
+pub async fn back_up(app: &App, to: &Path, with_key: bool) -> anyhow::Result<Manifest> {
+    if app.config.database_url.given().is_some() {
+        bail!(
+            "the databases lie on a server: copy them with pg_dump, first the organizations' tables (the \
+             database of replication_url, else `<control>_data`; with isolation = \"database\" all of \
+             them), then the control database; keep the key"
+        );
+    }
+    let keys = app.store.data_dir().key();
+    if with_key && !app.store.keyring().is_in_file() {
+        bail!("the key is given by the configuration: there is no key file to copy");
+    }
+    make_empty(to)?;
+    for _ in 0..ATTEMPTS {
+        let begun_at = app.clock.now();
+        let Some(mut manifest) = databases(app, to, begun_at).await? else {
+            fs::remove_dir_all(to.join("replication"))?;
+            fs::remove_file(to.join(CONTROL))?;
+            continue;
+        };
+        if with_key {
+            copy_file(&keys, &to.join(KEY))?;
+            manifest.files.push(Entry::of(to, KEY)?);
+        }
+        manifest.write(to)?;
+        return Ok(manifest);
+    }
+    bail!("the configuration changed while it was copied, {ATTEMPTS} times: try again")
+}
+
+/// None: integrations came, went or changed meanwhile, so tables and control database don't fit.
+async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option<Manifest>> {
+    let data_dir = app.store.data_dir();
+    let epoch = app.store.config_epoch().await?;
+    private_directory(&to.join("replication"))?;
+    let mut files = Vec::new();
+    let mut replication_schema = backup::known_schema_versions().1;
+    for organization in app.store.organizations().await? {
+        let from = data_dir.replication(&organization.key);
+        // Nothing was ever written for it.
+        if !from.exists() {
+            continue;
+        }
+        let name = format!("replication/{}.db", organization.key);
+        copy_database(&from, &to.join(&name)).await?;
+        replication_schema = backup::inspect(&to.join(&name)).await?.schema_version;
+        files.push(Entry::of(to, &name)?);
+    }
+    copy_database(&data_dir.control(), &to.join(CONTROL)).await?;
+    let control = backup::inspect(&to.join(CONTROL)).await?;
+    if control.config_epoch != Some(epoch) {
+        return Ok(None);
+    }
+    files.push(Entry::of(to, CONTROL)?);
+    Ok(Some(Manifest {
+        format: manifest::FORMAT,
+        rowgate: env!("CARGO_PKG_VERSION").into(),
+        begun_at,
+        ended_at: app.clock.now(),
+        control_schema: control.schema_version,
+        replication_schema,
+        keys: app.store.keyring().ids().iter().map(ToString::to_string).collect(),
+        files,
+    }))
+}
+
+async fn copy_database(from: &Path, to: &Path) -> anyhow::Result<()> {
+    backup::copy(from, to).await.with_context(|| format!("copying {}", from.display()))?;
+    make_durable(to)
+}
+
+/// Fills the data directory of the configuration from a backup, and makes what is in it go on: a host
+/// that starts there resyncs every owner, and receivers get whole copies.
+pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
+    if config.database_url.given().is_some() {
+        bail!(
+            "the databases lie on a server: put them back with pg_restore, both from the same backup, \
+             while no host runs"
+        );
+    }
+    let data_dir = config.data_dir();
+    if data_dir.is_served() {
+        bail!("a host serves {}: restore to another directory", data_dir.path().display());
+    }
+    let manifest = Manifest::read(from)?;
+    manifest.check_schemas(backup::known_schema_versions())?;
+    for file in &manifest.files {
+        file.check(from)?;
+    }
+    must_be_empty(data_dir.path())?;
+    data_dir.create()?;
+    let _lock = data_dir.lock()?;
+    // Whoever starts a host here before all is in place is told so.
+    File::create(data_dir.restoring())?.sync_all()?;
+    for file in &manifest.files {
+        copy_file(&file.path(from), &file.path(data_dir.path()))?;
+    }
+    let (chance, now) = (Chance::from_system(), Clock::System.now());
+    backup::put_right(&data_dir, manifest.begun_at, now, &chance).await?;
+    make_durable(&data_dir.path().join("replication"))?;
+    fs::remove_file(data_dir.restoring())?;
+    make_durable(data_dir.path())?;
+    Ok(manifest)
+}
+
+fn make_empty(directory: &Path) -> anyhow::Result<()> {
+    must_be_empty(directory)?;
+    private_directory(directory)
+}
+
+fn must_be_empty(directory: &Path) -> anyhow::Result<()> {
+    match fs::read_dir(directory) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => bail!("{} isn't empty", directory.display()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", directory.display())),
+    }
+}
+
+/// It holds customers' data.
+fn private_directory(path: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("making the directory {}", path.display()))
+}
+
+fn copy_file(from: &Path, to: &PathBuf) -> anyhow::Result<()> {
+    let of = || format!("copying {} to {}", from.display(), to.display());
+    fs::copy(from, to).with_context(of)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o600)).with_context(of)?;
+    make_durable(to)
+}
+
+fn make_durable(path: &Path) -> anyhow::Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.with_context(|| format!("writing {} to disk", path.display()))
+}

@@ -1,0 +1,40 @@
+//! `rowgate keys`.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::output::{self, Format};
+use crate::app::{App, keys};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Seal all secrets with a new key, beside a host that runs, and remove the old one. Goes on where
+    /// it was ended
+    Rotate,
+}
+
+impl Keys {
+    pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
+        let Self::Rotate = self;
+        let rotated = keys::rotate(app, |progress| {
+            let (table, column) = progress.of;
+            eprintln!("{table}.{column}: {} values sealed again", progress.resealed);
+        });
+        let rotated = rotated.await?;
+        if !rotated.removed {
+            eprintln!(
+                "nothing is sealed with the other keys any more: take them out of the configuration"
+            );
+        }
+        let retired: Vec<String> = rotated.retired.iter().map(ToString::to_string).collect();
+        output::print_object(
+            format,
+            &[
+                ("key", rotated.key.to_string().into()),
+                ("resealed", rotated.resealed.into()),
+                ("retired", retired.join(" ").into()),
+                ("removed", Value::Bool(rotated.removed)),
+            ],
+        )
+    }
+}

@@ -1,0 +1,177 @@
+//! The statements that keep a mirror: texts without values, of which each page needs the same few.
+
+use rowgate_manifest::ColumnType;
+
+use crate::rows::{ColumnSpec, Role, TableSpec};
+use crate::store::Dialect;
+use crate::store::tables::{array_type, definition, quoted};
+
+/// Beside the mirrors of a schema: which target has filled them, and under which fence. A page of a
+/// holder that was replaced is refused by it, whenever it comes.
+const MIRRORS: &str = "rowgate_mirrors";
+
+/// Where a mirror stands, and what it is a mirror of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mirror<'a> {
+    pub(super) schema: &'a str,
+    /// The table's, under the mirror's name.
+    pub(super) spec: &'a TableSpec,
+}
+
+/// Begins each transaction, whatever the customer's server has as its defaults. `synchronous_commit`:
+/// what is acknowledged won't come again, so it has to be on disk.
+pub(super) fn settings(timeout_ms: u128) -> String {
+    format!(
+        "set transaction isolation level read committed read write;
+         set local synchronous_commit = on;
+         set local statement_timeout = {timeout_ms};
+         set local lock_timeout = {timeout_ms};
+         set local idle_in_transaction_session_timeout = {timeout_ms}"
+    )
+}
+
+/// Arguments: schema. Whether it is there, and the table of mirrors in it.
+pub(super) const SCHEMA: &str = "
+select exists (select 1 from pg_catalog.pg_namespace where nspname = $1),
+  exists (select 1 from pg_catalog.pg_tables
+          where schemaname = $1 and tablename = 'rowgate_mirrors')";
+
+/// Arguments: schema, table. Name and type of its columns; none: it isn't there.
+pub(super) const COLUMNS: &str = "
+select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod)
+from pg_catalog.pg_attribute as a
+  join pg_catalog.pg_class as c on c.oid = a.attrelid
+  join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
+
+/// Of two that make the same table at once `if not exists` lets one fail. Until the transaction ends.
+pub(super) const ALONE: &str =
+    "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('rowgate_mirrors'))";
+
+impl Mirror<'_> {
+    pub(super) fn create_schema(&self) -> String {
+        format!("create schema if not exists {}", quoted(self.schema))
+    }
+
+    pub(super) fn create_mirrors(&self) -> String {
+        format!(
+            "create table if not exists {} (target text primary key, fence bigint not null)",
+            self.in_schema(MIRRORS)
+        )
+    }
+
+    pub(super) fn create_table(&self) -> String {
+        let columns = self.spec.columns.iter();
+        let columns: Vec<String> =
+            columns.map(|column| format!("  {}", self.definition(column))).collect();
+        format!("create table if not exists {} (\n{}\n)", self.table(), columns.join(",\n"))
+    }
+
+    pub(super) fn add_column(&self, column: &ColumnSpec) -> String {
+        let definition = self.definition(column);
+        format!("alter table {} add column if not exists {definition}", self.table())
+    }
+
+    /// Arguments: target. Whether it has filled a mirror here.
+    pub(super) fn known(&self) -> String {
+        format!("select exists (select 1 from {} where target = $1)", self.in_schema(MIRRORS))
+    }
+
+    /// Arguments: target, fence. Touches no row: a later holder was here. The row stays locked, so
+    /// pages of one target follow each other.
+    pub(super) fn plant_fence(&self) -> String {
+        format!(
+            "insert into {} as known (target, fence) values ($1, $2)
+             on conflict (target) do update set fence = excluded.fence
+             where known.fence <= excluded.fence",
+            self.in_schema(MIRRORS)
+        )
+    }
+
+    /// Arguments: numbers and keys, as arrays. Removes rows that have a number of another key: they
+    /// are gone or have another one by now, and come again if they are there.
+    pub(super) fn make_room(&self) -> String {
+        let (key, keys) = self.key();
+        format!(
+            "delete from {} as old using unnest($1::bigint[], $2::{keys}) as input (pk, key)
+             where old.\"pk\" = input.pk and old.{key} <> input.key",
+            self.table()
+        )
+    }
+
+    /// Arguments: keys, as an array.
+    pub(super) fn delete(&self) -> String {
+        let (key, keys) = self.key();
+        format!("delete from {} where {key} = any($1::{keys})", self.table())
+    }
+
+    /// Arguments: an array a column. A row that is the same isn't written.
+    pub(super) fn upsert(&self) -> String {
+        let (mut names, mut arrays, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut set, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, column) in self.spec.columns.iter().enumerate() {
+            let name = quoted(&column.name);
+            arrays.push(format!("${}::{}", at + 1, array_type(column.kind)));
+            values.push(format!("input.{name}{}", Dialect::Postgres.cast(column.kind)));
+            if at != self.spec.unique_key {
+                set.push(format!("{name} = excluded.{name}"));
+                old.push(format!("old.{name}"));
+                new.push(format!("excluded.{name}"));
+            }
+            names.push(name);
+        }
+        let names = names.join(", ");
+        format!(
+            "insert into {} as old ({names})\nselect {}\nfrom unnest({}) as input ({names})\n\
+             on conflict ({}) do update set {}\nwhere ({}) is distinct from ({})",
+            self.table(),
+            values.join(", "),
+            arrays.join(", "),
+            self.key().0,
+            set.join(", "),
+            old.join(", "),
+            new.join(", "),
+        )
+    }
+
+    /// Arguments: a number before the first, the last number, keys as an array, a limit. Removes rows
+    /// between these numbers that the table doesn't have.
+    pub(super) fn sweep(&self) -> String {
+        let (key, keys) = self.key();
+        let table = self.table();
+        format!(
+            "delete from {table} where \"pk\" in (
+               select old.\"pk\" from {table} as old
+               where old.\"pk\" > $1 and old.\"pk\" <= $2
+                 and not exists (select 1 from unnest($3::{keys}) as kept (key)
+                                 where kept.key = old.{key})
+               order by old.\"pk\" limit $4)"
+        )
+    }
+
+    /// Its numbers come from the table.
+    fn definition(&self, column: &ColumnSpec) -> String {
+        match column.role {
+            Role::Pk => format!("{} bigint primary key", quoted(&column.name)),
+            _ => definition(Dialect::Postgres, self.spec, column),
+        }
+    }
+
+    /// The unique key's column, and the type of an array of keys.
+    fn key(&self) -> (String, &'static str) {
+        let ColumnSpec { name, kind, .. } = self.spec.unique_column();
+        debug_assert!(matches!(kind, ColumnType::Text | ColumnType::Int), "a table spec says so");
+        (quoted(name), array_type(*kind))
+    }
+
+    fn table(&self) -> String {
+        self.in_schema(&self.spec.table_name)
+    }
+
+    fn in_schema(&self, table: &str) -> String {
+        format!("{}.{}", quoted(self.schema), quoted(table))
+    }
+}
+
+#[cfg(test)]
+mod tests;

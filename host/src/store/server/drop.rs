@@ -1,0 +1,51 @@
+//! Dropping what an organization had on a server.
+
+use sqlx::{Connection as _, Executor as _};
+
+use super::{Place, Server, connect_or_create};
+use crate::config::Isolation;
+use crate::store::Error;
+use crate::store::tables::literal;
+
+impl Server {
+    /// Drops an organization's part with its reading role; it needn't be there.
+    pub(in crate::store) async fn drop_replication(&self, organization: &str) -> Result<(), Error> {
+        let Place { database, tables, internal, reader } = self.place(organization);
+        let (beside, statements) = match self.isolation {
+            Isolation::Schema => (
+                connect_or_create(&self.replication).await?,
+                vec![
+                    format!("drop schema if exists \"{tables}\", \"{internal}\" cascade"),
+                    without_grants(&database, &reader),
+                    format!("drop role if exists \"{reader}\""),
+                ],
+            ),
+            Isolation::Database => (
+                connect_or_create(&self.control).await?,
+                vec![
+                    format!("drop database if exists \"{database}\" with (force)"),
+                    format!("drop role if exists \"{reader}\""),
+                ],
+            ),
+        };
+        let mut connection = beside;
+        for statement in statements {
+            let done = connection.execute(statement.as_str()).await;
+            done.map_err(|error| Error::Unavailable(format!("closing {organization}: {error}")))?;
+        }
+        let _ = connection.close().await;
+        Ok(())
+    }
+}
+
+/// A role can't be dropped while it may do something.
+fn without_grants(database: &str, reader: &str) -> String {
+    let known = literal(reader);
+    format!(
+        "do $$ begin
+           if exists (select 1 from pg_roles where rolname = {known}) then
+             revoke all on database \"{database}\" from \"{reader}\";
+           end if;
+         end $$"
+    )
+}
