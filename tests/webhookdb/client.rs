@@ -7,8 +7,10 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+type Fits = fn(&Value) -> bool;
+
 /// A step has all of these, of these types.
-const STEP: [(&str, fn(&Value) -> bool); 11] = [
+const STEP: [(&str, Fits); 11] = [
     ("message", Value::is_string),
     ("needs_input", Value::is_boolean),
     ("prompt", Value::is_string),

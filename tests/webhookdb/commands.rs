@@ -45,26 +45,35 @@ fn check(answer: Answer, form: Form, said: &str) {
     }
 }
 
+/// A path, what is posted to it (nothing: it is a GET), and what the client makes of the answer.
+type Command = (String, Option<Value>, Form);
+
 #[tokio::test]
 async fn each_has_an_answer_that_can_be_read() {
-    use Form::{Blocks, Items, Object, Prompt, Refused, Single, Step};
     let host = host().await;
     let mut client = GoClient::new(host.base_url());
     log_in(&host, &mut client, EMAIL).await;
     create(&mut client, OF, LIST, &[SECRET, "id", "secret"]).await;
     create(&mut client, OF, CALENDAR, &[""]).await;
+    let all = [of_organizations(), of_integrations(), of_tables()];
+    for (path, body, form) in all.into_iter().flatten() {
+        let said = format!("{path} {body:?} {form:?}");
+        let answer = match body {
+            None => client.get(&path).await,
+            Some(body) => client.post(&path, body).await,
+        };
+        eprintln!("{said} -> {} {}", answer.status, answer.body);
+        check(answer, form, &said);
+    }
+}
 
-    let of = |below: &str| format!("{OF}/{below}");
-    let list = |below: &str| format!("{OF}/service_integrations/{LIST}/{below}");
-    let db = |below: &str| format!("/v1/db/default/{below}");
-    let foreign = json!({
-        "message_fdw": false, "message_views": false, "message_all": true,
-        "remote_server_name": "there", "fetch_size": "50000",
-        "local_schema": "there", "view_schema": "here",
-    });
-    let credentials = if is_on_postgres() { Single } else { Refused(409) };
-    let fdw: &[&str] = &["message", "fdw_sql", "views_sql", "compound_sql", "views"];
-    let commands: Vec<(String, Option<Value>, Form)> = vec![
+fn of(below: &str) -> String {
+    format!("{OF}/{below}")
+}
+
+fn of_organizations() -> Vec<Command> {
+    use Form::{Blocks, Items, Prompt, Refused, Single};
+    vec![
         ("/v1/me".into(), None, Single),
         ("/v1/me/organization_memberships?active_org_identifier=1".into(), None, Blocks),
         (of("services"), None, Items),
@@ -85,6 +94,13 @@ async fn each_has_an_answer_that_can_be_read() {
         (of("close"), Some(json!({})), Prompt("confirm")),
         ("/v1/organizations/create".into(), Some(json!({})), Prompt("name")),
         ("/v1/organizations/join".into(), Some(json!({})), Prompt("invitation_code")),
+    ]
+}
+
+fn of_integrations() -> Vec<Command> {
+    use Form::{Blocks, Items, Object, Prompt, Refused, Single, Step};
+    let list = |below: &str| format!("{OF}/service_integrations/{LIST}/{below}");
+    vec![
         (of("service_integrations"), None, Items),
         (of("service_integrations/create"), Some(json!({})), Prompt("service_name")),
         (list("info"), Some(json!({ "field": "" })), Blocks),
@@ -100,6 +116,20 @@ async fn each_has_an_answer_that_can_be_read() {
         (list("backfill/job/bfj_1"), None, Refused(409)),
         (list("reset"), Some(json!({})), Step),
         (format!("/v1/services/{EVENT}/fixtures"), None, Object(&["schema_sql"])),
+    ]
+}
+
+fn of_tables() -> Vec<Command> {
+    use Form::{Items, Object, Prompt, Refused, Single};
+    let db = |below: &str| format!("/v1/db/default/{below}");
+    let foreign = json!({
+        "message_fdw": false, "message_views": false, "message_all": true,
+        "remote_server_name": "there", "fetch_size": "50000",
+        "local_schema": "there", "view_schema": "here",
+    });
+    let on_server = |form: Form| if is_on_postgres() { form } else { Refused(409) };
+    let sql: &[&str] = &["message", "fdw_sql", "views_sql", "compound_sql", "views"];
+    vec![
         (of("sync_targets/http"), None, Items),
         (
             of("sync_targets/http/create"),
@@ -122,21 +152,12 @@ async fn each_has_an_answer_that_can_be_read() {
             Object(&["headers", "rows", "max_rows_reached"]),
         ),
         (db("sql"), Some(json!({})), Prompt("query")),
-        (db("fdw"), Some(foreign), if is_on_postgres() { Object(fdw) } else { Refused(409) }),
+        (db("fdw"), Some(foreign), on_server(Object(sql))),
         (db("roll_credentials"), Some(json!({})), Prompt("guard_confirm")),
-        (db("roll_credentials"), Some(json!({ "guard_confirm": "" })), credentials),
+        (db("roll_credentials"), Some(json!({ "guard_confirm": "" })), on_server(Single)),
         (db("migrations"), None, Items),
         (db("migrate_database"), Some(json!({ "admin_url": "x" })), Refused(403)),
         ("/statusz".into(), None, Object(&["version"])),
         ("/healthz".into(), None, Object(&["o"])),
-    ];
-    for (path, body, form) in commands {
-        let said = format!("{path} {body:?} {form:?}");
-        let answer = match body {
-            None => client.get(&path).await,
-            Some(body) => client.post(&path, body).await,
-        };
-        eprintln!("{said} -> {} {}", answer.status, answer.body);
-        check(answer, form, &said);
-    }
+    ]
 }

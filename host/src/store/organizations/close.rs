@@ -23,19 +23,21 @@ impl Store {
     /// Ends the grants of all owners of a tree in the control database, as a post that unlinks them
     /// does: their channels are to be stopped. Rows stay until the integrations are deleted.
     pub async fn retire_owners(&self, root_id: &str) -> Result<(), Error> {
-        let mut after = Some(String::new());
-        while let Some(last) = after {
+        // Ids begin at 1, and an owner's name may be empty.
+        let mut after = Some((0, String::new()));
+        while let Some((id, name)) = after {
             let owners: Vec<(OwnerId, String)> = query_as(
                 "select id, external_owner_id from owners
-                 where root_id = $1 and external_owner_id > $2
-                 order by external_owner_id limit $3",
+                 where root_id = $1 and (external_owner_id, id) > ($2, $3)
+                 order by external_owner_id, id limit $4",
             )
             .bind(root_id)
-            .bind(last)
+            .bind(name)
+            .bind(id)
             .bind(SLICE)
             .fetch_all(self.control.readers())
             .await?;
-            after = owners.last().map(|(_, name)| name.clone());
+            after = owners.last().cloned();
             self.retire(owners).await?;
         }
         Ok(())
@@ -141,7 +143,7 @@ mod tests {
         let filled = format!(
             "with recursive n (n) as (select 1 union all select n + 1 from n where n < {count})
              insert into owners (organization_id, root_id, external_owner_id, state, due_at)
-             select 1, 'svi_1', 'o' || n, 'linked', case when n = 1 then 7 end from n;
+             select 1, 'svi_1', case when n = {count} then '' else 'o' || n end, 'linked', case when n = 1 then 7 end from n;
              insert into channels (id, owner_id, root_id, generation, grant_id, push, key, token,
                address, vendor_id, state, expires_at, due_at, attempts)
              values ('a', (select id from owners where external_owner_id = 'o1'), 'svi_1', 1, 5, 'p',
@@ -210,13 +212,14 @@ mod tests {
         );
         fixture::run(&store, alert).await;
         for of in [kept.id, closed.id] {
-            let made = store.replication(of).await.unwrap().write(|connection| {
+            let replication = store.replication(of).await.unwrap();
+            let made = replication.write(|connection| {
                 Box::pin(async move { Ok(connection.run("create table t (n bigint)").await?) })
             });
             made.await.unwrap();
         }
         store.delete_organization(closed.id).await.unwrap();
-        assert_eq!(store.organizations().await.unwrap(), [kept.clone()]);
+        assert_eq!(store.organizations().await.unwrap(), std::slice::from_ref(&kept));
         assert!(store.memberships("a@example.com").await.unwrap().is_empty());
         assert!(store.replication(closed.id).await.is_err());
         assert!(has_table(&store, kept.id).await);
