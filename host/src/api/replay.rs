@@ -49,8 +49,8 @@ async fn replay(call: Call) -> Result<Answer, Failure> {
     let message = match replayed.left_out {
         0 => format!("{} webhooks are handled once more.", replayed.replayed),
         left_out => format!(
-            "{} webhooks are handled once more; {left_out} are not, since a secret that they brought \
-             is gone.",
+            "{} webhooks are handled once more; {left_out} are not: a secret that they brought is \
+             gone, or their owner was linked again since.",
             replayed.replayed
         ),
     };

@@ -123,10 +123,6 @@ impl Notifications {
                 Some(found.map_err(NotificationError::Integration)?)
             }
         };
-        let of = match &integration {
-            Some(one) => vec![one.clone()],
-            None => self.store.integrations(organization).await?,
-        };
         let head = feed::head(&self.store.replication(organization).await?).await?;
         let now = feed::Bookmark::behind(&head.epoch, head.number);
         let new = NewSubscription {
@@ -139,8 +135,7 @@ impl Notifications {
             tells_synced,
             deletions: asked.deletions,
         };
-        let of = of.into_iter().map(|one| (one, now.clone())).collect();
-        let made = self.store.create_subscription(new, of).await?;
+        let made = self.store.create_subscription(new, now).await?;
         self.get(organization, &made.id).await
     }
 

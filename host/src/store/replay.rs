@@ -1,6 +1,7 @@
 //! Stored webhooks once more: each becomes a new item of the inbox, behind all that there are, in the
 //! order in which they were accepted. What a handled one brought of secrets lies with the owner, as
-//! long as no other grant or UNLINK came since.
+//! long as no other grant or UNLINK came since. What came before an owner's present grant is left out:
+//! an old UNLINK must not end it.
 
 use std::collections::BTreeMap;
 
@@ -32,30 +33,37 @@ pub struct Stored {
     pub integration_id: String,
     pub external_owner_id: String,
     pub body: Vec<u8>,
+    /// Its owner is linked by a later one.
+    pub overtaken: bool,
 }
 
-const STORED: &str = "select i.id, i.integration_id, o.external_owner_id, i.body
+const OVERTAKEN: &str = "(o.state <> 'unlinked' and exists (
+  select 1 from owner_secrets s
+  where s.owner_id = i.owner_id and s.grant_id > i.id and s.sealed is not null))";
+
+const STORED: &str = "i.id, i.integration_id, o.external_owner_id, i.body
   from inbox i join owners o on o.id = i.owner_id where o.organization_id = $1";
 
 impl Store {
-    /// The ids of webhooks that are done with, or failed for good; at most `limit`. What was accepted
-    /// in a span was done no earlier, so older ones needn't be looked at.
+    /// The ids of webhooks that are done with, or failed for good, and whether each is overtaken; at
+    /// most `limit`. What was accepted in a span was done no earlier, so older ones needn't be looked
+    /// at.
     pub async fn stored_webhooks(
         &self,
         span: Span<'_>,
         limit: usize,
-    ) -> Result<Vec<InboxId>, Error> {
+    ) -> Result<Vec<(InboxId, bool)>, Error> {
         let meant = "o.organization_id = $1 and (i.integration_id = $2 or $2 is null)
           and i.received_at >= $3 and i.received_at < $4";
         let sql = format!(
-            "select i.id from inbox i join owners o on o.id = i.owner_id
+            "select i.id, {OVERTAKEN} from inbox i join owners o on o.id = i.owner_id
              where i.done_at >= $3 and {meant}
              union all
-             select i.id from inbox i join owners o on o.id = i.owner_id
+             select i.id, {OVERTAKEN} from inbox i join owners o on o.id = i.owner_id
              where i.parked and i.done_at is null and {meant}
              limit $5"
         );
-        let found: Vec<(InboxId,)> = query_as(sql)
+        let mut found: Vec<(InboxId, bool)> = query_as(sql)
             .bind(span.organization)
             .bind(span.integration_id)
             .bind(span.after)
@@ -63,9 +71,8 @@ impl Store {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(self.control.readers())
             .await?;
-        let mut ids: Vec<InboxId> = found.into_iter().map(|(id,)| id).collect();
-        ids.sort_unstable();
-        Ok(ids)
+        found.sort_unstable();
+        Ok(found)
     }
 
     /// A stored webhook of the organization that is done with, or failed for good.
@@ -74,7 +81,10 @@ impl Store {
         organization: OrganizationId,
         id: InboxId,
     ) -> Result<Option<Stored>, Error> {
-        let sql = format!("{STORED} and i.id = $2 and (i.done_at is not null or i.parked)");
+        let sql = format!(
+            "select {OVERTAKEN} as overtaken, {STORED}
+               and i.id = $2 and (i.done_at is not null or i.parked)"
+        );
         let stored = query_as(sql).bind(organization).bind(id);
         Ok(stored.fetch_optional(self.control.readers()).await?)
     }
@@ -144,7 +154,8 @@ async fn again(
     Ok(Some(owner_id))
 }
 
-/// The secrets that a webhook brought, as an item holds them. None: one is gone.
+/// The secrets that a webhook brought, as an item holds them. None: one is gone, or kept only to stop
+/// channels with.
 async fn brought(
     connection: &mut Connection,
     owner_id: OwnerId,
@@ -154,8 +165,9 @@ async fn brought(
     let mut sealed = BTreeMap::new();
     for name in needed {
         let kept: Option<(Vec<u8>,)> = query_as(
-            "select sealed from owner_secrets
-             where owner_id = $1 and grant_id = $2 and name = $3 and sealed is not null",
+            "select s.sealed from owner_secrets s join owners o on o.id = s.owner_id
+             where s.owner_id = $1 and s.grant_id = $2 and s.name = $3 and s.sealed is not null
+               and o.state <> 'unlinked'",
         )
         .bind(owner_id)
         .bind(grant_id)

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::feed::Bookmark;
 use super::integrations::Integration;
 use super::targets::{bookmark_text, place};
-use super::{Connection, Error, Query, Row, Store, query, query_as};
+use super::{Connection, Dialect, Error, Query, Row, Store, query, query_as};
 use crate::model::{Micros, OrganizationId};
 
 /// At most so long without a look at the feed: what changes marks the targets by itself.
@@ -55,16 +55,17 @@ pub struct NewSubscription {
 }
 
 impl Store {
-    /// Makes a subscription to what changes in these integrations behind their bookmarks.
+    /// Makes a subscription to what changes behind a bookmark in the organization's feed.
     pub async fn create_subscription(
         &self,
         new: NewSubscription,
-        of: Vec<(Integration, Bookmark)>,
+        behind: Bookmark,
     ) -> Result<Subscription, Error> {
         let id = format!("wsb_{}", self.chance.base36(16));
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
+                alone(connection, new.organization).await?;
                 query(
                     "insert into subscriptions
                        (id, organization_id, integration_id, url, shown_url, secret, tells_rows,
@@ -84,10 +85,7 @@ impl Store {
                 .bind(now)
                 .execute(&mut *connection)
                 .await?;
-                for (integration, bookmark) in &of {
-                    let which = "n.id = $1";
-                    insert_targets(connection, which, &id, integration, bookmark, now).await?;
-                }
+                insert_targets(connection, "n.id = $1", &id, &behind, now).await?;
                 let sql = format!("select {COLUMNS} where id = $1");
                 Ok(query_as(sql).bind(&id).fetch_one(connection).await?)
             })
@@ -154,37 +152,44 @@ pub(super) async fn follow(
     integration: &Integration,
     now: Micros,
 ) -> Result<(), Error> {
-    let which = "n.organization_id = $1 and n.integration_id is null";
-    let organization = integration.organization_id;
-    insert_targets(connection, which, organization, integration, &Bookmark::Start, now).await
+    alone(connection, integration.organization_id).await?;
+    let which = "i.id = $1 and n.integration_id is null";
+    insert_targets(connection, which, &integration.id, &Bookmark::Start, now).await
 }
 
-/// `which` subscriptions are meant, its `$1` being `key`.
-async fn insert_targets<'q>(
+/// Whoever subscribes to all of an organization, and whoever makes an integration there, comes one
+/// after the other: each finds what the other has made. SQLite has one writer.
+async fn alone(connection: &mut Connection, organization: OrganizationId) -> Result<(), Error> {
+    if connection.dialect() == Dialect::Postgres {
+        query("select id from organizations where id = $1 for no key update")
+            .bind(organization)
+            .fetch_optional(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// `which` subscriptions `n` and integrations `i` are meant, `$1` being `id`.
+async fn insert_targets(
     connection: &mut Connection,
     which: &str,
-    key: impl Into<super::Argument<'q>>,
-    integration: &'q Integration,
+    id: &str,
     bookmark: &Bookmark,
     now: Micros,
 ) -> Result<(), Error> {
     let sql = format!(
         "insert into targets
-           (id, organization_id, integration_id, root_id, kind, to_schema, to_table, subscription_id, shown_url,
-            period_s, page_size, deletions, created_at, number, bookmark, due_at)
-         select n.id || '.' || $2, n.organization_id, $2, $3, 'notification', '', '', n.id, n.shown_url,
-           {PERIOD_S}, {PAGE_SIZE}, n.deletions, $4,
-           (select coalesce(max(number), 0) + 1 from targets), $5, $4 + {PERIOD_S} * 1000000
-         from subscriptions n where {which}"
+           (id, organization_id, integration_id, root_id, kind, to_schema, to_table,
+            subscription_id, shown_url, period_s, page_size, deletions, created_at, number,
+            bookmark, due_at)
+         select n.id || '.' || i.id, n.organization_id, i.id, i.root_id, 'notification', '', '',
+           n.id, n.shown_url, {PERIOD_S}, {PAGE_SIZE}, n.deletions, $2,
+           (select coalesce(max(number), 0) + 1 from targets), $3, $2 + {PERIOD_S} * 1000000
+         from subscriptions n join integrations i on i.organization_id = n.organization_id
+           and (n.integration_id is null or n.integration_id = i.id)
+         where {which}"
     );
-    query(sql)
-        .bind(key)
-        .bind(&integration.id)
-        .bind(&integration.root_id)
-        .bind(now)
-        .bind(bookmark_text(bookmark))
-        .execute(connection)
-        .await?;
+    query(sql).bind(id).bind(now).bind(bookmark_text(bookmark)).execute(connection).await?;
     Ok(())
 }
 

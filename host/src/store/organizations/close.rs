@@ -129,6 +129,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::store::Dialect;
+    use crate::store::feed::Bookmark;
     use crate::store::fixture::{self, on_both, open};
     use crate::store::saved_queries::NewSavedQuery;
     use crate::store::subscriptions::NewSubscription;
@@ -202,7 +203,7 @@ mod tests {
             tells_synced: true,
             deletions: false,
         };
-        store.create_subscription(to_all, Vec::new()).await.unwrap();
+        store.create_subscription(to_all, Bookmark::Start).await.unwrap();
         let alert = format!(
             "insert into alerts (organization_id, signature, body, raised_at)
              values ({}, 's', '{{}}', 0);

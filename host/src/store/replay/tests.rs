@@ -4,15 +4,19 @@ use crate::secrets::KeyId;
 use crate::store::Dialect;
 use crate::store::fixture::{self, Opened, on_both};
 
-on_both! { what_is_meant_comes_again_in_order, a_secret_that_is_gone_leaves_it_out }
+on_both! {
+    what_is_meant_comes_again_in_order,
+    a_secret_that_is_gone_leaves_it_out,
+    what_a_later_link_has_overtaken_is_known,
+}
 
 const NOW: Micros = 1_000;
 
 /// Items: id, received, done, parked. 5 is another organization's, 6 waits.
 const FILL: &str = "
-insert into owners (organization_id, root_id, external_owner_id, due_at) values
-  (1, 'svi_1', 'ana', null), (1, 'svi_1', 'bob', 7),
-  ((select max(id) from organizations), 'svi_1', 'other', null);
+insert into owners (organization_id, root_id, external_owner_id, due_at, state) values
+  (1, 'svi_1', 'ana', null, 'linked'), (1, 'svi_1', 'bob', 7, 'linked'),
+  ((select max(id) from organizations), 'svi_1', 'other', null, 'linked');
 insert into inbox (owner_id, integration_id, received_at, method, path, query, headers, body, sealed,
   parked, done_at) values
   (1, 'svi_1', 100, 'POST', '/a', 'q=1', '[[\"h\",\"v\"]]', 'one', '{}', false, 150),
@@ -61,7 +65,9 @@ async fn what_is_meant_comes_again_in_order(dialect: Dialect) {
         (Span { after: 101, before: 300, ..span }, vec![2, 3]),
         (Span { integration_id: Some("svi_2"), ..span }, vec![3]),
     ] {
-        assert_eq!(store.stored_webhooks(span, 10).await.unwrap(), ids, "{span:?}");
+        let found = store.stored_webhooks(span, 10).await.unwrap();
+        let ids: Vec<(InboxId, bool)> = ids.into_iter().map(|id| (id, false)).collect();
+        assert_eq!(found, ids, "{span:?}");
     }
     assert_eq!(store.stored_webhooks(span, 2).await.unwrap().len(), 2);
     let one = store.stored_webhook(1, 1).await.unwrap().unwrap();
@@ -115,4 +121,29 @@ async fn a_secret_that_is_gone_leaves_it_out(dialect: Dialect) {
     let again: (String,) =
         query_as("select sealed from inbox where id > 6").fetch_one(store.control()).await.unwrap();
     assert_eq!(opened(&store, &again.0), "kept");
+}
+
+async fn what_a_later_link_has_overtaken_is_known(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let span = Span { organization: 1, integration_id: None, after: 0, before: 1_000 };
+    let overtaken = async || {
+        let found = store.stored_webhooks(span, 10).await.unwrap();
+        for (id, overtaken) in &found {
+            let one = store.stored_webhook(1, *id).await.unwrap().unwrap();
+            assert_eq!(one.overtaken, *overtaken, "{id}");
+        }
+        found.into_iter().filter(|(_, is)| *is).map(|(id, _)| id).collect::<Vec<InboxId>>()
+    };
+    let secrets = query(
+        "insert into owner_secrets (owner_id, grant_id, name, version, sealed)
+         values (1, 4, 'token', 1, $1)",
+    );
+    store.control().execute(secrets.bind(sealed(&store, "kept"))).await.unwrap();
+    assert_eq!(overtaken().await, [1, 2]);
+    // It is kept to stop channels with, and links nobody.
+    fixture::run(&store, "update owners set state = 'unlinked'".to_owned()).await;
+    assert!(overtaken().await.is_empty());
+    let needed = vec!["token".to_owned()];
+    let (left_out, due) = store.replay(vec![(1, Vec::new()), (4, needed)]).await.unwrap();
+    assert_eq!((left_out, due), (vec![4], vec![1]));
 }

@@ -30,10 +30,8 @@ async fn targets_of(store: &Opened, subscription: &str) -> Vec<Target> {
 async fn secrets_are_sealed(dialect: Dialect) {
     let store = fixture::open(dialect, Clock::simulated(NOW)).await;
     fixture::root(&store, "svi_1").await;
-    let integration = store.integration("svi_1").await.unwrap().unwrap();
     let bookmark = Bookmark::behind("e", 7);
-    let of = vec![(integration, bookmark.clone())];
-    let made = store.create_subscription(new(Some("svi_1")), of).await.unwrap();
+    let made = store.create_subscription(new(Some("svi_1")), bookmark.clone()).await.unwrap();
     assert!(!format!("{made:?}").contains("hush"));
     let (url, secret) = store.subscription_secrets(&made.id).await.unwrap();
     assert_eq!((url.as_str(), secret.as_str()), ("https://a.example/?key=hush", "hush-0451"));
@@ -64,7 +62,7 @@ async fn all_of_an_organization_means_what_comes_too(dialect: Dialect) {
     let store = fixture::open(dialect, Clock::simulated(NOW)).await;
     let organization = store.organization("default").await.unwrap().id;
     assert_eq!(organization, 1);
-    let all = store.create_subscription(new(None), Vec::new()).await.unwrap();
+    let all = store.create_subscription(new(None), Bookmark::Start).await.unwrap();
     assert_eq!(targets_of(&store, &all.id).await, []);
     let integration = store
         .create_integration(crate::store::integrations::NewIntegration {
@@ -81,8 +79,15 @@ async fn all_of_an_organization_means_what_comes_too(dialect: Dialect) {
     let [target] = targets_of(&store, &all.id).await.try_into().unwrap();
     assert_eq!(target.integration_id, integration.id);
     assert_eq!(target.bookmark().unwrap(), Bookmark::Start);
-    let of = vec![(integration.clone(), Bookmark::Start)];
-    let one = store.create_subscription(new(Some(&integration.id)), of).await.unwrap();
+    let behind = Bookmark::behind("e", 7);
+    let one = store.create_subscription(new(Some(&integration.id)), behind.clone()).await.unwrap();
+    let of_one = targets_of(&store, &one.id).await;
+    assert_eq!(of_one.len(), 1);
+    let later = store.create_subscription(new(None), behind.clone()).await.unwrap();
+    let [target] = targets_of(&store, &later.id).await.try_into().unwrap();
+    assert_eq!(target.integration_id, integration.id, "what there is already");
+    assert_eq!(target.bookmark().unwrap(), behind);
+    store.delete_subscription(&later.id).await.unwrap();
     assert_eq!(store.subscriptions(1).await.unwrap(), [all.clone(), one.clone()]);
     // The one goes with its integration, the other stays.
     store.delete_integration(&integration.id).await.unwrap();

@@ -34,8 +34,8 @@ async fn subscribe(store: &Opened, tells_rows: bool, tells_synced: bool) -> Stri
         tells_synced,
         deletions: false,
     };
-    let of = vec![(integration, Bookmark::behind("e", 1))];
-    store.create_subscription(new, of).await.unwrap().id + ".svi_1"
+    let behind = Bookmark::behind("e", 1);
+    store.create_subscription(new, behind).await.unwrap().id + ".svi_1"
 }
 
 async fn link(store: &Opened) {
