@@ -3,8 +3,11 @@
 pub mod backup;
 pub mod integrations;
 pub mod keys;
+pub mod notifications;
 pub mod organizations;
+pub mod owners;
 pub mod plugins;
+pub mod replay;
 pub mod targets;
 
 use std::path::Path;
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 use crate::chance::Chance;
 use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
+use crate::delivery::alerts::{self, Handler};
 use crate::delivery::{Clients, Deliveries, DeliveryOptions, Patience};
 use crate::egress::{Egress, EgressOptions, Poster, Relays};
 use crate::mail::Mailer;
@@ -34,7 +38,7 @@ use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::retention::Kept;
-use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, retention};
+use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
 
 /// A host that ends waits so long for mail under way.
@@ -122,6 +126,15 @@ impl App {
         if let Some(mailer) = &self.mailer {
             mailer.settle(limit).await;
         }
+    }
+
+    /// The address of an error handler as it may be shown.
+    ///
+    /// # Errors
+    /// Why nothing can be posted there.
+    pub fn shown_handler(&self, url: &str) -> Result<String, String> {
+        let handler = Handler::parse(url, targets::rules(&self.config.delivery))?;
+        Ok(handler.shown())
     }
 
     /// The address of an integration's endpoint.
@@ -327,6 +340,10 @@ async fn start(
         }
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
+    tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
+    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
+    let poll = Duration::from_millis(run.poll_ms);
+    tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);
     let delivering = tokio::spawn(Arc::clone(&deliveries).work());
@@ -436,5 +453,8 @@ async fn listen(
     };
     let router = server::router(webhooks, status, api(app.clone()));
     server::serve(listener, router, limits, app.clock.clone(), closing).await;
+    if let Err(error) = app.store.store_outcomes().await {
+        tracing::warn!(%error, "the last webhooks are missing in the statistics");
+    }
     app.settle_mail(MAIL_MAX).await;
 }

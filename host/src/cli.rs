@@ -7,13 +7,16 @@ mod client;
 mod completions;
 mod db;
 mod doctor;
+mod error_handlers;
 mod integrations;
 mod keys;
+mod notifications;
 mod orgs;
 mod output;
 mod owners;
 mod plugins;
 mod prompt;
+mod replay;
 mod saved_queries;
 mod serve;
 mod services;
@@ -96,6 +99,14 @@ enum Command {
     /// Databases with a copy of a table (DB Sync)
     #[command(subcommand, name = "dbsync", visible_alias = "sync")]
     DbSync(targets::DbSync),
+    /// Posts of each row that changes
+    #[command(subcommand, visible_aliases = ["notification", "webhooks", "webhook"])]
+    Notifications(notifications::Notifications),
+    /// Who is told when somebody must act
+    #[command(subcommand, visible_alias = "error-handler")]
+    ErrorHandlers(error_handlers::ErrorHandlers),
+    #[command(visible_alias = "replays")]
+    Replay(replay::Replay),
     #[command(visible_alias = "fixture")]
     Fixtures(services::Fixtures),
     /// Installed components and which of them run
@@ -190,6 +201,10 @@ async fn on_host(
         Command::SavedQueries(queries) => queries.run(&client, format).await?,
         Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
         Command::DbSync(dbsync) => dbsync.run_there(&client, format).await?,
+        Command::Notifications(notifications) => notifications.run(&client, format).await?,
+        Command::ErrorHandlers(handlers) => handlers.run(&client, format).await?,
+        Command::Replay(replay) => replay.run(&client, format).await?,
+        Command::Owners(owners) => owners.run_there(&client, format).await?,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
     Ok(ExitCode::SUCCESS)
@@ -211,6 +226,11 @@ async fn on_data_directory(
         Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
         Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
         Command::DbSync(dbsync) => dbsync.run(app, format).await?,
+        Command::Notifications(notifications) => {
+            notifications.run(&Client::local(app), format).await?;
+        }
+        Command::ErrorHandlers(handlers) => handlers.run(&Client::local(app), format).await?,
+        Command::Replay(replay) => replay.run(&Client::local(app), format).await?,
         Command::Plugins(plugins) => plugins.run(app, format).await?,
         Command::Db(db) => db.run_here(app, format).await?,
         Command::SavedQueries(queries) => queries.run(&Client::local(app), format).await?,
@@ -235,7 +255,11 @@ impl Command {
             | Self::Db(_)
             | Self::SavedQueries(_)
             | Self::HttpSync(_)
-            | Self::DbSync(_) => true,
+            | Self::DbSync(_)
+            | Self::Notifications(_)
+            | Self::ErrorHandlers(_)
+            | Self::Replay(_)
+            | Self::Owners(_) => true,
             _ => false,
         }
     }

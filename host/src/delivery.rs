@@ -1,15 +1,17 @@
-//! HTTP Sync and DB Sync: send what changed in a table to the customer's receiver or database, page
-//! after page, each after the one before was taken.
+//! HTTP Sync, DB Sync and notifications: send what changed in a table to the customer's receiver or
+//! database, in pages or row by row, each after the one before was taken.
 //!
 //! A target is due when a commit changed rows of its tree, when its period is over, or when somebody
 //! asks. Whoever has slots claims it under a fence. The bookmark moves only behind a page that was
 //! answered 2xx, or committed there, so what was lost on the way comes again. Nothing here holds a
 //! sync up: it only reads the feed. The only module beside `store` that knows sqlx (`mirror`).
 
+pub mod alerts;
 mod decision;
 mod deliver;
 mod destination;
 mod mirror;
+mod notification;
 mod payload;
 mod receiver;
 
@@ -24,6 +26,7 @@ use tracing::Instrument as _;
 pub use decision::Patience;
 pub use destination::{Clients, Destination, DestinationRules};
 pub use mirror::{DatabaseAddress, PAGE_ROWS};
+pub use notification::Subscriber;
 pub use receiver::Receiver;
 
 use crate::clock::micros;

@@ -119,7 +119,11 @@ impl Runner {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };
-        match self.drain(&holder, &signals.arrived).await {
+        let drained = match self.drain(&holder, &signals.arrived).await {
+            Ok(()) => holder.tell_first_sync().await,
+            Err(error) => Err(error),
+        };
+        match drained {
             Ok(()) => {
                 let mut lease = holder.lease();
                 lease.buckets = self.egress.hand_over(lease.owner_id, lease.fence);

@@ -5,6 +5,7 @@
 //! and an outbox). Each is a SQLite file under the data directory, or lies on a PostgreSQL server.
 
 pub mod accounts;
+pub mod alerts;
 pub mod backup;
 mod changed;
 pub mod channels;
@@ -21,9 +22,11 @@ pub mod limits;
 mod load;
 pub mod memberships;
 pub mod organizations;
+pub mod outcomes;
 pub mod owner_secrets;
 pub mod plugins;
 pub mod relay;
+pub mod replay;
 pub mod retention;
 pub mod rotation;
 pub mod saved_queries;
@@ -31,6 +34,8 @@ mod server;
 pub mod sql;
 pub mod status;
 pub mod streams;
+pub mod subscriptions;
+pub mod synced;
 pub mod tables;
 pub mod targets;
 mod watch;
@@ -73,6 +78,7 @@ pub struct Store {
     /// Owners of whom other hosts are to be told.
     told: Told,
     changed: Changed,
+    outcomes: outcomes::Outcomes,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
@@ -114,7 +120,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed) = Default::default();
+        let (replication, manifests, told, changed, outcomes) = Default::default();
         Self {
             control,
             server,
@@ -124,6 +130,7 @@ impl Store {
             chance,
             told,
             changed,
+            outcomes,
             replication,
             manifests,
         }

@@ -33,6 +33,7 @@ use crate::store::integrations::{Endpoint, Integration};
 use answer::Answer;
 pub(crate) use answer::{error, json_response};
 use body::Checked;
+pub(crate) use body::secrets_of;
 use channel::Notification;
 use read::Unread;
 
@@ -129,6 +130,20 @@ impl Webhooks {
     ) -> Result<Taken, Answer> {
         let left = &mut { self.limits.accept_timeout };
         let endpoint = self.in_time(left, self.store.endpoint(id)).await?.ok_or(Answer::Unknown)?;
+        let taken = self.take_in(left, &endpoint, parts, body).await;
+        // Only of integrations that there are, so nobody makes these figures grow.
+        let answered_at = self.clock().now();
+        self.store.outcomes().note(&endpoint.integration.id, answered_at, taken.is_ok());
+        taken
+    }
+
+    async fn take_in(
+        &self,
+        left: &mut Duration,
+        endpoint: &Endpoint,
+        parts: &axum::http::request::Parts,
+        body: &mut Body,
+    ) -> Result<Taken, Answer> {
         if !is_served(&parts.method) {
             return Err(Answer::Method);
         }
@@ -139,12 +154,12 @@ impl Webhooks {
         let webhook = service.and_then(|service| service.webhook.as_ref());
         match auth::claim(webhook, &parts.headers).map_err(Answer::Rejected)? {
             Claim::Secret { name, presented } => {
-                let authenticated = self.authenticate(left, &endpoint, name, presented);
+                let authenticated = self.authenticate(left, endpoint, name, presented);
                 authenticated.instrument(tracing::debug_span!("auth")).await?;
             }
             Claim::Channel { id, token, vendor_id, data: false } => {
                 let notification = Notification { id, token, vendor_id };
-                let marked = self.notified(left, &endpoint, &notification).await;
+                let marked = self.notified(left, endpoint, &notification).await;
                 return marked.map(Taken::Notification);
             }
             // No vendor that we know of sends data through a channel.

@@ -94,6 +94,26 @@ async fn everything_by_the_command() {
     assert_eq!(machine.json(&["httpsync", "list"]).await, json!([]));
     assert_eq!(machine.json(&["dbsync", "list"]).await, json!([]));
     assert_eq!(machine.json(&["sync", "list"]).await, json!([]));
+    assert_eq!(machine.json(&["notifications", "list"]).await, json!([]));
+    let url = "https://a.example/x";
+    let made = machine.json(&["webhooks", "create", EVENT, "--url", url, "--secret", "s"]).await;
+    let id = made["opaque_id"].as_str().unwrap();
+    assert!(machine.works(&["notifications", "list"]).await.contains(url));
+    machine.works(&["notifications", "delete", "-n", id]).await;
+    let body = json!({ "type": "UNLINKED", "external_owner_id": "ana b" });
+    let secret = machine.works(&["integrations", "info", LIST, "-f", "webhook_secret"]).await;
+    let list = listed[0]["opaque_id"].as_str().unwrap();
+    assert_eq!(api.hook(list, secret.trim(), &body).await, 202);
+    let owners = machine.json(&["owners", "list"]).await;
+    assert_eq!(
+        (&owners[0]["external_owner_id"], owners.as_array().unwrap().len()),
+        (&json!("ana b"), 1)
+    );
+    let owner = machine.json(&["owners", "show", "ana b"]).await;
+    assert_eq!((&owner["streams"], &owner["stream_list"]), (&json!(0), &json!([])));
+    assert_eq!(machine.json(&["replay", "--hours", "1"]).await["left_out"], 0);
+    let none = machine.run(&["owners", "show", "bob"]).await;
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no post ever named"), "{none:?}");
     assert!(machine.works(&["fixtures", EVENT]).await.contains("create table"));
     assert!(machine.works(&["integrations", "stats", "-i", EVENT]).await.contains("Streams"));
     machine.works(&["db", "rename-table", EVENT, "--new-name", "events"]).await;

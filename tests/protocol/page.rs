@@ -229,7 +229,8 @@ impl PageRun {
             world.wrong = Some("a grant was called dead for an older one".to_owned());
         }
         let lease = host.control_lease(world, &held.lease).await?;
-        streams::grant_is_dead(world.control(host.index), &lease, "revoked".to_owned()).await?;
+        let (control, now) = (world.control(host.index), world.now());
+        streams::grant_is_dead(control, &lease, "revoked".to_owned(), now).await?;
         Ok(Some(Stage::End(self.ended(world, Some(world.now())))))
     }
 

@@ -55,7 +55,7 @@ async fn each_has_an_answer_that_can_be_read() {
     log_in(&host, &mut client, EMAIL).await;
     create(&mut client, OF, LIST, &[SECRET, "id", "secret"]).await;
     create(&mut client, OF, CALENDAR, &[""]).await;
-    let all = [of_organizations(), of_integrations(), of_tables()];
+    let all = [of_organizations(), of_integrations(), of_tables(), of_notifications()];
     for (path, body, form) in all.into_iter().flatten() {
         let said = format!("{path} {body:?} {form:?}");
         let answer = match body {
@@ -116,6 +116,27 @@ fn of_integrations() -> Vec<Command> {
         (list("backfill/job/bfj_1"), None, Refused(409)),
         (list("reset"), Some(json!({})), Step),
         (format!("/v1/services/{EVENT}/fixtures"), None, Object(&["schema_sql"])),
+    ]
+}
+
+fn of_notifications() -> Vec<Command> {
+    use Form::{Items, Prompt, Refused, Single};
+    let subscription = json!({
+        "service_integration_identifier": CALENDAR, "url": "https://a.example/x",
+        "webhook_secret": "hush",
+    });
+    vec![
+        (of("webhook_subscriptions"), None, Items),
+        (of("webhook_subscriptions/create"), Some(json!({})), Prompt("url")),
+        (of("webhook_subscriptions/create"), Some(subscription), Single),
+        (of("webhook_subscriptions/wsb_x/test"), Some(json!({})), Refused(403)),
+        (of("webhook_subscriptions/wsb_x/delete"), Some(json!({})), Refused(403)),
+        (of("error_handlers"), None, Items),
+        (of("error_handlers/create"), Some(json!({})), Prompt("url")),
+        (of("error_handlers/create"), Some(json!({ "url": "https://a.example/x" })), Single),
+        (of("error_handlers/oeh_x"), None, Refused(403)),
+        (of("error_handlers/oeh_x/delete"), Some(json!({})), Refused(403)),
+        (of("replay"), Some(json!({ "hours": 1 })), Single),
     ]
 }
 

@@ -118,6 +118,12 @@ impl Answer {
         }))
     }
 
+    /// Says of a collection whether there are things behind it.
+    pub(super) fn has_more(mut self, has_more: bool) -> Self {
+        self.body["has_more"] = has_more.into();
+        self
+    }
+
     /// Lines and tables.
     pub(super) fn blocks(blocks: Vec<Value>) -> Self {
         Self::ok(json!({ "blocks": blocks }))

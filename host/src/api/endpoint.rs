@@ -161,6 +161,7 @@ pub(super) enum Json {
     TextOrNull,
     Integer,
     IntegerOrNull,
+    Number,
     Flag,
     ObjectOrNull,
     Texts,

@@ -1,6 +1,7 @@
 //! Integrations of an organization: made step by step, changed, deleted.
 
 mod shown;
+mod stats;
 
 use serde_json::{Value, json};
 
@@ -31,7 +32,8 @@ macro_rules! of {
 use of;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    [shown::endpoints(), making(), changing(), refused()].into_iter().flatten().collect()
+    let all = [shown::endpoints(), stats::endpoints(), making(), changing(), refused()];
+    all.into_iter().flatten().collect()
 }
 
 /// Step by step.

@@ -284,7 +284,7 @@ fn entity(targets: &Targets, target: &Target) -> Value {
         "latency": target.last_delivery_ms,
     });
     match target.kind {
-        TargetKind::Http => {
+        TargetKind::Http | TargetKind::Notification => {
             entity["page_size"] = target.page_size.into();
             entity["deletions"] = target.deletions.into();
         }

@@ -210,7 +210,7 @@ impl Targets {
         };
         // A mirror without deletions would be none.
         let deletions = match self.kind {
-            Kind::Http => change.deletions.unwrap_or(target.deletions),
+            Kind::Http | Kind::Notification => change.deletions.unwrap_or(target.deletions),
             Kind::Db => true,
         };
         self.store.update_target(id, period_s, page_size, deletions).await?;

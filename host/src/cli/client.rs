@@ -50,6 +50,14 @@ enum Outcome {
     Asked(Value),
 }
 
+/// What the host says to a call that it refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Refused {
+    code: String,
+    message: String,
+}
+
 impl Client {
     /// On this data directory, with all rights: who may read its key may do anything.
     pub(super) fn local(app: &App) -> Self {
@@ -102,6 +110,17 @@ impl Client {
         match self.call(Method::GET, path, None).await? {
             Outcome::Answered(answered) => Ok(answered),
             Outcome::Asked(_) => bail!("the host asks for something that this command can't give"),
+        }
+    }
+
+    /// The same; none, where the host refuses with this code.
+    pub(super) async fn find(&self, path: &str, code: &str) -> anyhow::Result<Option<Answered>> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.code == code) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -183,7 +202,10 @@ impl Client {
         let message = error["message"].as_str().unwrap_or("no reason was given");
         match status.as_u16() {
             401 => bail!("not logged in to {}: rowgate auth login", self.name()),
-            _ => bail!("{message}"),
+            _ => {
+                let code = error["code"].as_str().unwrap_or_default().to_owned();
+                Err(Refused { code, message: message.to_owned() }.into())
+            }
         }
     }
 
@@ -200,7 +222,11 @@ pub(super) fn segment(text: &str) -> String {
 
 /// Writes an answer in the envelope of a step, one thing, a collection or blocks.
 pub(super) fn print(format: Format, answered: &Answered) -> anyhow::Result<()> {
-    let body = &answered.body;
+    print_body(format, &answered.body)
+}
+
+/// The same of an answer's body.
+pub(super) fn print_body(format: Format, body: &Value) -> anyhow::Result<()> {
     if format == Format::Json {
         let shown = if body["items"].is_array() { &body["items"] } else { body };
         return output::print_text(&format!("{shown}\n"));

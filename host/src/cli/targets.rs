@@ -203,7 +203,7 @@ impl RewindTo {
 /// What is shown of a target.
 fn columns(kind: Kind) -> Vec<&'static str> {
     let own = match kind {
-        Kind::Http => ["period_seconds", "page_size", "deletions"],
+        Kind::Http | Kind::Notification => ["period_seconds", "page_size", "deletions"],
         Kind::Db => ["schema", "table", "period_seconds"],
     };
     let first = ["opaque_id", "integration", "table_name", "connection_url"];

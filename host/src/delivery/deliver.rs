@@ -6,14 +6,16 @@ use super::Deliveries;
 use super::decision::{Decision, Outcome, Standing, decide};
 use super::destination::Destination;
 use super::mirror::{self, Holder, Session};
-use super::payload::{payload, told_of};
+use super::notification;
+use super::payload::{Payload, payload, told_of};
 use super::receiver::Sent;
 use crate::clock::{micros, monotonic};
 use crate::failpoint;
 use crate::model::Micros;
 use crate::rows::TableSpec;
 use crate::store::feed::{self, Bookmark, Page, PageLimits};
-use crate::store::targets::{self, Claimed, Failed, Saved, Target, TargetSecrets};
+use crate::store::synced::{self, SyncedOwner};
+use crate::store::targets::{self, Claimed, Failed, Kind, Saved, Target, TargetSecrets};
 use crate::store::{Database, Error, Store};
 
 /// Values of one page; a receiver must be able to hold it in memory.
@@ -22,6 +24,9 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Pages without anything to send are read on. So many numbers further the bookmark is stored at the
 /// end of a turn; before that only where the lease has to be renewed.
 const UNSAVED_NUMBERS_MAX: i64 = 1_000;
+
+/// Owners that a subscriber is told of in one turn.
+const SYNCED_A_TURN: i64 = 100;
 
 /// See [`Deliveries::work`].
 pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
@@ -46,12 +51,39 @@ struct Holding<'a> {
     session: Option<Session>,
 }
 
-/// What became of a page.
+/// What goes to the destination at once.
+struct Delivery<'p> {
+    what: What<'p>,
+    /// Changes that it tells of.
+    rows: usize,
+    /// Where the target stands when it was taken.
+    end: Bookmark,
+}
+
+enum What<'p> {
+    Post(Payload),
+    /// To a mirror.
+    Page(&'p Page),
+}
+
+/// How the sending of rows ended.
+enum RowsEnd {
+    /// All there were are sent.
+    Reached,
+    /// Others wait.
+    TurnIsOver,
+    /// The target was given back.
+    Ended,
+}
+
+/// What became of a delivery.
 enum Went {
     /// It was taken.
     On,
     /// It was too large, or not what is needed: once more from the bookmark.
     Again,
+    /// The turn is over, and the bookmark stands behind what was taken.
+    Halfway,
     /// The target was given back.
     Ended,
 }
@@ -83,38 +115,122 @@ impl<'a> Holding<'a> {
     }
 
     async fn run(&mut self) -> Result<(), Error> {
+        // Before the feed is read: what they are told behind is then in it.
+        let synced = self.synced().await?;
+        let rows_end = match self.target.tells_rows {
+            true => self.send_rows().await?,
+            false => RowsEnd::Reached,
+        };
+        match rows_end {
+            RowsEnd::Ended => Ok(()),
+            RowsEnd::TurnIsOver => self.release(self.now(), None).await,
+            RowsEnd::Reached => self.send_synced(synced).await,
+        }
+    }
+
+    /// Page after page.
+    async fn send_rows(&mut self) -> Result<RowsEnd, Error> {
         let mut saved = self.bookmark.clone();
         loop {
             let page = self.read().await?;
-            match told_of(&self.target, &page) {
-                Some(rows) => match self.send(&page, rows).await? {
+            let deliveries = self.deliveries(&page);
+            if deliveries.is_empty() {
+                // However long it reads, nobody else begins at the same bookmark meanwhile.
+                if !self.renewed().await? {
+                    self.end().await?;
+                    return Ok(RowsEnd::Ended);
+                }
+            } else {
+                match self.send_all(deliveries).await? {
                     Went::On => saved = self.bookmark.clone(),
                     Went::Again => continue,
-                    Went::Ended => return Ok(()),
-                },
-                None => {
-                    self.bookmark = page.end.clone();
-                    // However long it reads, nobody else begins at the same bookmark meanwhile.
-                    if !self.renewed().await? {
-                        return self.end().await.map(drop);
-                    }
+                    Went::Halfway => return Ok(RowsEnd::TurnIsOver),
+                    Went::Ended => return Ok(RowsEnd::Ended),
                 }
             }
-            let turn_is_over = self.now() - self.begun_at >= micros(self.of.options.turn);
-            if page.more && !turn_is_over && !self.of.is_stopping() {
+            self.bookmark = page.end;
+            if page.more && !self.turn_is_over() {
                 continue;
             }
             let daily = saved != self.bookmark && self.is_first_of_the_day();
             if (daily || is_worth_saving(&saved, &self.bookmark)) && !self.save(None).await? {
-                return self.release(self.now(), None).await;
+                self.end().await?;
+                return Ok(RowsEnd::Ended);
             }
-            let now = self.now();
-            let period = self.target.period_s.saturating_mul(1_000_000);
-            return match page.more {
-                true => self.release(now, None).await,
-                false => self.release(now + period, Some(now)).await,
-            };
+            return Ok(if page.more { RowsEnd::TurnIsOver } else { RowsEnd::Reached });
         }
+    }
+
+    /// One after the other.
+    async fn send_all(&mut self, deliveries: Vec<Delivery<'_>>) -> Result<Went, Error> {
+        for (at, delivery) in deliveries.into_iter().enumerate() {
+            if at > 0 && self.turn_is_over() {
+                return Ok(Went::Halfway);
+            }
+            match self.send(delivery).await? {
+                Went::On => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Went::On)
+    }
+
+    /// Then the target rests, unless there are more.
+    async fn send_synced(&mut self, owners: Vec<SyncedOwner>) -> Result<(), Error> {
+        let mut more = owners.len() as i64 == SYNCED_A_TURN;
+        for owner in owners {
+            if self.turn_is_over() {
+                more = true;
+                break;
+            }
+            let payload = notification::synced(&self.target, &owner, &self.bookmark);
+            let end = self.bookmark.clone();
+            match self.send(Delivery { what: What::Post(payload), rows: 1, end }).await? {
+                Went::On => {}
+                Went::Again | Went::Halfway | Went::Ended => return Ok(()),
+            }
+            synced::told(self.of.store.control(), &self.claimed.id, &owner).await?;
+        }
+        let now = self.now();
+        if more {
+            return self.release(now, None).await;
+        }
+        let period = self.target.period_s.saturating_mul(1_000_000);
+        self.release(now + period, Some(now)).await
+    }
+
+    async fn synced(&self) -> Result<Vec<SyncedOwner>, Error> {
+        match self.target.kind {
+            Kind::Http | Kind::Db => Ok(Vec::new()),
+            Kind::Notification => {
+                let control = self.of.store.control();
+                synced::waiting(control, &self.claimed.id, SYNCED_A_TURN).await
+            }
+        }
+    }
+
+    /// What a page comes to: nothing, where the target isn't told of what is in it.
+    fn deliveries<'p>(&self, page: &'p Page) -> Vec<Delivery<'p>> {
+        let (target, spec) = (&self.target, &self.spec);
+        if target.kind == Kind::Notification {
+            let told = notification::told_of(target, page);
+            let deliveries = told.map(|change| {
+                let what = What::Post(notification::changed(target, spec, change));
+                Delivery { what, rows: 1, end: change.after.clone() }
+            });
+            return deliveries.collect();
+        }
+        let Some(rows) = told_of(target, page) else { return Vec::new() };
+        let what = match target.kind {
+            Kind::Db => What::Page(page),
+            _ => What::Post(payload(target, spec, page, self.claimed.fence, self.begun_at)),
+        };
+        vec![Delivery { what, rows, end: page.end.clone() }]
+    }
+
+    fn turn_is_over(&self) -> bool {
+        let over = self.now() - self.begun_at >= micros(self.of.options.turn);
+        over || self.of.is_stopping()
     }
 
     /// A table in which nothing happens must not fall behind what is forgotten of the others.
@@ -131,13 +247,14 @@ impl<'a> Holding<'a> {
         feed::read(&self.replication, &self.spec, &self.bookmark, limits, &copy_id).await
     }
 
-    async fn send(&mut self, page: &Page, rows: usize) -> Result<Went, Error> {
+    async fn send(&mut self, delivery: Delivery<'_>) -> Result<Went, Error> {
         // Whoever comes next waits until the lease is over, and so until this delivery is.
         if !self.renewed().await? {
             return self.end().await;
         }
+        let Delivery { what, rows, end } = delivery;
         let sent_at = monotonic();
-        let outcome = self.carry(page).await;
+        let outcome = self.carry(what).await;
         let took_ms = i64::try_from(sent_at.elapsed().as_millis()).unwrap_or(i64::MAX);
         failpoint::reach("page_delivered");
         let standing = Standing {
@@ -153,7 +270,7 @@ impl<'a> Holding<'a> {
         match decide(&outcome, standing, self.of.options.patience) {
             Decision::Advance { rows_max } => {
                 metrics.delivery("taken", rows as u64);
-                (self.bookmark, self.rows_max) = (page.end.clone(), rows_max);
+                (self.bookmark, self.rows_max) = (end, rows_max);
                 (self.target.attempts, self.target.failing_since) = (0, None);
                 if !self.save(Some(took_ms)).await? {
                     return self.end().await;
@@ -189,22 +306,29 @@ impl<'a> Holding<'a> {
         }
     }
 
-    async fn carry(&mut self, page: &Page) -> Outcome {
-        let options = &self.of.options;
+    async fn carry(&mut self, what: What<'_>) -> Outcome {
+        let (options, clients) = (&self.of.options, &self.of.clients);
         let (fence, timeout) = (self.claimed.fence, options.timeout);
-        match Destination::parse(self.target.kind, &self.secrets.url, options.rules) {
-            Err(reason) => Outcome::Unanswered(format!("its address {reason}")),
-            Ok(Destination::Receiver(receiver)) => {
-                let payload = payload(&self.target, &self.spec, page, fence, self.begun_at);
-                let signing_secret = &self.secrets.signing_secret;
-                let sent = Sent { payload, signing_secret, fence, at: self.now(), timeout };
-                receiver.take(&self.of.clients.poster, sent).await
+        let target = &self.target;
+        let destination = Destination::parse(target.kind, &self.secrets.url, options.rules);
+        let sent = |payload| {
+            let (secret, attempt) = (&self.secrets.signing_secret, target.attempts + 1);
+            Sent { payload, secret, fence, attempt, at: self.now(), timeout }
+        };
+        match (destination, what) {
+            (Err(reason), _) => Outcome::Unanswered(format!("its address {reason}")),
+            (Ok(Destination::Receiver(receiver)), What::Post(payload)) => {
+                receiver.take(&clients.poster, sent(payload)).await
             }
-            Ok(Destination::Database(address)) => {
-                let holder = Holder { target: &self.target, spec: &self.spec, fence, timeout };
-                let relays = &self.of.clients.relays;
-                mirror::apply(&mut self.session, relays, &address, &holder, page).await
+            (Ok(Destination::Subscriber(subscriber)), What::Post(payload)) => {
+                subscriber.take(&clients.poster, sent(payload)).await
             }
+            (Ok(Destination::Database(address)), What::Page(page)) => {
+                let holder = Holder { target, spec: &self.spec, fence, timeout };
+                let session = &mut self.session;
+                mirror::apply(session, &clients.relays, &address, &holder, page).await
+            }
+            (Ok(_), _) => unreachable!("a target's kind says what is delivered"),
         }
     }
 

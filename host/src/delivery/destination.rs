@@ -1,4 +1,4 @@
-//! Where a target is: an address as the customer gave it, of a receiver or of a database.
+//! Where a target is: an address as the customer gave it, of a receiver, a subscriber or a database.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::mirror::{self, DatabaseAddress};
+use super::notification::Subscriber;
 use super::receiver::Receiver;
 use crate::clock::Clock;
 use crate::egress::{Poster, Relays};
@@ -33,13 +34,14 @@ pub struct Clients {
 #[allow(missing_docs)]
 pub enum Destination {
     Receiver(Receiver),
+    Subscriber(Subscriber),
     Database(DatabaseAddress),
 }
 
 const URL_BYTES_MAX: usize = 4_096;
 
-/// How long a new destination has to answer.
-const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a destination has to answer a test.
+pub(super) const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Destination {
     /// Checks an address.
@@ -47,14 +49,10 @@ impl Destination {
     /// # Errors
     /// What is wrong with it, without its secrets.
     pub fn parse(kind: Kind, text: &str, rules: DestinationRules) -> Result<Self, String> {
-        let text = text.trim();
-        if text.len() > URL_BYTES_MAX {
-            return Err(format!("must not be longer than {URL_BYTES_MAX} bytes"));
-        }
-        let url = url(text)?;
         match kind {
-            Kind::Http => Receiver::parse(url, rules).map(Self::Receiver),
-            Kind::Db => DatabaseAddress::parse(&url, rules).map(Self::Database),
+            Kind::Http => Receiver::parse(url(text)?, rules).map(Self::Receiver),
+            Kind::Notification => Subscriber::parse(text, rules).map(Self::Subscriber),
+            Kind::Db => DatabaseAddress::parse(&url(text)?, rules).map(Self::Database),
         }
     }
 
@@ -79,19 +77,20 @@ impl Destination {
     pub fn shown(&self) -> String {
         match self {
             Self::Receiver(receiver) => receiver.shown(),
+            Self::Subscriber(subscriber) => subscriber.shown(),
             Self::Database(address) => address.shown(),
         }
     }
 
-    /// Asks whether it takes deliveries, before there is a target.
+    /// Asks whether it takes deliveries, before there is a target. Subscribers are asked on demand
+    /// ([`Subscriber::test`]).
     ///
     /// # Errors
     /// Why not, without secrets.
     pub async fn verify(&self, clients: &Clients, clock: &Clock) -> Result<(), String> {
         match self {
-            Self::Receiver(receiver) => {
-                receiver.verify(&clients.poster, clock.now(), VERIFICATION_TIMEOUT).await
-            }
+            Self::Receiver(receiver) => receiver.verify(&clients.poster, clock.now()).await,
+            Self::Subscriber(_) => Ok(()),
             Self::Database(address) => {
                 mirror::verify(&clients.relays, address, VERIFICATION_TIMEOUT).await
             }
@@ -99,7 +98,11 @@ impl Destination {
     }
 }
 
-fn url(text: &str) -> Result<Url, String> {
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    if text.len() > URL_BYTES_MAX {
+        return Err(format!("must not be longer than {URL_BYTES_MAX} bytes"));
+    }
     Url::parse(text).map_err(|error| format!("must be a URL: {error}"))
 }
 
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for kind in [Kind::Http, Kind::Db] {
+        for kind in [Kind::Http, Kind::Db, Kind::Notification] {
             for text in ["secret", "", &format!("https://secret@a.example/{:04097}", 0)] {
                 let error = Destination::parse(kind, text, RULES).unwrap_err();
                 assert!(error.starts_with("must ") && !error.contains("secret"), "{error}");

@@ -19,6 +19,8 @@ pub(super) struct Payload {
     pub(super) body: String,
     pub(super) epoch: String,
     pub(super) number: i64,
+    /// It tells of an owner whose first sync is complete.
+    pub(super) is_synced: bool,
 }
 
 /// The body of a verification, as WebhookDB sends it.
@@ -64,7 +66,7 @@ pub(super) fn payload(
     }
     let begun_at = timestamp_text(begun_at).unwrap_or_default().replace('Z', "+00:00");
     let _infallible = write!(body, ",\"sync_timestamp\":\"{begun_at}\"}}");
-    Payload { id, body, epoch, number }
+    Payload { id, body, epoch, number, is_synced: false }
 }
 
 fn push_rows(body: &mut String, spec: &TableSpec, changes: &[Change]) {
@@ -89,10 +91,7 @@ fn push_deletions(body: &mut String, spec: &TableSpec, page: &Page) {
         let _infallible = write!(body, "{comma}{{\"pk\":{},", change.pk);
         push_text(body, &unique.name);
         body.push(':');
-        match unique.kind {
-            ColumnType::Int => body.push_str(&change.key),
-            _ => push_text(body, &change.key),
-        }
+        push_key(body, spec, change);
         body.push('}');
     }
     body.push_str("],\"copy\":");
@@ -107,7 +106,16 @@ fn push_deletions(body: &mut String, spec: &TableSpec, page: &Page) {
     }
 }
 
-fn place(bookmark: &Bookmark) -> (String, i64) {
+/// A row's unique key as its column has it.
+pub(super) fn push_key(body: &mut String, spec: &TableSpec, change: &Change) {
+    match spec.unique_column().kind {
+        ColumnType::Int => body.push_str(&change.key),
+        _ => push_text(body, &change.key),
+    }
+}
+
+/// Epoch and number of a place in the feed.
+pub(super) fn place(bookmark: &Bookmark) -> (String, i64) {
     match bookmark {
         Bookmark::Start => (String::new(), 0),
         Bookmark::Copying { epoch, number, .. } => (epoch.clone(), *number),
@@ -118,7 +126,7 @@ fn place(bookmark: &Bookmark) -> (String, i64) {
 /// A delivery that is repeated after a lost answer has the same id only if it says the same: else
 /// whoever drops known ids would miss what has changed in between. After a rewind nothing is a
 /// repetition.
-fn id(target: &Target, epoch: &str, number: i64, body: &str) -> String {
+pub(super) fn id(target: &Target, epoch: &str, number: i64, body: &str) -> String {
     let digest = Sha256::new()
         .chain_update(format!("{} {} {epoch} {number} ", target.id, target.rewinds))
         .chain_update(body)
@@ -131,4 +139,4 @@ fn id(target: &Target, epoch: &str, number: i64, body: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

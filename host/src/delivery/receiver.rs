@@ -1,8 +1,8 @@
-//! A receiver: its address as the customer gave it, checked, and what is posted there.
+//! A receiver: its address as the customer gave it, checked, and how it is posted to.
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -11,18 +11,18 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::decision::Outcome;
-use super::destination::{DestinationRules, masked};
+use super::destination::{DestinationRules, VERIFICATION_TIMEOUT, masked};
 use super::payload::{Payload, VERIFICATION};
 use crate::auth::sign::sign;
-use crate::egress::{Post, Poster};
+use crate::egress::{HttpError, Post, Posted, Poster};
 use crate::model::Micros;
 
 /// An address that may be posted to.
 pub struct Receiver {
     /// Without user and password.
     url: Url,
-    /// The value of `Authorization`.
-    authorization: HeaderValue,
+    /// The value of `Authorization`. None: the address names nobody.
+    authorization: Option<HeaderValue>,
     /// Loopback and private ranges may be connected to.
     private_addresses: bool,
 }
@@ -30,19 +30,41 @@ pub struct Receiver {
 /// A delivery on its way.
 pub(super) struct Sent<'a> {
     pub(super) payload: Payload,
-    /// `whsec_...`
-    pub(super) signing_secret: &'a str,
+    /// What the receiver knows it by.
+    pub(super) secret: &'a str,
     pub(super) fence: i64,
+    /// Counted from 1.
+    pub(super) attempt: i64,
     pub(super) at: Micros,
     pub(super) timeout: Duration,
 }
 
 impl Receiver {
-    /// Checks an address.
+    /// Checks an address that must name a user or password.
     ///
     /// # Errors
     /// What is wrong with it, without its secrets.
-    pub(super) fn parse(mut url: Url, rules: DestinationRules) -> Result<Self, String> {
+    pub(super) fn parse(url: Url, rules: DestinationRules) -> Result<Self, String> {
+        let receiver = Self::of(url, rules)?;
+        if receiver.authorization.is_none() {
+            return Err("must name a user or password: https://user:password@host/path".into());
+        }
+        Ok(receiver)
+    }
+
+    /// Checks an address that need not name anybody. Nothing is posted there before it is stored, so
+    /// one that can be seen to be private is refused here.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its secrets.
+    pub(super) fn parse_open(url: Url, rules: DestinationRules) -> Result<Self, String> {
+        let receiver = Self::of(url, rules)?;
+        let public = Poster::check(&receiver.url, receiver.private_addresses);
+        public.map_err(|error| error.to_string())?;
+        Ok(receiver)
+    }
+
+    fn of(mut url: Url, rules: DestinationRules) -> Result<Self, String> {
         let loopback = is_loopback(&url);
         match url.scheme() {
             "https" => {}
@@ -52,10 +74,8 @@ impl Receiver {
             }
             _ => return Err("must be like https://user:password@host/path".into()),
         }
-        if url.username().is_empty() && url.password().is_none_or(str::is_empty) {
-            return Err("must name a user or password: https://user:password@host/path".into());
-        }
-        let authorization = basic(&url)?;
+        let names_nobody = url.username().is_empty() && url.password().is_none_or(str::is_empty);
+        let authorization = (!names_nobody).then(|| basic(&url)).transpose()?;
         url.set_fragment(None);
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         cleared.map_err(|()| "must have a host".to_owned())?;
@@ -69,27 +89,44 @@ impl Receiver {
         if url.query().is_some() {
             url.set_query(Some("***"));
         }
-        masked(url.as_str())
+        match self.authorization {
+            Some(_) => masked(url.as_str()),
+            None => url.to_string(),
+        }
     }
 
-    /// Posts a page.
+    /// Posts a page, signed.
     pub(super) async fn take(&self, poster: &Poster, sent: Sent<'_>) -> Outcome {
-        let Payload { id, body, epoch, number } = sent.payload;
+        let Payload { id, body, .. } = &sent.payload;
         let timestamp_s = sent.at.div_euclid(1_000_000);
-        let Some(signature) = sign(sent.signing_secret, &id, timestamp_s, body.as_bytes()) else {
+        let signature = sign(sent.secret, id, timestamp_s, body.as_bytes());
+        let signature = signature.and_then(|text| HeaderValue::from_str(&text).ok());
+        let Some(signature) = signature else {
             return Outcome::Unanswered("its signing secret is broken".into());
         };
-        let headers = [
-            ("webhook-id", id),
-            ("webhook-timestamp", timestamp_s.to_string()),
-            ("webhook-signature", signature),
-            ("rowgate-feed-epoch", epoch),
-            ("rowgate-feed-number", number.to_string()),
-            ("rowgate-fence", sent.fence.to_string()),
-        ];
-        let post = self.post(headers, Bytes::from(body), sent.timeout);
-        match poster.send(post).await {
-            Ok(posted) if (200..300).contains(&posted.status) => Outcome::Taken,
+        let mut own = HeaderMap::new();
+        own.insert("webhook-timestamp", HeaderValue::from(timestamp_s));
+        own.insert("webhook-signature", signature);
+        self.deliver(poster, sent, own).await
+    }
+
+    /// Posts what also says where it stands in the feed.
+    pub(super) async fn deliver(
+        &self,
+        poster: &Poster,
+        sent: Sent<'_>,
+        mut own: HeaderMap,
+    ) -> Outcome {
+        let Payload { id, body, epoch, number, .. } = sent.payload;
+        for (name, value) in [("webhook-id", id), ("rowgate-feed-epoch", epoch)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                own.insert(name, value);
+            }
+        }
+        own.insert("rowgate-feed-number", HeaderValue::from(number));
+        own.insert("rowgate-fence", HeaderValue::from(sent.fence));
+        match self.post(poster, own, body, sent.timeout).await {
+            Ok(posted) if posted.is_taken() => Outcome::Taken,
             Ok(posted) => Outcome::Status {
                 status: posted.status,
                 retry_after_s: posted.retry_after.and_then(|text| text.trim().parse().ok()),
@@ -102,40 +139,49 @@ impl Receiver {
     ///
     /// # Errors
     /// Why not, without secrets.
-    pub(super) async fn verify(
+    pub(super) async fn verify(&self, poster: &Poster, at: Micros) -> Result<(), String> {
+        let mut own = HeaderMap::new();
+        own.insert("webhook-id", HeaderValue::from_static("msg_test"));
+        own.insert("webhook-timestamp", HeaderValue::from(at.div_euclid(1_000_000)));
+        self.ask(poster, own, VERIFICATION.to_owned()).await
+    }
+
+    /// Posts a test.
+    ///
+    /// # Errors
+    /// Why it wasn't taken, without secrets.
+    pub(super) async fn ask(
         &self,
         poster: &Poster,
-        at: Micros,
-        timeout: Duration,
+        own: HeaderMap,
+        body: String,
     ) -> Result<(), String> {
-        let timestamp_s = at.div_euclid(1_000_000).to_string();
-        let headers = [("webhook-id", "msg_test".to_owned()), ("webhook-timestamp", timestamp_s)];
-        let post = self.post(headers, Bytes::from_static(VERIFICATION.as_bytes()), timeout);
-        match poster.send(post).await {
-            Ok(posted) if (200..300).contains(&posted.status) => Ok(()),
+        match self.post(poster, own, body, VERIFICATION_TIMEOUT).await {
+            Ok(posted) if posted.is_taken() => Ok(()),
             Ok(posted) => Err(format!("must answer a test post with 2xx, not {}", posted.status)),
             Err(error) => Err(format!("must answer a test post: {error}")),
         }
     }
 
-    fn post<const N: usize>(
+    /// Posts. Headers of `own` take the place of usual ones.
+    pub(super) async fn post(
         &self,
-        own: [(&'static str, String); N],
-        body: Bytes,
+        poster: &Poster,
+        own: HeaderMap,
+        body: String,
         timeout: Duration,
-    ) -> Post {
+    ) -> Result<Posted, HttpError> {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
-        headers.insert("authorization", self.authorization.clone());
+        if let Some(authorization) = &self.authorization {
+            headers.insert("authorization", authorization.clone());
+        }
         let agent = concat!("Rowgate/", env!("CARGO_PKG_VERSION"));
         headers.insert("user-agent", HeaderValue::from_static(agent));
-        for (name, value) in own {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
+        headers.extend(own);
         let (url, private_addresses) = (self.url.clone(), self.private_addresses);
-        Post { url, headers, body, private_addresses, timeout }
+        let body = Bytes::from(body);
+        poster.send(Post { url, headers, body, private_addresses, timeout }).await
     }
 }
 
@@ -198,7 +244,7 @@ mod tests {
         ] {
             let found = parse(text, HTTP).unwrap();
             assert_eq!(found.shown(), shown);
-            assert_eq!(found.authorization, authorization);
+            assert_eq!(found.authorization.as_ref().unwrap(), authorization);
             assert_eq!(found.private_addresses, private, "{text}");
             assert!(!found.url.as_str().contains('@'), "{}", found.url);
             assert_eq!(format!("{found:?}"), shown);
@@ -219,6 +265,22 @@ mod tests {
             let error = parse(text, rules).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+    #[test]
+    fn some_need_name_nobody() {
+        let open = |text: &str| Receiver::parse_open(Url::parse(text).unwrap(), HTTP);
+        let found = open("https://a.example/x?key=hush").unwrap();
+        assert_eq!((found.authorization.is_none(), found.private_addresses), (true, false));
+        assert_eq!(found.shown(), "https://a.example/x?***");
+        assert_eq!(open("https://u:p@a.example/").unwrap().shown(), "https://***:***@a.example/");
+        for (refused, reason) in [
+            ("http://a.example/", "must be https"),
+            ("ftp://a.example/", "must be like https"),
+            ("https://10.0.0.1/", "isn't a public address"),
+        ] {
+            let error = open(refused).unwrap_err();
+            assert!(error.contains(reason), "{error}");
         }
     }
 }

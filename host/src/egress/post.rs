@@ -50,6 +50,13 @@ pub struct Posted {
     pub retry_after: Option<String>,
 }
 
+impl Posted {
+    /// Any 2xx.
+    pub fn is_taken(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
 impl Poster {
     /// Prepares the connection pools.
     ///
@@ -65,6 +72,11 @@ impl Poster {
     /// If TLS can't be set up.
     pub fn with_lookup(lookup: Arc<dyn Lookup>) -> anyhow::Result<Self> {
         Ok(Self(Clients::new(&lookup)?))
+    }
+
+    /// Refuses what can be told by the address alone: a private one, written as numbers.
+    pub fn check(url: &Url, private_addresses: bool) -> Result<(), HttpError> {
+        check_literal(url, private_addresses, ADVICE)
     }
 
     /// Posts, and follows redirects that ask for the same post at the same origin. No error holds more

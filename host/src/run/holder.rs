@@ -23,7 +23,7 @@ use crate::model::{Effects, Failure, Micros, OwnerId};
 use crate::secrets::Keyring;
 use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
 use crate::store::leases::{self, Lease};
-use crate::store::{Database, Error, feed, items, relay, streams};
+use crate::store::{Database, Error, feed, items, relay, streams, synced};
 
 pub(super) use call::{Authority, CalledAt};
 
@@ -186,6 +186,22 @@ impl Holder {
         Ok(())
     }
 
+    /// Stores who is to be told, if the owner's first sync after its link is complete.
+    pub(super) async fn tell_first_sync(&self) -> Result<(), Error> {
+        if !synced::is_complete(self.control(), self.owner_id()).await? {
+            return Ok(());
+        }
+        // What isn't told yet may add streams.
+        let tree = self.tree().await?;
+        self.relay(&tree).await?;
+        failpoint::reach("first_sync_complete");
+        if synced::settle(self.control(), &self.lease(), self.now()).await? {
+            failpoint::reach("first_sync_stored");
+            self.runner.store.changed().look();
+        }
+        Ok(())
+    }
+
     /// Handles the open inbox items that may be handled now.
     pub(super) async fn receive(&self) -> Result<(), Error> {
         while !self.runner.is_stopping() {
@@ -235,7 +251,7 @@ impl Holder {
     pub(super) async fn pause_tree(&self, until: Micros) -> Result<(), Error> {
         let root_id = self.lease().root_id;
         self.runner.egress.pause_tree(&root_id, until);
-        streams::pause_tree(self.control(), &root_id, until, None).await?;
+        streams::pause_tree(self.control(), &root_id, until).await?;
         self.runner.store.tell_hosts_of_pause(&root_id, until);
         Ok(())
     }
@@ -246,7 +262,8 @@ impl Holder {
         // This owner rests longer than the tree, so that others probe.
         let rest = self.later(self.back_off().max_ms * 8);
         streams::pause_owner(self.control(), &lease, rest, reason.clone()).await?;
-        streams::pause_tree(self.control(), &lease.root_id, not_before, Some(reason)).await
+        let (control, now) = (self.control(), self.now());
+        streams::tree_is_misconfigured(control, &lease.root_id, not_before, reason, now).await
     }
 
     pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {

@@ -29,7 +29,7 @@ pub struct Change {
     /// As the table's columns go. None: the row is gone.
     pub row: Option<Vec<Value<'static>>>,
     /// Where a reader stands who has read up to here.
-    after: Bookmark,
+    pub after: Bookmark,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::channels;
 use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
-use super::{Connection, Database, Error, query, query_as, query_scalar};
+use super::{Connection, Database, Error, query, query_as, query_scalar, synced};
 use crate::failpoint;
 use crate::model::{InboxId, Micros, OwnerId};
 
@@ -207,6 +207,7 @@ async fn linked(
     grant_id: Option<i64>,
     now: Micros,
 ) -> Result<(), Error> {
+    synced::begin(connection, owner_id).await?;
     query(
         "update owners set state = 'linked', reason = null, not_before = 0, attempts = 0,
                 linked_at = coalesce(linked_at, $1)
@@ -249,8 +250,9 @@ pub(super) async fn unlinked(
     delete_older_secrets(connection, owner_id, item).await?;
     for sql in [
         "delete from streams where owner_id = $1",
-        "update owners set state = 'unlinked', reason = null, linked_at = null, not_before = 0,
-                attempts = 0 where id = $1",
+        "delete from synced_owners where owner_id = $1",
+        "update owners set state = 'unlinked', unsynced = false, reason = null, linked_at = null,
+                not_before = 0, attempts = 0 where id = $1",
     ] {
         query(sql).bind(owner_id).execute(&mut *connection).await?;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::feed::{self, Gone};
-use super::{Error, Store, query, query_as, query_scalar};
+use super::{Error, Store, alerts, query, query_as, query_scalar};
 use crate::metrics::Metrics;
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
 
@@ -60,8 +60,10 @@ impl Store {
                 (inbox, after) = (inbox + went, next);
             }
             let parked = self.forget_parked(now.saturating_sub(kept.parked)).await?;
+            let alerts = alerts::forget(&self.control, now).await?;
             metrics.forgotten("inbox", inbox);
             metrics.forgotten("parked", parked);
+            metrics.forgotten("alerts", alerts);
             if inbox + parked > 0 {
                 tracing::info!(inbox, parked, "old inbox items are gone");
             }

@@ -73,9 +73,7 @@ const OWNERS: &str = "
          and i.last_error is not null order by i.id limit 1),
       (select s.last_error from streams s where s.owner_id = o.id and s.last_error is not null
          order by s.last_error_at desc limit 1)) as last_error
-  from owners o join integrations r on r.id = o.root_id
-  where o.organization_id = $1 and (o.external_owner_id = $2 or $2 is null)
-  order by o.root_id, o.external_owner_id";
+  from owners o join integrations r on r.id = o.root_id";
 
 const STREAMS: &str = "
   select s.id, o.root_id, o.external_owner_id, o.state as owner_state, o.reason as owner_reason,
@@ -83,9 +81,13 @@ const STREAMS: &str = "
     case when s.not_before > o.not_before then s.not_before else o.not_before end as not_before,
     s.page_limit, s.attempts, s.unreadable, s.last_error, s.last_error_at, s.last_success_at,
     s.last_full_at
-  from streams s join owners o on o.id = s.owner_id
-  where o.organization_id = $1 and (o.external_owner_id = $2 or $2 is null)
-  order by o.root_id, o.external_owner_id, s.service, s.kind, s.key";
+  from streams s join owners o on o.id = s.owner_id";
+
+/// Owners of an organization, or those of one external id.
+const OF_ORGANIZATION: &str =
+    "where o.organization_id = $1 and (o.external_owner_id = $2 or $2 is null)";
+/// One owner.
+const OF_OWNER: &str = "where o.root_id = $1 and o.external_owner_id = $2";
 
 impl Store {
     /// Owners of an organization, or those with one external id (one in each tree).
@@ -94,7 +96,46 @@ impl Store {
         organization: OrganizationId,
         external_owner_id: Option<&str>,
     ) -> Result<Vec<OwnerStatus>, Error> {
-        let query = query_as(OWNERS).bind(organization).bind(external_owner_id);
+        let sql = format!("{OWNERS} {OF_ORGANIZATION} order by o.root_id, o.external_owner_id");
+        let query = query_as(sql).bind(organization).bind(external_owner_id);
+        Ok(query.fetch_all(self.control.readers()).await?)
+    }
+
+    /// An owner of a tree.
+    pub async fn owner_status(
+        &self,
+        root_id: &str,
+        external_owner_id: &str,
+    ) -> Result<Option<OwnerStatus>, Error> {
+        let query = query_as(format!("{OWNERS} {OF_OWNER}")).bind(root_id).bind(external_owner_id);
+        Ok(query.fetch_optional(self.control.readers()).await?)
+    }
+
+    /// Owners of a tree, if it is said only those behind an external id, in the order of those.
+    pub async fn owner_page(
+        &self,
+        root_id: &str,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<OwnerStatus>, Error> {
+        let behind = if after.is_some() { ">" } else { ">=" };
+        let after = after.unwrap_or_default();
+        let sql = format!(
+            "{OWNERS} where o.root_id = $1 and o.external_owner_id {behind} $2
+             order by o.external_owner_id limit $3"
+        );
+        let query = query_as(sql).bind(root_id).bind(after).bind(limit);
+        Ok(query.fetch_all(self.control.readers()).await?)
+    }
+
+    /// Streams of an owner of a tree.
+    pub async fn streams_of_owner(
+        &self,
+        root_id: &str,
+        external_owner_id: &str,
+    ) -> Result<Vec<StreamStatus>, Error> {
+        let sql = format!("{STREAMS} {OF_OWNER} order by s.service, s.kind, s.key");
+        let query = query_as(sql).bind(root_id).bind(external_owner_id);
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
@@ -104,7 +145,11 @@ impl Store {
         organization: OrganizationId,
         external_owner_id: Option<&str>,
     ) -> Result<Vec<StreamStatus>, Error> {
-        let query = query_as(STREAMS).bind(organization).bind(external_owner_id);
+        let sql = format!(
+            "{STREAMS} {OF_ORGANIZATION}
+             order by o.root_id, o.external_owner_id, s.service, s.kind, s.key"
+        );
+        let query = query_as(sql).bind(organization).bind(external_owner_id);
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 

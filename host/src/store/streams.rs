@@ -1,8 +1,10 @@
 //! The schedule of streams (R6) in the control database. Every write of a holder says under which
 //! fence; a write whose fence has passed on changes nothing and is reported as superseded.
 
+use serde_json::json;
 use sqlx::FromRow;
 
+use super::alerts::{self, Raised};
 use super::leases::Lease;
 use super::{Connection, Database, Dialect, Error, Query, Row, query, query_as, query_scalar};
 use crate::model::{Micros, OwnerId, StreamId};
@@ -149,7 +151,8 @@ update streams set taken = null,
   not_before = $3, attempts = $4, page_limit = $5, slow_count = $6, unreadable = $7,
   last_error = $8, last_error_at = case when $8 is null then last_error_at else $9 end,
   last_success_at = case when $10 then $9 else last_success_at end,
-  last_full_at = case when $11 then $9 else last_full_at end
+  last_full_at = case when $11 then $9 else last_full_at end,
+  unsynced = unsynced and not $10 and $7 is null
 where id = $1 and taken = $12";
 
 /// Pauses all streams of the owner.
@@ -186,36 +189,83 @@ pub async fn owner_works(control: &Database, lease: &Lease) -> Result<(), Error>
 }
 
 /// Stops the owner until it links again; its rows stay.
-pub async fn grant_is_dead(control: &Database, lease: &Lease, reason: String) -> Result<(), Error> {
-    let (owner_id, fence) = (lease.owner_id, lease.fence);
-    let statement = query(
-        "update owners set state = 'grant_dead', reason = $1
-                     where id = $2 and fence = $3 and state = 'linked'",
-    )
-    .bind(reason)
-    .bind(owner_id)
-    .bind(fence);
-    control.execute(statement).await.map(drop)
+pub async fn grant_is_dead(
+    control: &Database,
+    lease: &Lease,
+    reason: String,
+    now: Micros,
+) -> Result<(), Error> {
+    let lease = lease.clone();
+    let write = control.write(move |connection| {
+        Box::pin(async move {
+            let died = query(
+                "update owners set state = 'grant_dead', reason = $1
+                 where id = $2 and fence = $3 and state = 'linked'",
+            )
+            .bind(&reason)
+            .bind(lease.owner_id)
+            .bind(lease.fence)
+            .execute(&mut *connection)
+            .await?;
+            if died.rows_affected() == 0 {
+                return Ok(());
+            }
+            let raised = Raised {
+                error_type: "grant_dead",
+                integration_id: &lease.root_id,
+                subject: &lease.external_owner_id,
+                message: &reason,
+                details: json!({ "external_owner_id": lease.external_owner_id }),
+            };
+            alerts::raise(connection, raised, now).await
+        })
+    });
+    write.await
 }
 
-/// Pauses a whole tree. `misconfigured` marks it as broken until a probe succeeds.
+/// Pauses a whole tree.
 pub async fn pause_tree(
     control: &Database,
     root_id: &str,
     not_before: Micros,
-    misconfigured: Option<String>,
+) -> Result<(), Error> {
+    let pause = query(PAUSE_TREE).bind(not_before).bind(None::<String>).bind(root_id.to_owned());
+    control.execute(pause).await.map(drop)
+}
+
+const PAUSE_TREE: &str = "
+update integrations set not_before = case when not_before > $1 then not_before else $1 end,
+  misconfigured = coalesce($2, misconfigured)
+where id = $3";
+
+/// Pauses a whole tree, and marks it as broken until a probe succeeds.
+pub async fn tree_is_misconfigured(
+    control: &Database,
+    root_id: &str,
+    not_before: Micros,
+    reason: String,
+    now: Micros,
 ) -> Result<(), Error> {
     let root_id = root_id.to_owned();
-    let statement = query(
-        "update integrations
-                     set not_before = case when not_before > $1 then not_before else $1 end,
-                            misconfigured = coalesce($2, misconfigured)
-                     where id = $3",
-    )
-    .bind(not_before)
-    .bind(misconfigured)
-    .bind(root_id);
-    control.execute(statement).await.map(drop)
+    let write = control.write(move |connection| {
+        Box::pin(async move {
+            query(PAUSE_TREE)
+                .bind(not_before)
+                .bind(&reason)
+                .bind(&root_id)
+                .execute(&mut *connection)
+                .await?;
+            let raised = Raised {
+                error_type: "integration_misconfigured",
+                integration_id: &root_id,
+                subject: "",
+                message: &reason,
+                details: json!({}),
+            };
+            alerts::raise(connection, raised, now).await
+        })
+    });
+    write.await
 }
 
 /// While a tree is misconfigured one owner at a time may probe it; the winner moves the pause on.

@@ -12,14 +12,17 @@ use crate::model::{Micros, OrganizationId};
 
 pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save, settle_failure};
 pub use operate::NewTarget;
+pub(super) use operate::text as bookmark_text;
 
 /// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A receiver that is posted to: HTTP Sync.
+    /// A receiver that is posted to in pages: HTTP Sync.
     Http,
     /// A database with a copy of the table: DB Sync.
     Db,
+    /// A subscriber who is posted to row by row.
+    Notification,
 }
 
 impl Kind {
@@ -28,6 +31,7 @@ impl Kind {
         match self {
             Self::Http => "http",
             Self::Db => "db",
+            Self::Notification => "notification",
         }
     }
 }
@@ -36,7 +40,8 @@ impl TryFrom<String> for Kind {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let found = [Self::Http, Self::Db].into_iter().find(|kind| kind.name() == text);
+        let all = [Self::Http, Self::Db, Self::Notification];
+        let found = all.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| format!("there is no kind of target `{text}`"))
     }
 }
@@ -44,7 +49,7 @@ impl TryFrom<String> for Kind {
 /// A target without its secrets.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Target {
-    /// `syt_...`
+    /// `syt_...`, or made of the subscription's and the integration's.
     pub id: String,
     /// Whose.
     pub organization_id: OrganizationId,
@@ -63,6 +68,10 @@ pub struct Target {
     pub to_schema: String,
     /// Of a database: the mirror's name.
     pub to_table: String,
+    /// Of a subscriber: the subscription.
+    pub subscription_id: Option<String>,
+    /// It is told of rows. Only a subscriber may want none.
+    pub tells_rows: bool,
     /// Where deliveries go, user and password hidden.
     pub shown_url: String,
     /// At most so long without a look at the feed.
@@ -102,17 +111,19 @@ pub struct Target {
 }
 
 const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
-  t.kind, t.to_schema, t.to_table, t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
+  t.kind, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
+  t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
   t.fence,
   t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
   t.last_synced_at, t.last_delivery_ms, t.paused
-  from targets t join integrations i on i.id = t.integration_id";
+  from targets t join integrations i on i.id = t.integration_id
+    left join subscriptions n on n.id = t.subscription_id";
 
 /// What a target's deliveries need of secrets.
 pub struct TargetSecrets {
     /// With user and password.
     pub url: Zeroizing<String>,
-    /// `whsec_...`
+    /// `whsec_...`; of a subscription what its receiver knows it by.
     pub signing_secret: Zeroizing<String>,
 }
 
@@ -190,26 +201,36 @@ impl Store {
 
     /// The secrets of a target that is there.
     pub async fn target_secrets(&self, id: &str) -> Result<TargetSecrets, Error> {
-        let (url, signing_secret): (Vec<u8>, Vec<u8>) =
-            query_as("select url, signing_secret from targets where id = $1")
-                .bind(id)
-                .fetch_one(self.control.readers())
-                .await?;
-        let open = |name: &str, sealed: &[u8]| {
-            let broken = |error: String| Error::Inconsistent(error);
-            let opened = self.keyring.open(&place(id, name), sealed);
-            let opened = opened.map_err(|error| broken(error.to_string()))?;
-            let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
-            Ok::<_, Error>(Zeroizing::new(text.to_owned()))
-        };
+        let (place_id, url, signing_secret): (String, Vec<u8>, Vec<u8>) = query_as(
+            "select coalesce(n.id, t.id), coalesce(n.url, t.url),
+                    coalesce(n.secret, t.signing_secret)
+             from targets t left join subscriptions n on n.id = t.subscription_id where t.id = $1",
+        )
+        .bind(id)
+        .fetch_one(self.control.readers())
+        .await?;
         Ok(TargetSecrets {
-            url: open("url", &url)?,
-            signing_secret: open("signing_secret", &signing_secret)?,
+            url: self.opened(&place_id, "url", &url)?,
+            signing_secret: self.opened(&place_id, "signing_secret", &signing_secret)?,
         })
+    }
+
+    /// A sealed value of a target or a subscription.
+    pub(super) fn opened(
+        &self,
+        id: &str,
+        name: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<String>, Error> {
+        let broken = |error: String| Error::Inconsistent(error);
+        let opened = self.keyring.open(&place(id, name), sealed);
+        let opened = opened.map_err(|error| broken(error.to_string()))?;
+        let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 }
 
-/// Where a sealed value lives.
+/// Where a sealed value of a target or a subscription lives.
 pub(super) fn place(id: &str, name: &str) -> String {
     format!("targets/{id}/{name}")
 }

@@ -68,6 +68,16 @@ pub(super) fn check(
     Ok(checked)
 }
 
+/// Names of the secrets that a stored body brought: where those stood it says null.
+pub(crate) fn secrets_of(fields: &IndexMap<String, BodyField>, bytes: &[u8]) -> Vec<String> {
+    let Ok(object) = parse(bytes) else { return Vec::new() };
+    let sealed = fields.iter().filter(|(name, field)| {
+        let is_null = object.get(*name).is_some_and(|raw| raw.get() == "null");
+        is_null && is_needed(field, &object)
+    });
+    sealed.filter_map(|(_, field)| field.seal.clone()).collect()
+}
+
 fn parse(bytes: &[u8]) -> Result<Object, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("is empty: send a JSON object".into());

@@ -94,6 +94,7 @@ create table owners (
   relayed_epoch text,                                  -- the feed's when the last of it was relayed
   buckets text,                                        -- JSON: requests that may be sent; null: all (R16)
   linked_at bigint,
+  unsynced boolean not null default false,             -- linked, and not all of its streams came to an end since
   unique (root_id, external_owner_id)
 );
 -- Claims go organization by organization, so that a large one doesn't hold up the others.
@@ -121,6 +122,7 @@ create table streams (
   last_error_at bigint,
   last_success_at bigint,
   last_full_at bigint,
+  unsynced boolean not null default true,              -- it didn't come to an end since its owner was linked
   unique (owner_id, service, kind, key)
 );
 
@@ -217,18 +219,37 @@ create table push_pauses (
   reason text not null
 );
 
--- Where a table's changes are delivered to (HTTP Sync): schedule, lease and bookmark of each.
+-- Who is notified of changes, one post a row. Each of its integrations is a target of its own.
+create table subscriptions (
+  id text primary key,                                 -- wsb_...
+  organization_id bigint not null references organizations (id),
+  integration_id text references integrations (id),    -- null: all, those to come too
+  url bytea not null,                                   -- sealed
+  shown_url text not null,                             -- without user, password and query
+  secret bytea not null,                                -- sealed
+  tells_rows boolean not null,
+  tells_synced boolean not null,                       -- of owners whose first sync is complete
+  deletions boolean not null,
+  created_at bigint not null,
+  number bigint not null                               -- ascending in the order of creation
+);
+create index subscriptions_organization on subscriptions (organization_id, number);
+create index subscriptions_integration on subscriptions (integration_id)
+  where integration_id is not null;
+
+-- Where a table's changes are delivered to: schedule, lease and bookmark of each.
 create table targets (
   id text primary key,                                 -- syt_...
   organization_id bigint not null references organizations (id),
   integration_id text not null references integrations (id),
   root_id text not null,
-  kind text not null check (kind in ('http', 'db')),    -- a receiver or a database
+  kind text not null check (kind in ('http', 'db', 'notification')), -- a receiver, a database, a subscriber
   to_schema text not null,                             -- of a database: where the mirror stands
   to_table text not null,
-  url bytea not null,                                   -- sealed: it holds a password
+  subscription_id text references subscriptions (id) on delete cascade, -- of a subscriber
+  url bytea,                                        -- sealed: it holds a password; null: the subscription's
   shown_url text not null,                             -- without it
-  signing_secret bytea not null,                        -- sealed
+  signing_secret bytea,                                 -- sealed; null: the subscription's
   period_s bigint not null,                            -- at most so long without a look at the feed
   page_size bigint not null,
   deletions boolean not null,                          -- deliveries tell of deleted rows too
@@ -253,6 +274,61 @@ create table targets (
 create index targets_due on targets (due_at) where paused is null;
 create index targets_root on targets (root_id);
 create index targets_organization on targets (organization_id, number);
+create index targets_subscription on targets (subscription_id) where subscription_id is not null;
+
+-- Owners whose first sync is complete, for targets that are still to be told of it.
+create table synced_owners (
+  target_id text not null references targets (id) on delete cascade,
+  owner_id bigint not null,
+  synced_at bigint not null,
+  primary key (target_id, owner_id)
+);
+create index synced_owners_order on synced_owners (target_id, synced_at, owner_id);
+create index synced_owners_owner on synced_owners (owner_id);
+
+-- Who is told when somebody must act.
+create table error_handlers (
+  id text primary key,                                 -- oeh_...
+  organization_id bigint not null references organizations (id),
+  url bytea not null,                                   -- sealed
+  shown_url text not null,                             -- without user, password and query
+  created_at bigint not null
+);
+create index error_handlers_organization on error_handlers (organization_id);
+
+-- What they are told of; kept for a day, so that the same isn't told again.
+create table alerts (
+  id bigint generated always as identity primary key,
+  organization_id bigint not null references organizations (id),
+  signature text not null,
+  body text not null,                                  -- JSON
+  raised_at bigint not null,
+  unique (organization_id, signature)
+);
+create index alerts_raised on alerts (raised_at);
+create index alerts_organization on alerts (organization_id, raised_at);
+create table alert_posts (
+  alert_id bigint not null references alerts (id) on delete cascade,
+  handler_id text not null references error_handlers (id) on delete cascade,
+  attempts bigint not null default 0,
+  due_at bigint not null,
+  primary key (alert_id, handler_id)
+);
+create index alert_posts_due on alert_posts (due_at);
+create index alert_posts_handler on alert_posts (handler_id);
+
+-- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.
+create table webhook_hours (
+  integration_id text not null references integrations (id) on delete cascade,
+  hour bigint not null,                                -- since 1970
+  accepted bigint not null,
+  rejected bigint not null,
+  primary key (integration_id, hour)
+);
+create table webhook_lasts (
+  integration_id text primary key references integrations (id) on delete cascade,
+  answers text not null                                -- a letter each, the last one last: a accepted, r rejected
+);
 
 -- Who uses the API. A row is made by the first login that succeeds.
 create table customers (

@@ -6,7 +6,7 @@ use super::{found, of};
 use crate::api::answer::{Answer, line, table};
 use crate::api::call::Call;
 use crate::api::endpoint::Access::Member;
-use crate::api::endpoint::Json::{Integer, Text, TextOrNull};
+use crate::api::endpoint::Json::{Text, TextOrNull};
 use crate::api::endpoint::{Endpoint, Field, Param, Shape, field};
 use crate::api::failure::Failure;
 use crate::app::integrations::{self, Described, Refusal};
@@ -22,18 +22,6 @@ const INTEGRATION: &[Field] = &[
     field("endpoint", "", Text),
     field("created_at", "", TextOrNull),
 ];
-const STATS: &[Field] = &[
-    field("owners_linked", "Owners linked", Integer),
-    field("owners_dead", "Owners whose grant is dead", Integer),
-    field("webhooks_kept", "Webhooks kept", Integer),
-    field("webhooks_waiting", "Waiting", Integer),
-    field("webhooks_parked", "Failed for good", Integer),
-    field("last_webhook_at", "Last webhook", TextOrNull),
-    field("streams", "Streams", Integer),
-    field("streams_failing", "Failing", Integer),
-    field("last_success_at", "Last sync", TextOrNull),
-];
-
 /// Admins alone see these.
 const SECRETS: [&str; 2] = ["webhook_secret", "webhookdb_api_key"];
 
@@ -46,14 +34,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             &[],
             &[(200, Shape::Collection(INTEGRATION))],
             |call| Box::pin(list(call)),
-        ),
-        Endpoint::get(
-            of!("/{i}/stats"),
-            "How an integration is",
-            Member,
-            &[],
-            &[(200, Shape::Single(STATS))],
-            |call| Box::pin(stats(call)),
         ),
         Endpoint::post(
             of!("/{i}/info"),
@@ -142,22 +122,4 @@ async fn info_fields(
         ("webhookdb_api_key", "API key", key),
         ("api_url", "API URL", config.get("api_url").cloned()),
     ])
-}
-
-async fn stats(call: Call) -> Result<Answer, Failure> {
-    let of = found(&call).await?;
-    let stats = call.app.store.integration_stats(&of.root_id, &of.service).await?;
-    let time = |at: Option<i64>| at.and_then(rows::timestamp_text);
-    let entity = json!({
-        "owners_linked": stats.owners_linked,
-        "owners_dead": stats.owners_dead,
-        "webhooks_kept": stats.webhooks_kept,
-        "webhooks_waiting": stats.webhooks_waiting,
-        "webhooks_parked": stats.webhooks_parked,
-        "last_webhook_at": time(stats.last_webhook_at),
-        "streams": stats.streams,
-        "streams_failing": stats.streams_failing,
-        "last_success_at": time(stats.last_success_at),
-    });
-    Ok(Answer::single(entity, "", STATS))
 }

@@ -54,7 +54,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn invalid(name: &str, reason: impl Into<String>) -> Self {
+    pub(in crate::app) fn invalid(name: &str, reason: impl Into<String>) -> Self {
         Self::Invalid { name: name.to_owned(), reason: reason.into() }
     }
 }

@@ -38,6 +38,8 @@ fn target(id: &str) -> Target {
         kind: Kind::Db,
         to_schema: "theirs".into(),
         to_table: "mirror".into(),
+        subscription_id: None,
+        tells_rows: true,
         shown_url: String::new(),
         period_s: 60,
         page_size: PAGE_ROWS,

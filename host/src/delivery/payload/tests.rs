@@ -4,7 +4,7 @@ use crate::rows::fixture::spec;
 use crate::store::feed::{CopyPart, Page};
 use crate::store::targets::Kind;
 
-fn target(deletions: bool) -> Target {
+pub(in crate::delivery) fn target(deletions: bool) -> Target {
     Target {
         id: "syt_1".into(),
         organization_id: 1,
@@ -15,6 +15,8 @@ fn target(deletions: bool) -> Target {
         kind: Kind::Http,
         to_schema: String::new(),
         to_table: String::new(),
+        subscription_id: None,
+        tells_rows: true,
         shown_url: String::new(),
         period_s: 60,
         page_size: 200,
@@ -36,7 +38,7 @@ fn target(deletions: bool) -> Target {
     }
 }
 
-fn tickets() -> TableSpec {
+pub(in crate::delivery) fn tickets() -> TableSpec {
     let mut spec = spec("ticket_v1");
     spec.columns.retain(|column| ["pk", "number", "title"].contains(&column.name.as_str()));
     spec.unique_key = spec.position("number").unwrap();
@@ -44,7 +46,10 @@ fn tickets() -> TableSpec {
 }
 
 /// Each row: pk, number, title or deleted.
-fn page(rows: &[(i64, i64, Option<&'static str>)], copy: Option<CopyPart>) -> Page {
+pub(in crate::delivery) fn page(
+    rows: &[(i64, i64, Option<&'static str>)],
+    copy: Option<CopyPart>,
+) -> Page {
     let changes = rows.iter().map(|(pk, number, title)| {
         let row = title.map(|title| {
             vec![Value::Integer(*pk), Value::Integer(*number), Value::Text(title.into())]

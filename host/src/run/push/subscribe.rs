@@ -145,7 +145,8 @@ impl Asking<'_> {
             Decision::GrantDead => {
                 tracing::warn!(%failure, "the owner must link again");
                 let reason = failure.to_string();
-                return streams::grant_is_dead(holder.control(), &lease, reason).await;
+                return streams::grant_is_dead(holder.control(), &lease, reason, holder.now())
+                    .await;
             }
             Decision::Misconfigured => return self.push_off(failure).await,
             Decision::Wait { .. } | Decision::FullListing { .. } | Decision::SmallerPage(_) => {}

@@ -95,8 +95,8 @@ impl StreamRun<'_> {
                 self.pause(scope, not_before, failure, failed).await
             }
             Decision::GrantDead => {
-                streams::grant_is_dead(holder.control(), &holder.lease(), failure.to_string())
-                    .await?;
+                let (lease, reason) = (holder.lease(), failure.to_string());
+                streams::grant_is_dead(holder.control(), &lease, reason, holder.now()).await?;
                 Ok(Next::End(failed))
             }
             Decision::Misconfigured => {

@@ -8,7 +8,7 @@ use super::{COLUMNS, Grant, Integration, place};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId};
 use crate::secrets::Keyring;
-use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
+use crate::store::{Connection, Error, Store, query, query_as, query_scalar, subscriptions};
 
 /// An integration that is to be made; values are checked already.
 pub struct NewIntegration {
@@ -57,6 +57,7 @@ impl Store {
                     super::drafts::delete(connection, &integration.id).await?;
                     insert_secrets(connection, &integration.id, &new, &keyring).await?;
                     insert_grants(connection, &integration.id, &new.grants).await?;
+                    subscriptions::follow(connection, &integration, now).await?;
                     if integration.depends_on.is_some() {
                         make_linked_due(connection, &integration.root_id, now).await?;
                     }

@@ -97,6 +97,7 @@ async fn delete_members(
         .await?;
         for sql in [
             "delete from targets where integration_id = $1",
+            "delete from subscriptions where integration_id = $1",
             "delete from integration_secrets where integration_id = $1",
             "delete from integrations where id = $1",
         ] {

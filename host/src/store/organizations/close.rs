@@ -4,7 +4,14 @@ use crate::model::{OrganizationId, OwnerId};
 use crate::store::{Error, Store, query, query_as, query_scalar, relay};
 
 /// What belongs to an organization beside its integrations, children before what they refer to.
-const OF_ORGANIZATIONS: [&str; 3] = ["saved_queries", "integration_drafts", "memberships"];
+const OF_ORGANIZATIONS: [&str; 6] = [
+    "alerts",
+    "error_handlers",
+    "subscriptions",
+    "saved_queries",
+    "integration_drafts",
+    "memberships",
+];
 
 /// Owners that one transaction unlinks.
 const SLICE: i64 = 500;
@@ -117,11 +124,15 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
     use crate::clock::Clock;
     use crate::store::Dialect;
+    use crate::store::feed::Bookmark;
     use crate::store::fixture::{self, on_both, open};
     use crate::store::saved_queries::NewSavedQuery;
+    use crate::store::subscriptions::NewSubscription;
 
     on_both! { owners_let_go_of_their_channels, nothing_is_left_of_it }
 
@@ -180,6 +191,27 @@ mod tests {
             public: false,
         };
         store.save_query(query).await.unwrap();
+        let url = Zeroizing::new("https://a.example/".to_owned());
+        store.create_error_handler(closed.id, &url, String::new()).await.unwrap();
+        let to_all = NewSubscription {
+            organization: closed.id,
+            integration_id: None,
+            url,
+            shown_url: String::new(),
+            secret: Zeroizing::new("hush".to_owned()),
+            tells_rows: true,
+            tells_synced: true,
+            deletions: false,
+        };
+        store.create_subscription(to_all, Bookmark::Start).await.unwrap();
+        let alert = format!(
+            "insert into alerts (organization_id, signature, body, raised_at)
+             values ({}, 's', '{{}}', 0);
+             insert into alert_posts (alert_id, handler_id, due_at)
+             select a.id, h.id, 0 from alerts a, error_handlers h",
+            closed.id
+        );
+        fixture::run(&store, alert).await;
         for of in [kept.id, closed.id] {
             let replication = store.replication(of).await.unwrap();
             let made = replication.write(|connection| {

@@ -48,7 +48,7 @@ const ID: &[(&str, Kind)] = &[("id", Kind::Text)];
 const NUMBER: &[(&str, Kind)] = &[("id", Kind::Integer)];
 
 /// In the order in which they are sealed again.
-pub(super) const COLUMNS: [SealedColumn; 8] = [
+pub(super) const COLUMNS: [SealedColumn; 11] = [
     SealedColumn {
         shape: Shape::Map,
         also: &[("owner_id", Kind::Integer)],
@@ -75,6 +75,11 @@ pub(super) const COLUMNS: [SealedColumn; 8] = [
     column("targets", "signing_secret", ID, |parts, _| {
         targets::place(parts[0].text(), "signing_secret")
     }),
+    column("subscriptions", "url", ID, |parts, _| targets::place(parts[0].text(), "url")),
+    column("subscriptions", "secret", ID, |parts, _| {
+        targets::place(parts[0].text(), "signing_secret")
+    }),
+    column("error_handlers", "url", ID, |parts, _| targets::place(parts[0].text(), "url")),
     column("organizations", "reader_sealed", NUMBER, |parts, _| reader_place(parts[0].integer())),
 ];
 

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use sqlx::FromRow;
 
 use super::operate::text;
 use crate::model::Micros;
+use crate::store::alerts::{self, Raised};
 use crate::store::feed::Bookmark;
-use crate::store::{Database, Dialect, Error, query, query_as, query_scalar};
+use crate::store::{Connection, Database, Dialect, Error, query, query_as, query_scalar};
 
 /// A claimed target.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -92,7 +94,9 @@ pub async fn mark_due(
     now: Micros,
 ) -> Result<(), Error> {
     for root_id in roots {
-        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null";
+        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null
+          and not exists (select 1 from subscriptions n
+                          where n.id = targets.subscription_id and not n.tells_rows)";
         let any: bool = query_scalar(format!("select exists (select 1 {unmarked})"))
             .bind(root_id)
             .bind(now)
@@ -179,6 +183,38 @@ pub async fn settle_failure(
     .bind(now)
     .bind(failed.error)
     .bind(failed.rows_max)
-    .bind(failed.pause);
-    control.execute(statement).await.map(drop)
+    .bind(failed.pause.clone());
+    let (id, pause) = (claimed.id.clone(), failed.pause);
+    let write = control.write(move |connection| {
+        Box::pin(async move {
+            let settled = statement.execute(&mut *connection).await?;
+            match pause.filter(|_| settled.rows_affected() > 0) {
+                Some(reason) => alert(connection, &id, &reason, now).await,
+                None => Ok(()),
+            }
+        })
+    });
+    write.await
+}
+
+/// Tells of a target that was paused.
+async fn alert(
+    connection: &mut Connection,
+    id: &str,
+    reason: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    let (integration_id, shown_url): (String, String) =
+        query_as("select integration_id, shown_url from targets where id = $1")
+            .bind(id)
+            .fetch_one(&mut *connection)
+            .await?;
+    let raised = Raised {
+        error_type: "target_paused",
+        integration_id: &integration_id,
+        subject: id,
+        message: reason,
+        details: json!({ "target_id": id, "url": shown_url }),
+    };
+    alerts::raise(connection, raised, now).await
 }

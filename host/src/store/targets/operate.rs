@@ -161,6 +161,6 @@ impl Store {
     }
 }
 
-pub(super) fn text(bookmark: &Bookmark) -> String {
+pub(in crate::store) fn text(bookmark: &Bookmark) -> String {
     serde_json::to_string(bookmark).expect("a bookmark is plain data")
 }

@@ -99,3 +99,17 @@ fn what_is_wrong_is_named() {
     let Err(errors) = check(&fields(), b"{\"type\":\"\xff\"}") else { panic!("not UTF-8") };
     assert_eq!(errors["body"], ["is not UTF-8 text"]);
 }
+
+#[test]
+fn a_stored_body_says_which_secrets_it_brought() {
+    for (verb, secrets) in
+        [("LINKED", vec!["refresh_token"]), ("UNLINKED", vec![]), ("RESYNC", vec![])]
+    {
+        let body = format!(
+            r#"{{"type": "{verb}", "external_owner_id": "o", "refresh_token": "planted"}}"#
+        );
+        let stored = check(&fields(), body.as_bytes()).unwrap().body;
+        assert_eq!(secrets_of(&fields(), &stored), secrets, "{verb}");
+    }
+    assert!(secrets_of(&fields(), b"no JSON").is_empty());
+}

@@ -1,0 +1,71 @@
+//! Webhooks of the past once more.
+
+use serde_json::json;
+
+use super::answer::Answer;
+use super::call::Call;
+use super::endpoint::Access::Admin;
+use super::endpoint::Json::{Integer, Texts};
+use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
+use super::failure::Failure;
+use crate::app::replay::{self, Asked};
+use crate::model::Micros;
+
+const REPLAYED: &[Field] = &[
+    field("replayed", "Replayed", Integer),
+    field("left_out", "Left out", Integer),
+    field("left_out_owners", "Owners of those", Texts),
+];
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![Endpoint::post(
+        "/v1/organizations/{org}/replay",
+        "Handle stored webhooks once more, in the order in which they were accepted",
+        Admin,
+        const {
+            &[
+                Param::text("service_integration_identifier", "Id, table or service; all if empty"),
+                Param::text("hours", "Those of so many hours; 1, if empty").of(Kind::Integer),
+                Param::text("after", "Those since then, like 2026-03-20T16:00:00Z"),
+                Param::text("before", "Those until then; until now, if empty"),
+                Param::text("webhook_id", "This one alone").of(Kind::Integer),
+            ]
+        },
+        &[(200, Shape::Single(REPLAYED))],
+        |call| Box::pin(replay(call)),
+    )]
+}
+
+async fn replay(call: Call) -> Result<Answer, Failure> {
+    let integration = call.values.given("service_integration_identifier");
+    let asked = Asked {
+        integration: integration.as_deref(),
+        hours: call.values.integer("hours"),
+        after: time(&call, "after")?,
+        before: time(&call, "before")?,
+        item: call.values.integer("webhook_id"),
+    };
+    let replayed = replay::replay(&call.app, call.organization().id, asked).await?;
+    let message = match replayed.left_out {
+        0 => format!("{} webhooks are handled once more.", replayed.replayed),
+        left_out => format!(
+            "{} webhooks are handled once more; {left_out} are not: a secret that they brought is \
+             gone, or their owner was linked again since.",
+            replayed.replayed
+        ),
+    };
+    let entity = json!({
+        "replayed": replayed.replayed,
+        "left_out": replayed.left_out,
+        "left_out_owners": replayed.left_out_owners,
+    });
+    Ok(Answer::single(entity, message, REPLAYED))
+}
+
+fn time(call: &Call, name: &str) -> Result<Option<Micros>, Failure> {
+    let Some(text) = call.values.given(name) else { return Ok(None) };
+    match text.trim().parse::<jiff::Timestamp>() {
+        Ok(at) => Ok(Some(at.as_microsecond())),
+        Err(_) => Err(Failure::field(name, "must be a time like 2026-03-20T16:00:00Z")),
+    }
+}

@@ -1,0 +1,88 @@
+//! `rowgate notifications`: calls of the API, here or on a host.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{self, Client, given};
+use super::output::Format;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Notifications {
+    /// Post each row that changes to a URL; what is missing is asked
+    Create(Create),
+    /// List the organization's subscriptions
+    List,
+    /// Post a test event
+    Test(Named),
+    /// Go on where it was paused, or waits after a failure
+    Resume(Named),
+    /// Stop posting, and forget the subscription
+    Delete(Named),
+}
+
+/// A subscription.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The subscription's id
+    #[arg(required_unless_present = "named")]
+    notification: Option<String>,
+    /// The same
+    #[arg(long = "notification", short = 'n', value_name = "NOTIFICATION", id = "named")]
+    #[arg(conflicts_with = "notification")]
+    named: Option<String>,
+}
+
+impl Named {
+    fn id(self) -> String {
+        self.notification.or(self.named).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Integration, by id, table or service; all of the organization, if it isn't given
+    integration: Option<String>,
+    /// The same
+    #[arg(long = "integration", short = 'i', value_name = "INTEGRATION", id = "named")]
+    #[arg(conflicts_with = "integration")]
+    named: Option<String>,
+    /// Where to post, https://host/path
+    #[arg(long, short = 'u')]
+    url: Option<String>,
+    /// Sent with each post in the header Whdb-Webhook-Secret
+    #[arg(long, visible_alias = "webhook-secret")]
+    secret: Option<String>,
+    /// What to tell of: rows, synced; may be repeated [default: rows]
+    #[arg(long = "event", value_name = "EVENT")]
+    events: Vec<String>,
+    /// Tell of deleted rows too
+    #[arg(long)]
+    deletions: bool,
+}
+
+impl Notifications {
+    pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
+        let all = client.of_org("webhook_subscriptions")?;
+        let of = |id: String, call: &str| format!("{all}/{}/{call}", client::segment(&id));
+        let answered = match self {
+            Self::List => client.get(&all).await?,
+            Self::Create(create) => {
+                let body = given([
+                    (
+                        "service_integration_identifier",
+                        Value::from(create.integration.or(create.named)),
+                    ),
+                    ("url", Value::from(create.url)),
+                    ("webhook_secret", Value::from(create.secret)),
+                    ("events", Value::from(create.events)),
+                    ("deletions", Value::from(create.deletions)),
+                ]);
+                client.post(&format!("{all}/create"), body).await?
+            }
+            Self::Test(named) => client.post(&of(named.id(), "test"), json!({})).await?,
+            Self::Resume(named) => client.post(&of(named.id(), "resume"), json!({})).await?,
+            Self::Delete(named) => client.post(&of(named.id(), "delete"), json!({})).await?,
+        };
+        client::print(format, &answered)
+    }
+}

@@ -1,0 +1,201 @@
+//! Stored webhooks once more: each becomes a new item of the inbox, behind all that there are, in the
+//! order in which they were accepted. What a handled one brought of secrets lies with the owner, as
+//! long as no other grant or UNLINK came since. What came before an owner's present grant is left out:
+//! an old UNLINK must not end it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::{Connection, Error, Store, inbox, query, query_as};
+use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
+use crate::secrets::Keyring;
+
+/// Which stored webhooks are meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// Whose.
+    pub organization: OrganizationId,
+    /// None: of all integrations.
+    pub integration_id: Option<&'a str>,
+    /// Accepted at this time or later.
+    pub after: Micros,
+    /// And before that one.
+    pub before: Micros,
+}
+
+/// A stored webhook as much as is looked at to replay it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[allow(missing_docs)]
+pub struct Stored {
+    pub id: InboxId,
+    pub integration_id: String,
+    pub external_owner_id: String,
+    pub body: Vec<u8>,
+    /// Its owner is linked by a later one.
+    pub overtaken: bool,
+}
+
+const OVERTAKEN: &str = "(o.state <> 'unlinked' and exists (
+  select 1 from owner_secrets s
+  where s.owner_id = i.owner_id and s.grant_id > i.id and s.sealed is not null))";
+
+const STORED: &str = "i.id, i.integration_id, o.external_owner_id, i.body
+  from inbox i join owners o on o.id = i.owner_id where o.organization_id = $1";
+
+impl Store {
+    /// The ids of webhooks that are done with, or failed for good, and whether each is overtaken; at
+    /// most `limit`. What was accepted in a span was done no earlier, so older ones needn't be looked
+    /// at.
+    pub async fn stored_webhooks(
+        &self,
+        span: Span<'_>,
+        limit: usize,
+    ) -> Result<Vec<(InboxId, bool)>, Error> {
+        let meant = "o.organization_id = $1 and (i.integration_id = $2 or $2 is null)
+          and i.received_at >= $3 and i.received_at < $4";
+        let sql = format!(
+            "select i.id, {OVERTAKEN} from inbox i join owners o on o.id = i.owner_id
+             where i.done_at >= $3 and {meant}
+             union all
+             select i.id, {OVERTAKEN} from inbox i join owners o on o.id = i.owner_id
+             where i.parked and i.done_at is null and {meant}
+             limit $5"
+        );
+        let mut found: Vec<(InboxId, bool)> = query_as(sql)
+            .bind(span.organization)
+            .bind(span.integration_id)
+            .bind(span.after)
+            .bind(span.before)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.control.readers())
+            .await?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// A stored webhook of the organization that is done with, or failed for good.
+    pub async fn stored_webhook(
+        &self,
+        organization: OrganizationId,
+        id: InboxId,
+    ) -> Result<Option<Stored>, Error> {
+        let sql = format!(
+            "select {OVERTAKEN} as overtaken, {STORED}
+               and i.id = $2 and (i.done_at is not null or i.parked)"
+        );
+        let stored = query_as(sql).bind(organization).bind(id);
+        Ok(stored.fetch_optional(self.control.readers()).await?)
+    }
+
+    /// Puts stored webhooks, each with the names of the secrets that it needs, into the inbox once
+    /// more. Answers which were left out, since a secret is gone, and whose owners are due.
+    pub async fn replay(
+        &self,
+        webhooks: Vec<(InboxId, Vec<String>)>,
+    ) -> Result<(Vec<InboxId>, Vec<OwnerId>), Error> {
+        let (now, keyring) = (self.clock.now(), self.keyring.clone());
+        self.control
+            .write(move |connection| {
+                Box::pin(async move {
+                    let (mut left_out, mut due) = (Vec::new(), Vec::new());
+                    for (id, needed) in webhooks {
+                        match again(connection, &keyring, id, &needed, now).await? {
+                            Some(owner) => due.push(owner),
+                            None => left_out.push(id),
+                        }
+                    }
+                    Ok((left_out, due))
+                })
+            })
+            .await
+    }
+}
+
+async fn again(
+    connection: &mut Connection,
+    keyring: &Keyring,
+    id: InboxId,
+    needed: &[String],
+    now: Micros,
+) -> Result<Option<OwnerId>, Error> {
+    let stored: Option<(OwnerId, String)> =
+        query_as("select owner_id, sealed from inbox where id = $1")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some((owner_id, sealed)) = stored else { return Ok(None) };
+    let mut values: BTreeMap<String, String> = serde_json::from_str(&sealed)
+        .map_err(|error| Error::Inconsistent(format!("sealed fields: {error}")))?;
+    if values.is_empty() {
+        match brought(connection, owner_id, id, needed).await? {
+            Some(brought) => values = brought,
+            None => return Ok(None),
+        }
+    }
+    let sealed = sealed_again(keyring, owner_id, values)?;
+    query(
+        "insert into inbox
+           (owner_id, integration_id, received_at, method, path, query, headers, body, sealed)
+         select owner_id, integration_id, $2, method, path, query, headers, body, $3
+         from inbox where id = $1",
+    )
+    .bind(id)
+    .bind(now)
+    .bind(sealed)
+    .execute(&mut *connection)
+    .await?;
+    query("update owners set due_at = case when due_at < $2 then due_at else $2 end where id = $1")
+        .bind(owner_id)
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(Some(owner_id))
+}
+
+/// The secrets that a webhook brought, as an item holds them. None: one is gone, or kept only to stop
+/// channels with.
+async fn brought(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    grant_id: InboxId,
+    needed: &[String],
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let mut sealed = BTreeMap::new();
+    for name in needed {
+        let kept: Option<(Vec<u8>,)> = query_as(
+            "select s.sealed from owner_secrets s join owners o on o.id = s.owner_id
+             where s.owner_id = $1 and s.grant_id = $2 and s.name = $3 and s.sealed is not null
+               and o.state <> 'unlinked'",
+        )
+        .bind(owner_id)
+        .bind(grant_id)
+        .bind(name)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some((value,)) = kept else { return Ok(None) };
+        sealed.insert(name.clone(), BASE64_STANDARD.encode(value));
+    }
+    Ok(Some(sealed))
+}
+
+/// Values of an item or of an owner, both sealed for the same place, as a new item holds them. Who
+/// changes the key may have gone through the inbox already, so they are sealed with the newest one.
+fn sealed_again(
+    keyring: &Keyring,
+    owner_id: OwnerId,
+    mut values: BTreeMap<String, String>,
+) -> Result<String, Error> {
+    let broken = |error: String| Error::Inconsistent(format!("sealed fields: {error}"));
+    for (name, value) in &mut values {
+        let place = inbox::place(owner_id, name);
+        let sealed = BASE64_STANDARD.decode(&*value).map_err(|error| broken(error.to_string()))?;
+        let opened = keyring.open(&place, &sealed).map_err(|error| broken(error.to_string()))?;
+        *value = BASE64_STANDARD.encode(keyring.seal(&place, &opened));
+    }
+    serde_json::to_string(&values).map_err(|error| broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! How owners are, over the API.
+
+use serde_json::{Value, json};
+
+use crate::setup::Api;
+use crate::steps::{EVENT, LIST, OF, SECRET};
+
+#[tokio::test]
+async fn owners_and_their_streams_are_shown() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let [list, ..] = owner.make_tree().await;
+    let path = format!("{OF}/{LIST}/owners");
+    assert_eq!(member.get(&path).await.ok()["total_count"], 0);
+    for one in ["ana", "bob", "c/ä ?", "dan"] {
+        api.link(&list, one).await;
+    }
+    api.host.settle().await;
+    // Any integration of the tree will do.
+    let all = member.get(&format!("{OF}/{EVENT}/owners")).await.ok();
+    assert_eq!((&all["total_count"], &all["has_more"]), (&json!(4), &json!(false)));
+    let local = api.host.owner("ana").await;
+    let ana = member.get(&format!("{path}/ana")).await.ok();
+    assert!(ana["message"].as_str().unwrap().contains("current"), "{ana}");
+    for same in ["external_owner_id", "integration", "state", "streams", "rows", "inbox_waiting"] {
+        assert_eq!(ana[same], local[same], "{same}");
+    }
+    assert_eq!((&ana["state"], &ana["integration"]), (&json!("current"), &json!(list.id)));
+    assert!(ana["rows"].as_i64().unwrap() >= 2, "{ana}");
+    for time in ["last_success", "last_full_read", "next_due", "linked_at"] {
+        assert!(ana[time].is_string(), "{time}: {ana}");
+    }
+    let odd = member.get(&format!("{path}/c%2F%C3%A4%20%3F")).await.ok();
+    assert_eq!(odd["external_owner_id"], "c/ä ?");
+    let streams = member.get(&format!("{path}/ana/streams")).await.ok();
+    let kinds: Vec<&Value> =
+        streams["items"].as_array().unwrap().iter().map(|one| &one["service"]).collect();
+    assert_eq!(kinds.len(), usize::try_from(ana["streams"].as_i64().unwrap()).unwrap());
+    assert!(streams["items"].as_array().unwrap().iter().all(|one| one["state"] == "current"));
+
+    let first = member.get(&format!("{path}?limit=3")).await.ok();
+    assert_eq!(first["has_more"], true);
+    let last = first["items"][2]["external_owner_id"].as_str().unwrap();
+    assert_eq!(last, "c/ä ?");
+    let rest = member.get(&format!("{path}?limit=3&after=c%2F%C3%A4%20%3F")).await.ok();
+    assert_eq!((&rest["total_count"], &rest["has_more"]), (&json!(1), &json!(false)));
+    assert_eq!(rest["items"][0]["external_owner_id"], "dan");
+    for wrong in ["0", "1001", "x"] {
+        let refused = member.get(&format!("{path}?limit={wrong}")).await;
+        assert_eq!(refused.refused(), (400, "validation_error"), "{wrong}");
+    }
+    let unknown = member.get(&format!("{path}/nobody")).await;
+    assert_eq!(unknown.refused(), (403, "no_such_owner"));
+    let streams = member.get(&format!("{path}/nobody/streams")).await;
+    assert_eq!(streams.refused(), (403, "no_such_owner"));
+}
+
+#[tokio::test]
+async fn a_dead_grant_says_why() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let [list, ..] = owner.make_tree().await;
+    let body = json!({
+        "type": "LINKED", "external_owner_id": "eve", "refresh_token": "1//unknown",
+    });
+    assert_eq!(api.hook(&list.id, SECRET, &body).await, 202);
+    let path = format!("{OF}/{}/owners/eve", list.id);
+    api.host
+        .until("the grant is dead", async || owner.get(&path).await.ok()["state"] == "grant dead")
+        .await;
+    let eve = owner.get(&path).await.ok();
+    assert!(eve["reason"].is_string() && !eve.to_string().contains("1//unknown"), "{eve}");
+    assert_eq!(eve["last_success"], Value::Null);
+}

@@ -1,0 +1,89 @@
+//! Error handlers: told once of what somebody must act on, and never in the way.
+
+use serde_json::{Value, json};
+use tests::{Vendor, VendorAnswer};
+
+use crate::receiver::{Does, Receiver};
+use crate::setup::{Case, OWNER, settings};
+
+fn handler() -> Vendor {
+    Vendor::start(|_| VendorAnswer::reply(200, ""))
+}
+
+async fn create(case: &Case, url: &str) -> String {
+    let made = case.json(&["error-handlers", "create", "--url", url]).await;
+    made["opaque_id"].as_str().unwrap().to_owned()
+}
+
+fn told(handler: &Vendor) -> Vec<Value> {
+    handler.seen().iter().map(|post| serde_json::from_slice(&post.body).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_grant_is_told_once() {
+    let case = Case::start().await;
+    let (one, hanging) = (handler(), Vendor::start(|_| VendorAnswer::HangUp));
+    let url = format!("{}/errors?key=hush-7116", one.base_url());
+    create(&case, &url).await;
+    create(&case, hanging.base_url()).await;
+    let dead = json!({
+        "type": "LINKED", "external_owner_id": OWNER, "refresh_token": "1//unknown",
+    });
+    case.accepted(&case.tree, &dead).await;
+    case.until("it is told", async || !told(&one).is_empty()).await;
+    let alert = told(&one).remove(0);
+    assert_eq!(alert["error_type"], "grant_dead");
+    assert_eq!(alert["details"], json!({ "external_owner_id": OWNER }));
+    assert_eq!(alert["organization_key"], "default");
+    assert_eq!(alert["service_integration_name"], "google_calendar_list_v1");
+    assert_eq!(alert["service_integration_table"], case.tree.list.table.as_str());
+    assert!(alert["message"].is_string() && alert["signature"].is_string(), "{alert}");
+    assert!(!alert.to_string().contains("1//unknown"));
+    // The same again within a day, then somebody else's.
+    case.accepted(&case.tree, &dead).await;
+    case.settle().await;
+    let other = json!({
+        "type": "LINKED", "external_owner_id": "other", "refresh_token": "1//unknown",
+    });
+    case.accepted(&case.tree, &other).await;
+    case.until("the other is told", async || told(&one).len() > 1).await;
+    assert_eq!(told(&one)[1]["details"]["external_owner_id"], "other");
+    assert_eq!(told(&one).len(), 2);
+    let listed = case.json(&["error-handlers", "list"]).await;
+    assert!(!listed.to_string().contains("hush-7116"), "{listed}");
+    assert!(!case.log().contains("hush-7116"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_target_is_told() {
+    let settings = settings()
+        .env("ROWGATE_DELIVERY_ALERT_AFTER_S", "0")
+        .env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1");
+    let case = Case::with(settings).await;
+    case.add("one", 1);
+    let handler = handler();
+    let id = create(&case, handler.base_url()).await;
+    let receiver = Receiver::behaving(|_| Does::Answer(503));
+    let target = case.target(&receiver, &[]).await;
+    case.link_ana().await;
+    case.until("it is told", async || !told(&handler).is_empty()).await;
+    let alert = told(&handler).remove(0);
+    assert_eq!(
+        (&alert["error_type"], &alert["details"]["target_id"]),
+        (&json!("target_paused"), &json!(target))
+    );
+    assert_eq!(alert["service_integration_table"], case.tree.events());
+    assert_eq!(alert["message"], "it failed for too long: answered 503");
+    let gone = case.json(&["error-handlers", "delete", &id]).await;
+    assert_eq!(gone["opaque_id"], id.as_str());
+    assert_eq!(case.json(&["error-handlers", "list"]).await, json!([]));
+    for (url, reason) in [
+        ("http://a.example/", "must be https"),
+        ("https://10.1.2.3/", "isn't a public address"),
+        ("https://o1.ingest.sentry.io/42", "must be like https://KEY@"),
+    ] {
+        let refused = case.command(&["error-handlers", "create", "--url", url]).await;
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(stderr.contains(reason), "{url}: {stderr}");
+    }
+}
