@@ -135,6 +135,7 @@ impl Deliveries {
         let (control, now) = (self.store.control(), self.store.clock().now());
         if !unmarked.is_empty() {
             targets::mark_due(control, unmarked, now).await?;
+            self.store.changed().marked(unmarked);
             unmarked.clear();
         }
         if running >= self.options.workers.max(1) {

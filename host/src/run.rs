@@ -119,11 +119,12 @@ impl Runner {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };
-        let drained = match self.drain(&holder, &signals.arrived).await {
-            Ok(()) => holder.tell_first_sync().await,
-            Err(error) => Err(error),
+        let drained = async {
+            self.drain(&holder, &signals.arrived).await?;
+            holder.tell_first_sync().await?;
+            holder.mark_targets().await
         };
-        match drained {
+        match drained.await {
             Ok(()) => {
                 let mut lease = holder.lease();
                 lease.buckets = self.egress.hand_over(lease.owner_id, lease.fence);

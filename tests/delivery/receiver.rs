@@ -82,6 +82,10 @@ impl Receiver {
             if body["integration_id"] == "svi_test" {
                 return VendorAnswer::reply(200, "");
             }
+            if request.header("rowgate-fence").is_none() {
+                // For a receiver of another test, which had this port.
+                return VendorAnswer::reply(404, "");
+            }
             if in_flight.fetch_add(1, Ordering::AcqRel) > 0 {
                 lock(&kept).violations.push("two deliveries at once".into());
             }

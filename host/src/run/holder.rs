@@ -80,6 +80,8 @@ impl Holder {
         }
         if lease.unreleased {
             relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
+            // The holder before may have died between a commit and the mark of its targets.
+            runner.store.changed().note(&lease.root_id);
         }
         let turn_ends_at = runner.clock.now().saturating_add(micros(runner.options.turn));
         let holder = Self {

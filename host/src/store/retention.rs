@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::feed::{self, Gone};
 use super::{Error, Store, alerts, query, query_as, query_scalar};
@@ -33,9 +32,11 @@ pub struct Kept {
 pub async fn keep(store: Arc<Store>, kept: Kept, metrics: Arc<Metrics>) {
     let shortest = kept.inbox.min(kept.parked).min(kept.tombstones);
     let every = (shortest / LOOKS).max(1_000_000);
+    let mut now = store.clock().now();
     loop {
-        store.clock().sleep(Duration::from_micros(every.unsigned_abs())).await;
-        if let Err(error) = store.sweep(kept, every, &metrics).await {
+        store.clock().sleep_until(now.saturating_add(every)).await;
+        now = store.clock().now();
+        if let Err(error) = store.sweep(kept, every, now, &metrics).await {
             tracing::warn!(%error, "what is old is kept for now");
         }
     }
@@ -50,9 +51,14 @@ pub struct Forgotten {
 
 impl Store {
     /// Goes through everything once, unless another host has in the last `every`.
-    async fn sweep(&self, kept: Kept, every: Micros, metrics: &Metrics) -> Result<(), Error> {
-        let now = self.clock.now();
-        if self.takes_sweep("inbox", OF_ALL, every).await? {
+    async fn sweep(
+        &self,
+        kept: Kept,
+        every: Micros,
+        now: Micros,
+        metrics: &Metrics,
+    ) -> Result<(), Error> {
+        if self.takes_sweep("inbox", OF_ALL, every, now).await? {
             let (mut inbox, mut after) = (0, Some(Forgotten::default()));
             while let Some(position) = after {
                 let done_before = now.saturating_sub(kept.inbox);
@@ -69,7 +75,7 @@ impl Store {
             }
         }
         for organization_id in self.organizations_with_tables().await? {
-            if !self.takes_sweep("feed", organization_id, every).await? {
+            if !self.takes_sweep("feed", organization_id, every, now).await? {
                 continue;
             }
             // One whose database is away holds nobody else's up.
@@ -100,8 +106,8 @@ impl Store {
         what: &'static str,
         organization_id: OrganizationId,
         every: Micros,
+        now: Micros,
     ) -> Result<bool, Error> {
-        let now = self.clock.now();
         let taken = query_scalar::<i64>(
             "insert into sweeps (what, organization_id, due_at) values ($1, $2, $3)
              on conflict (what, organization_id) do update set due_at = excluded.due_at

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -29,6 +30,9 @@ pub(in crate::run) struct Authority {
 
 /// What a call did, and the owner's commit number when it first looked something up.
 pub(in crate::run) type CalledAt = (Called, Option<i64>);
+
+/// How much later than its call a request would end.
+const AFTER_THE_CALL: Duration = Duration::from_secs(1);
 
 impl Holder {
     /// Calls the component under the owner's present grant. `committed`: the call before is being
@@ -104,7 +108,8 @@ impl Holder {
             grants: tree.grants.clone(),
             counted: Counted { owner_id: lease.owner_id, root_id: lease.root_id.as_str().into() },
             secrets: Arc::new(secrets),
-            deadline: monotonic() + budget.wall,
+            // The call itself ends first, and is told why.
+            deadline: monotonic() + budget.wall + AFTER_THE_CALL,
             answer_limit_bytes: budget.answer_bytes,
         })
     }

@@ -1,5 +1,6 @@
 //! What a holder tells of its work: to metrics, traces and the log.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tracing::Instrument as _;
@@ -13,9 +14,9 @@ use crate::plugin::Called;
 use crate::run::decision::Decision;
 use crate::run::in_flight::StreamListed;
 use crate::run::tree::Tree;
-use crate::store::Error;
 use crate::store::commit::{self, Committed, StepCommit};
 use crate::store::streams::DueStream;
+use crate::store::{Error, targets};
 
 impl Holder {
     pub(super) fn count(&self, tree: &Tree, call: &Call, called: &Called) {
@@ -49,6 +50,16 @@ impl Holder {
             self.runner.store.changed().note(&self.lease().root_id);
         }
         Ok(done)
+    }
+
+    /// Marks targets as due if nobody has, before the lease is given back: whose host dies earlier is
+    /// followed by a holder that tells of what it can't know ([`Holder::begin`]).
+    pub(in crate::run) async fn mark_targets(&self) -> Result<(), Error> {
+        let (store, root_id) = (&self.runner.store, self.lease().root_id);
+        if !store.changed().is_unmarked(&root_id) {
+            return Ok(());
+        }
+        targets::mark_due(store.control(), &BTreeSet::from([root_id]), self.now()).await
     }
 
     /// One line an operator can act on, once, where the failure is decided on.

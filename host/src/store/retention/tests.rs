@@ -82,13 +82,13 @@ async fn one_host_at_a_time_goes_through_it(dialect: Dialect) {
     let clock = Clock::simulated(0);
     let store = fixture::open(dialect, clock.clone()).await;
     let (one, other) = (1, 2);
-    assert!(store.takes_sweep("feed", one, 1_000).await.unwrap());
-    assert!(!store.takes_sweep("feed", one, 1_000).await.unwrap());
-    assert!(store.takes_sweep("feed", other, 1_000).await.unwrap());
-    assert!(store.takes_sweep("inbox", one, 1_000).await.unwrap());
+    assert!(store.takes_sweep("feed", one, 1_000, clock.now()).await.unwrap());
+    assert!(!store.takes_sweep("feed", one, 1_000, clock.now()).await.unwrap());
+    assert!(store.takes_sweep("feed", other, 1_000, clock.now()).await.unwrap());
+    assert!(store.takes_sweep("inbox", one, 1_000, clock.now()).await.unwrap());
     clock.advance(Duration::from_micros(1_000));
-    assert!(store.takes_sweep("feed", one, 1_000).await.unwrap());
-    assert!(!store.takes_sweep("feed", one, 1_000).await.unwrap());
+    assert!(store.takes_sweep("feed", one, 1_000, clock.now()).await.unwrap());
+    assert!(!store.takes_sweep("feed", one, 1_000, clock.now()).await.unwrap());
 }
 
 /// The sweeper itself, under a clock that is moved.
@@ -111,10 +111,10 @@ async fn what_is_old_goes_by_itself(dialect: Dialect) {
         let keys = query_scalar::<String>("select unique_key from rowgate_feed order by 1");
         keys.fetch_all(&replication).await.unwrap()
     };
-    store.sweep(kept, every, &metrics).await.unwrap();
+    store.sweep(kept, every, clock.now(), &metrics).await.unwrap();
     assert_eq!(feed().await, ["gone", "live"]);
     clock.advance(2 * hour);
-    store.sweep(kept, every, &metrics).await.unwrap();
+    store.sweep(kept, every, clock.now(), &metrics).await.unwrap();
     assert_eq!(feed().await, ["live"]);
     let commits: Vec<i64> = query_scalar("select id from rowgate_commits order by id")
         .fetch_all(&replication)
