@@ -128,7 +128,7 @@ async fn encrypted(said: Vec<u8>) -> DatabaseServer {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 8];
         stream.read_exact(&mut request).await.unwrap();
-        assert_eq!(request, tls::SSL_REQUEST);
+        assert_eq!(request, handshake::SSL_REQUEST);
         stream.write_all(b"S").await.unwrap();
         let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
             return;

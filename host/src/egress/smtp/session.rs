@@ -2,24 +2,17 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use tokio::io::BufReader;
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use zeroize::Zeroizing;
 
 use super::{Letter, SmtpError};
+use crate::egress::tls::Stream;
 
 /// A server's line has at most 512 bytes; some are generous.
 const LINE_MAX: u64 = 2_048;
 const LINES_MAX: usize = 100;
 /// What is told of a refusal.
 const TEXT_MAX: usize = 300;
-
-/// What a conversation goes over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(super) struct Session {
     stream: BufReader<Box<dyn Stream>>,
