@@ -103,6 +103,7 @@ impl Smtp {
             text.map(|text| text.into_owned()).map_err(|_| "its password is no text".to_owned())
         };
         let credentials = match url.password() {
+            None if !url.username().is_empty() => return Err("its user has no password".into()),
             None => None,
             Some(password) => Some(Credentials {
                 user: decoded(url.username())?,
@@ -150,10 +151,9 @@ impl Smtp {
     async fn connect(&self) -> Result<TcpStream, SmtpError> {
         let broken =
             |error: std::io::Error| SmtpError::Broken(format!("reaching {}: {error}", self.host));
-        let addresses = match self.host.parse() {
-            Ok(literal) => vec![literal],
-            Err(_) => SystemLookup.lookup(self.host.clone()).await.map_err(broken)?,
-        };
+        let mut addresses = SystemLookup.lookup(self.host.clone()).await.map_err(broken)?;
+        // Whatever the resolver says of `localhost`.
+        addresses.retain(|address| self.security != Security::Clear || address.is_loopback());
         let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, self.port));
         TcpStream::connect(addresses.collect::<Vec<_>>().as_slice()).await.map_err(broken)
     }

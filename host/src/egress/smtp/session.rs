@@ -77,7 +77,8 @@ impl Session {
         self.stream.flush().await.map_err(broken)
     }
 
-    /// The lines of an answer, without its code.
+    /// The lines of an answer, without its code. Its first digit alone says how it went (RFC 5321,
+    /// 4.3.2): 251 is as good as 250.
     async fn answer(&mut self, wanted: u16) -> Result<Vec<String>, SmtpError> {
         let mut lines = Vec::new();
         loop {
@@ -90,7 +91,7 @@ impl Session {
             match line.as_bytes().get(3) {
                 Some(b'-') if lines.len() < LINES_MAX => {}
                 Some(b'-') => return Err(SmtpError::Broken("an answer doesn't end".into())),
-                _ if code == wanted => return Ok(lines),
+                _ if code / 100 == wanted / 100 => return Ok(lines),
                 _ => return Err(SmtpError::Refused { code, text: shown(&lines) }),
             }
         }

@@ -104,7 +104,7 @@ fn whole(first: Lines) -> Lines {
     let rest = [
         ("AUTH PLAIN AHVzZXIAcEBzcw==\r\n", "235 welcome\r\n"),
         ("MAIL FROM:<rowgate@example.com>\r\n", "250 ok\r\n"),
-        ("RCPT TO:<ana@example.org>\r\n", "250 ok\r\n"),
+        ("RCPT TO:<ana@example.org>\r\n", "251 not here; it is forwarded\r\n"),
         ("DATA\r\n", "354 go on\r\n"),
         (".\r\n", "250 taken\r\n"),
     ];
@@ -208,7 +208,14 @@ fn urls_say_how_a_server_is_reached() {
         assert_eq!(smtp.credentials.as_ref().map(|known| known.user.as_str()), user, "{url}");
         assert!(!format!("{smtp:?}").contains('@'), "{smtp:?}");
     }
-    for wrong in ["", "mail.example", "http://mail.example", "smtp:x", "smtps://"] {
+    for wrong in [
+        "",
+        "mail.example",
+        "http://mail.example",
+        "smtp:x",
+        "smtps://",
+        "smtps://user@mail.example",
+    ] {
         assert!(Smtp::parse(wrong).is_err(), "{wrong}");
     }
 }

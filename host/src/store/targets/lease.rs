@@ -87,14 +87,16 @@ pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
     Ok(next.fetch_one(control.readers()).await?)
 }
 
-/// Makes all targets of these trees due: their tables changed. Writes nothing where that is known.
+/// Makes all targets of these trees due: their tables changed. Writes nothing where that is known. One
+/// whose lease is over isn't: its holder may only be slow, and renew it.
 pub async fn mark_due(
     control: &Database,
     roots: &BTreeSet<String>,
     now: Micros,
 ) -> Result<(), Error> {
     for root_id in roots {
-        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null
+        let unmarked = "from targets where root_id = $1 and (due_at > $2 or due_at = lease_until)
+          and paused is null
           and not exists (select 1 from subscriptions n
                           where n.id = targets.subscription_id and not n.tells_rows)";
         let any: bool = query_scalar(format!("select exists (select 1 {unmarked})"))
