@@ -67,6 +67,17 @@ on_both! {
     operators_supersede_holders,
 }
 
+/// It is asked after each commit, however many targets there are.
+#[tokio::test]
+async fn the_next_that_is_due_is_the_first_of_an_index() {
+    let store = filled(Dialect::Sqlite).await;
+    let sql = format!("explain query plan {}", lease::next_due_sql());
+    let steps: Vec<(i64, i64, i64, String)> =
+        query_as(sql).fetch_all(store.control().readers()).await.unwrap();
+    let steps: Vec<String> = steps.into_iter().map(|(_, _, _, detail)| detail).collect();
+    assert_eq!(steps, ["SEARCH targets USING INDEX targets_ready"]);
+}
+
 async fn secrets_are_sealed(dialect: Dialect) {
     let store = filled(dialect).await;
     let made = target(&store).await;
