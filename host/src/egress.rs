@@ -20,6 +20,7 @@ mod secret;
 mod smtp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transfer;
 mod url_prefix;
 

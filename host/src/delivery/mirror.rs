@@ -10,8 +10,10 @@ mod address;
 mod rows;
 mod sql;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, FromRow, Postgres, Transaction};
 
@@ -93,13 +95,12 @@ pub(super) async fn apply(
             Err(Failure::Database(error)) => Err(told(&error, address)),
         }
     };
-    match tokio::time::timeout(holder.timeout, applied).await {
-        Ok(Ok((kept, outcome))) => {
+    match contained(holder.timeout, applied).await {
+        Ok((kept, outcome)) => {
             *session = kept;
             outcome
         }
-        Ok(Err(reason)) => Outcome::Unanswered(reason),
-        Err(_) => Outcome::Unanswered("no answer in time".into()),
+        Err(reason) => Outcome::Unanswered(reason),
     }
 }
 
@@ -117,14 +118,27 @@ pub(super) async fn verify(
         let answered = session.connection.execute("select 1").await;
         answered.map(drop).map_err(|error| told(&error, address))
     };
-    let answered = tokio::time::timeout(timeout, asked).await;
-    let answered = answered.unwrap_or_else(|_| Err("no answer in time".into()));
+    let answered = contained(timeout, asked).await;
     answered.map_err(|reason| format!("must answer `select 1`: {reason}"))
+}
+
+/// What is said to a server, in time and whatever it answers: sqlx panics on messages that PostgreSQL
+/// wouldn't send, and on users that SCRAM has no form of.
+async fn contained<T>(
+    timeout: Duration,
+    said: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(timeout, AssertUnwindSafe(said).catch_unwind()).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) => Err("it doesn't speak as PostgreSQL does, or not with such a user".into()),
+        Err(_) => Err("no answer in time".into()),
+    }
 }
 
 async fn connect(relays: &Relays, address: &DatabaseAddress) -> Result<Session, String> {
     let relay = relays.open(&address.server).await.map_err(|error| error.to_string())?;
-    // Nothing is left to what the environment says of other databases. TLS is the relay's business.
+    // Nothing but PGOPTIONS is left to what the environment says of other databases. TLS is the
+    // relay's business.
     let options = PgConnectOptions::new_without_pgpass()
         .socket(relay.directory())
         .port(Relay::PORT)
@@ -290,7 +304,7 @@ fn bound(arguments: &[Argument<'_>]) -> sqlx::Result<PgArguments> {
     Ok(bound)
 }
 
-/// What a server, or the way there, has to say, on one line.
+/// What a server, or the way there, has to say, on one line: it ends up in somebody's terminal.
 fn told(error: &sqlx::Error, address: &DatabaseAddress) -> String {
     let text = match error.as_database_error() {
         None => error.to_string(),
@@ -302,7 +316,8 @@ fn told(error: &sqlx::Error, address: &DatabaseAddress) -> String {
             }
         }
     };
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     address.hide(&words.join(" ")).chars().take(TOLD_CHARS_MAX).collect()
 }
 

@@ -3,7 +3,7 @@
 //! connection to an address that was checked, with TLS where it must be, and answers of bounded size.
 
 mod answers;
-mod tls;
+mod handshake;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -20,8 +20,9 @@ use super::address::is_public;
 use super::message::HttpError;
 use super::post::ADVICE;
 use super::resolve::{Lookup, SystemLookup, reachable};
+use super::tls::Stream;
 use crate::chance::Chance;
-use tls::Handshakes;
+use handshake::Handshakes;
 
 /// What the socket's file is called, which libraries make of a port.
 const SOCKET: &str = ".s.PGSQL.5432";
@@ -66,10 +67,6 @@ pub struct Relay {
     directory: PathBuf,
     task: JoinHandle<()>,
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Relays {
     /// By the system's resolver.

@@ -5,18 +5,18 @@ mod letter;
 mod session;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::resolve::{Lookup as _, SystemLookup};
-use session::{Session, Stream};
+use super::tls::{Stream, public_roots, verified};
+use session::Session;
 
 pub use letter::Letter;
 
@@ -85,9 +85,7 @@ impl Smtp {
     /// # Errors
     /// The text says what is wrong, without the password.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        Self::trusting(url, roots)
+        Self::trusting(url, public_roots())
     }
 
     fn trusting(url: &str, roots: RootCertStore) -> Result<Self, String> {
@@ -105,6 +103,7 @@ impl Smtp {
             text.map(|text| text.into_owned()).map_err(|_| "its password is no text".to_owned())
         };
         let credentials = match url.password() {
+            None if !url.username().is_empty() => return Err("its user has no password".into()),
             None => None,
             Some(password) => Some(Credentials {
                 user: decoded(url.username())?,
@@ -112,7 +111,8 @@ impl Smtp {
             }),
         };
         let port = url.port().unwrap_or(port);
-        Ok(Self { host, port, security, credentials, connector: connector(roots)? })
+        let connector = verified(roots).map_err(|error| error.to_string())?;
+        Ok(Self { host, port, security, credentials, connector })
     }
 
     /// Hands a letter over.
@@ -151,10 +151,9 @@ impl Smtp {
     async fn connect(&self) -> Result<TcpStream, SmtpError> {
         let broken =
             |error: std::io::Error| SmtpError::Broken(format!("reaching {}: {error}", self.host));
-        let addresses = match self.host.parse() {
-            Ok(literal) => vec![literal],
-            Err(_) => SystemLookup.lookup(self.host.clone()).await.map_err(broken)?,
-        };
+        let mut addresses = SystemLookup.lookup(self.host.clone()).await.map_err(broken)?;
+        // Whatever the resolver says of `localhost`.
+        addresses.retain(|address| self.security != Security::Clear || address.is_loopback());
         let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, self.port));
         TcpStream::connect(addresses.collect::<Vec<_>>().as_slice()).await.map_err(broken)
     }
@@ -167,16 +166,6 @@ impl Smtp {
             Err(error) => Err(SmtpError::Broken(format!("TLS with {}: {error}", self.host))),
         }
     }
-}
-
-fn connector(roots: RootCertStore) -> Result<TlsConnector, String> {
-    let provider = Arc::new(crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn is_here(host: &str) -> bool {

@@ -271,7 +271,11 @@ create table targets (
   last_delivery_ms bigint,
   paused text                                          -- the reason; null: it is delivered to
 );
-create index targets_due on targets (due_at) where paused is null;
+-- The latest of three times: from then on it can be claimed.
+create index targets_ready on targets (
+  (case when due_at >= not_before and due_at >= lease_until then due_at
+        when not_before >= lease_until then not_before else lease_until end)
+) where paused is null;
 create index targets_root on targets (root_id);
 create index targets_organization on targets (organization_id, number);
 create index targets_subscription on targets (subscription_id) where subscription_id is not null;

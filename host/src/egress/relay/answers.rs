@@ -1,5 +1,6 @@
 //! What a PostgreSQL server answers, message by message: a letter, a length, a body. A library makes
-//! room for whatever length is announced, so ours ends the connection first.
+//! room for whatever length is announced, and computes for as long as it is told to, so ours ends the
+//! connection first.
 
 use std::io;
 
@@ -8,21 +9,34 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Bu
 /// Of one message. A row of a catalogue is the largest that we ask for.
 pub(super) const MESSAGE_BYTES_MAX: u32 = 1 << 20;
 
-/// Of a whole connection. A page is acknowledged by some hundred bytes.
+/// Between two messages that say the server is ready. The columns of a table are the most that we ask
+/// for, and a library keeps all of them.
+pub(super) const ANSWER_BYTES_MAX: u64 = 4 << 20;
+
+/// Of a whole connection. A page is acknowledged by some thousand bytes.
 const BYTES_MAX: u64 = 64 << 20;
+
+/// How often a password may have to be hashed (SCRAM). PostgreSQL asks for 4,096 rounds, CockroachDB
+/// for up to 119,680; a library doesn't stop before it is done.
+pub(super) const ROUNDS_MAX: u32 = 200_000;
 
 /// The length counts itself.
 const LENGTH_BYTES: u32 = 4;
 
 /// Remarks of the server, which a library would write to our log.
 const NOTICE: u8 = b'N';
+const READY: u8 = b'Z';
+const AUTHENTICATION: u8 = b'R';
+/// The kind of [`AUTHENTICATION`] that says how often (SCRAM's first answer).
+const SASL_CONTINUE: [u8; 4] = [0, 0, 0, 11];
 
-/// Passes messages on until the server ends, or says too much.
+/// Passes messages on until the server ends, or says what it mustn't: the client is told.
 pub(super) async fn pass_on(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
-    let (mut from, mut passed) = (BufReader::new(from), 0_u64);
+    let mut from = BufReader::new(from);
+    let (mut passed, mut answered) = (0_u64, 0_u64);
     let mut message = Vec::new();
     loop {
         let mut head = [0; 5];
@@ -30,15 +44,67 @@ pub(super) async fn pass_on(
         let [kind, length @ ..] = head;
         let length = u32::from_be_bytes(length);
         passed += u64::from(length);
-        if !(LENGTH_BYTES..=MESSAGE_BYTES_MAX).contains(&length) || passed > BYTES_MAX {
-            return Err(io::Error::other("the server says too much"));
+        answered += u64::from(length);
+        let is_much = passed > BYTES_MAX || answered > ANSWER_BYTES_MAX;
+        if !(LENGTH_BYTES..=MESSAGE_BYTES_MAX).contains(&length) || is_much {
+            return to.write_all(&refusal("the server says too much")).await;
         }
         message.clear();
         message.extend_from_slice(&head);
         message.resize(head.len() + (length - LENGTH_BYTES) as usize, 0);
         from.read_exact(&mut message[head.len()..]).await?;
-        if kind != NOTICE {
-            to.write_all(&message).await?;
+        match kind {
+            NOTICE => continue,
+            READY => answered = 0,
+            AUTHENTICATION if rounds(&message[head.len()..]) > ROUNDS_MAX => {
+                let text = "the server wants the password hashed too often";
+                return to.write_all(&refusal(text)).await;
+            }
+            _ => {}
         }
+        to.write_all(&message).await?;
+    }
+}
+
+/// The rounds that a message of [`AUTHENTICATION`] asks for: `r=nonce,s=salt,i=4096`. What is no number
+/// counts as too many.
+fn rounds(body: &[u8]) -> u32 {
+    let Some(attributes) = body.strip_prefix(&SASL_CONTINUE) else { return 0 };
+    let rounds = attributes.split(|byte| *byte == b',').filter_map(|attribute| {
+        let number = attribute.strip_prefix(b"i")?.get(1..).unwrap_or_default();
+        Some(std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()))
+    });
+    rounds.map(|rounds| rounds.unwrap_or(u32::MAX)).max().unwrap_or(0)
+}
+
+/// The last message of a connection: severity, SQLSTATE (`protocol_violation`), words.
+fn refusal(text: &str) -> Vec<u8> {
+    let body = format!("SFATAL\0C08P01\0M{text}\0\0");
+    let length = LENGTH_BYTES + u32::try_from(body.len()).unwrap_or(0);
+    [b"E", length.to_be_bytes().as_slice(), body.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_read_as_a_library_reads_them() {
+        let body = |text: &str| [SASL_CONTINUE.as_slice(), text.as_bytes()].concat();
+        for (text, expected) in [
+            ("r=abc,s=AAAA,i=4096", 4_096),
+            ("r=i=9,s=AAAA,i=200001", 200_001),
+            ("i=1,i=4294967295", u32::MAX),
+            ("i=99999999999999", u32::MAX),
+            ("ix9000", 9_000),
+            ("i=", u32::MAX),
+            ("i", u32::MAX),
+            ("i=9x", u32::MAX),
+            ("r=abc,s=AAAA", 0),
+            ("", 0),
+        ] {
+            assert_eq!(rounds(&body(text)), expected, "{text}");
+        }
+        assert_eq!(rounds(b"\0\0\0\x0ci=9"), 0, "another kind");
     }
 }

@@ -93,8 +93,30 @@ async fn a_message_that_is_too_long_ends_the_connection() {
         client.write_all(b"Q").await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
-        assert!(answer.is_empty(), "{length}");
+        assert_eq!(answer, message(b'E', 45, REFUSED), "{length}");
     }
+}
+
+/// What the client is told.
+const REFUSED: &[u8] = b"SFATAL\0C08P01\0Mthe server says too much\0\0";
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_ends_the_connection() {
+    let row = message(b'D', answers::MESSAGE_BYTES_MAX, &vec![0; (1 << 20) - 4]);
+    let ready = message(b'Z', 5, b"I");
+    let mut parts = vec![row.clone(); 3];
+    parts.push(ready.clone());
+    parts.extend(vec![row.clone(); 5]);
+    let server = saying(parts).await;
+    let relay = relays().open(&server).await.unwrap();
+    let mut client = UnixStream::connect(relay.directory().join(SOCKET)).await.unwrap();
+    client.write_all(b"Q").await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    // Three, and after `ready` as many as fit.
+    let refused = message(b'E', 45, REFUSED);
+    assert_eq!(answer.len(), 7 * row.len() + ready.len() + refused.len());
+    assert!(answer.ends_with(&refused));
 }
 
 #[tokio::test]
@@ -128,7 +150,7 @@ async fn encrypted(said: Vec<u8>) -> DatabaseServer {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 8];
         stream.read_exact(&mut request).await.unwrap();
-        assert_eq!(request, tls::SSL_REQUEST);
+        assert_eq!(request, handshake::SSL_REQUEST);
         stream.write_all(b"S").await.unwrap();
         let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else {
             return;

@@ -2,24 +2,17 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use tokio::io::BufReader;
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use zeroize::Zeroizing;
 
 use super::{Letter, SmtpError};
+use crate::egress::tls::Stream;
 
 /// A server's line has at most 512 bytes; some are generous.
 const LINE_MAX: u64 = 2_048;
 const LINES_MAX: usize = 100;
 /// What is told of a refusal.
 const TEXT_MAX: usize = 300;
-
-/// What a conversation goes over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(super) struct Session {
     stream: BufReader<Box<dyn Stream>>,
@@ -84,7 +77,8 @@ impl Session {
         self.stream.flush().await.map_err(broken)
     }
 
-    /// The lines of an answer, without its code.
+    /// The lines of an answer, without its code. Its first digit alone says how it went (RFC 5321,
+    /// 4.3.2): 251 is as good as 250.
     async fn answer(&mut self, wanted: u16) -> Result<Vec<String>, SmtpError> {
         let mut lines = Vec::new();
         loop {
@@ -97,7 +91,7 @@ impl Session {
             match line.as_bytes().get(3) {
                 Some(b'-') if lines.len() < LINES_MAX => {}
                 Some(b'-') => return Err(SmtpError::Broken("an answer doesn't end".into())),
-                _ if code == wanted => return Ok(lines),
+                _ if code / 100 == wanted / 100 => return Ok(lines),
                 _ => return Err(SmtpError::Refused { code, text: shown(&lines) }),
             }
         }

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -23,7 +26,7 @@ fn smtp(url: &str) -> Smtp {
 }
 
 fn acceptor() -> TlsAcceptor {
-    let provider = Arc::new(crypto::ring::default_provider());
+    let provider = Arc::new(ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -101,7 +104,7 @@ fn whole(first: Lines) -> Lines {
     let rest = [
         ("AUTH PLAIN AHVzZXIAcEBzcw==\r\n", "235 welcome\r\n"),
         ("MAIL FROM:<rowgate@example.com>\r\n", "250 ok\r\n"),
-        ("RCPT TO:<ana@example.org>\r\n", "250 ok\r\n"),
+        ("RCPT TO:<ana@example.org>\r\n", "251 not here; it is forwarded\r\n"),
         ("DATA\r\n", "354 go on\r\n"),
         (".\r\n", "250 taken\r\n"),
     ];
@@ -205,7 +208,14 @@ fn urls_say_how_a_server_is_reached() {
         assert_eq!(smtp.credentials.as_ref().map(|known| known.user.as_str()), user, "{url}");
         assert!(!format!("{smtp:?}").contains('@'), "{smtp:?}");
     }
-    for wrong in ["", "mail.example", "http://mail.example", "smtp:x", "smtps://"] {
+    for wrong in [
+        "",
+        "mail.example",
+        "http://mail.example",
+        "smtp:x",
+        "smtps://",
+        "smtps://user@mail.example",
+    ] {
         assert!(Smtp::parse(wrong).is_err(), "{wrong}");
     }
 }

@@ -49,6 +49,10 @@ pub struct Failed {
     pub pause: Option<String>,
 }
 
+/// From when on a target can be claimed, as the index has it.
+const READY_AT: &str = "case when due_at >= not_before and due_at >= lease_until then due_at
+  when not_before >= lease_until then not_before else lease_until end";
+
 /// Claims the target that has been due the longest; one that failed only after all others, and only
 /// if `failing`.
 pub async fn claim(
@@ -67,8 +71,7 @@ pub async fn claim(
         "update targets set fence = fence + 1, lease_host = $2, lease_until = $3, due_at = $3
          where id = (
            select id from targets
-           where paused is null and due_at <= $1 and not_before <= $1 and lease_until <= $1
-             and (attempts = 0 or $4)
+           where paused is null and {READY_AT} <= $1 and (attempts = 0 or $4)
            order by case when attempts = 0 then 0 else 1 end, due_at limit 1 {skip}
          )
          returning id, fence, lease_until"
@@ -79,22 +82,24 @@ pub async fn claim(
 
 /// When the next target can be claimed, if nothing changes.
 pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
-    let next = query_scalar(
-        "select min(case when due_at >= not_before and due_at >= lease_until then due_at
-                         when not_before >= lease_until then not_before else lease_until end)
-         from targets where paused is null",
-    );
+    let next = query_scalar(next_due_sql());
     Ok(next.fetch_one(control.readers()).await?)
 }
 
-/// Makes all targets of these trees due: their tables changed. Writes nothing where that is known.
+pub(super) fn next_due_sql() -> String {
+    format!("select min({READY_AT}) from targets where paused is null")
+}
+
+/// Makes all targets of these trees due: their tables changed. Writes nothing where that is known. One
+/// whose lease is over isn't: its holder may only be slow, and renew it.
 pub async fn mark_due(
     control: &Database,
     roots: &BTreeSet<String>,
     now: Micros,
 ) -> Result<(), Error> {
     for root_id in roots {
-        let unmarked = "from targets where root_id = $1 and due_at > $2 and paused is null
+        let unmarked = "from targets where root_id = $1 and (due_at > $2 or due_at = lease_until)
+          and paused is null
           and not exists (select 1 from subscriptions n
                           where n.id = targets.subscription_id and not n.tells_rows)";
         let any: bool = query_scalar(format!("select exists (select 1 {unmarked})"))

@@ -86,7 +86,8 @@ impl Store {
         self.one(statement.bind(deletions).bind(self.clock.now())).await
     }
 
-    /// Changes where it is. What failed before says nothing of the new place.
+    /// Changes where it is. What failed before says nothing of the new place, nor does what a delivery
+    /// in flight comes to: it is told to stop by the fence.
     pub async fn move_target(
         &self,
         id: &str,
@@ -98,8 +99,8 @@ impl Store {
         let moved = self.control.write(move |connection| {
             Box::pin(async move {
                 let statement = query(
-                    "update targets set url = $2, shown_url = $3, due_at = $4, not_before = 0,
-                            attempts = 0, failing_since = null, last_error = null
+                    "update targets set url = $2, shown_url = $3, fence = fence + 1, due_at = $4,
+                            not_before = 0, attempts = 0, failing_since = null, last_error = null
                      where id = $1",
                 );
                 let sealed = keyring.seal(&place(&id, "url"), url.as_bytes());
