@@ -34,10 +34,11 @@ pub async fn keep(store: Arc<Store>, kept: Kept, metrics: Arc<Metrics>) {
     let shortest = kept.inbox.min(kept.parked).min(kept.tombstones);
     let every = (shortest / LOOKS).max(1_000_000);
     loop {
-        store.clock().sleep(Duration::from_micros(every.unsigned_abs())).await;
+        // At once: a host that is started again and again must come to it, too.
         if let Err(error) = store.sweep(kept, every, &metrics).await {
             tracing::warn!(%error, "what is old is kept for now");
         }
+        store.clock().sleep(Duration::from_micros(every.unsigned_abs())).await;
     }
 }
 
