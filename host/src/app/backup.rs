@@ -111,7 +111,7 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     if config.database_url.given().is_some() {
         bail!(
             "the databases lie on a server: put them back with pg_restore, both from the same backup, \
-             while no host runs"
+             while no host runs, and then run the statements that the README has for it"
         );
     }
     let data_dir = config.data_dir();
