@@ -122,6 +122,12 @@ async fn what_does_not_fit_is_refused() {
     let key = fs::read(host.data_dir().join("key")).unwrap();
     assert_eq!(fs::read(at("with key").join("key")).unwrap(), key);
 
+    let lock = fs::File::create(host.data_dir().join("key.lock")).unwrap();
+    lock.lock().unwrap();
+    let said = refused(&host.command(&["backup", &text("meanwhile"), "--with-key"]).await);
+    assert!(said.contains("is being changed"), "{said}");
+    drop(lock);
+
     let said = refused(&host.command(&["backup", &text("backup")]).await);
     assert!(said.contains("isn't empty"), "{said}");
     let said = refused(&host.command(&["restore", &text("backup")]).await);

@@ -40,6 +40,11 @@ pub async fn back_up(app: &App, to: &Path, with_key: bool) -> anyhow::Result<Man
     if with_key && !app.store.keyring().is_in_file() {
         bail!("the key is given by the configuration: there is no key file to copy");
     }
+    // A change of the key that ends between the copies would take out what they are sealed with.
+    let _lock = match with_key {
+        true => app.store.keyring().lock_file()?,
+        false => None,
+    };
     make_empty(to)?;
     for _ in 0..ATTEMPTS {
         let begun_at = app.clock.now();
@@ -76,6 +81,7 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
         replication_schema = backup::inspect(&to.join(&name)).await?.schema_version;
         files.push(Entry::of(to, &name)?);
     }
+    make_durable(&to.join("replication"))?;
     copy_database(&data_dir.control(), &to.join(CONTROL)).await?;
     let control = backup::inspect(&to.join(CONTROL)).await?;
     if control.config_epoch != Some(epoch) {
@@ -105,7 +111,7 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     if config.database_url.given().is_some() {
         bail!(
             "the databases lie on a server: put them back with pg_restore, both from the same backup, \
-             while no host runs"
+             while no host runs, and then run the statements that the README has for it"
         );
     }
     let data_dir = config.data_dir();

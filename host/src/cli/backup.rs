@@ -46,9 +46,10 @@ impl Restore {
         let manifest = backup::restore(config, &self.from).await?;
         if !manifest.has_key() && config.key.given().is_none() {
             eprintln!(
-                "before you start a host, put the key with the id {} at {}, or give it as ROWGATE_KEY",
-                manifest.keys.first().map_or("", String::as_str),
-                config.data_dir().key().display()
+                "before you start a host, put the key at {}, or give it as ROWGATE_KEY; what is in it is \
+                 sealed with: {}",
+                config.data_dir().key().display(),
+                manifest.keys.join(", ")
             );
         }
         eprintln!("what was posted since {} is not in it", output::time(Some(manifest.ended_at)));

@@ -1,8 +1,8 @@
 //! The file of keys in a data directory: one a line, in base64. The first seals, the others only open
 //! what was sealed with them before.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(super) struct Stamp {
     modified: (i64, i64),
 }
 
-/// Held while keys are changed, by one process at a time. Freed when dropped, or when it ends.
+/// Held while keys are changed or copied, by one process at a time. Freed when dropped, or when it ends.
 #[derive(Debug)]
 #[must_use]
 pub struct KeyFileLock {
@@ -39,19 +39,17 @@ impl KeyFile {
         Self(data_dir.join("key"))
     }
 
-    /// The keys; at first use one is made, readable by the file's owner only.
+    /// The keys; at first use one is made, readable by the file's owner only. Of processes that come at
+    /// once the first makes it, and nobody sees it half written.
     pub(super) fn read_or_create(&self, chance: &Chance) -> anyhow::Result<Vec<KeyBytes>> {
-        let made = File::options().write(true).create_new(true).mode(0o600).open(&self.0);
-        match made {
-            Ok(mut file) => {
-                let key = Zeroizing::new(chance.bytes());
-                file.write_all(text(std::slice::from_ref(&key)).as_bytes())?;
-                file.sync_all()?;
-                Ok(vec![key])
+        if self.is_missing() {
+            let (file, of) = self.open_lock()?;
+            file.lock().with_context(of)?;
+            if self.is_missing() {
+                self.replace(&[Zeroizing::new(chance.bytes())])?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => self.read(),
-            Err(error) => Err(error).with_context(|| format!("creating {}", self.0.display())),
         }
+        self.read()
     }
 
     pub(super) fn read(&self) -> anyhow::Result<Vec<KeyBytes>> {
@@ -61,7 +59,8 @@ impl KeyFile {
     }
 
     /// Replaces the file, on disk when this returns: who reads it has all keys, before or after. It stays
-    /// its owner's: the host may run as somebody else than whoever changes the key.
+    /// its owner's, and readable to the same: the host may run as somebody else than whoever changes the
+    /// key.
     pub(super) fn replace(&self, keys: &[KeyBytes]) -> anyhow::Result<()> {
         let beside = self.0.with_extension("new");
         let replaced = || -> std::io::Result<()> {
@@ -69,8 +68,10 @@ impl KeyFile {
             let _ = fs::remove_file(&beside);
             let mut file =
                 File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-            let owner = fs::metadata(&self.0)?;
-            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            if let Some(before) = self.metadata()? {
+                fchown(&file, Some(before.uid()), Some(before.gid()))?;
+                file.set_permissions(before.permissions())?;
+            }
             file.write_all(text(keys).as_bytes())?;
             file.sync_all()?;
             fs::rename(&beside, &self.0)?;
@@ -79,26 +80,45 @@ impl KeyFile {
         replaced().with_context(|| format!("writing {}", self.0.display()))
     }
 
+    /// A link to somewhere isn't, whatever is there.
+    fn is_missing(&self) -> bool {
+        fs::symlink_metadata(&self.0).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
+    fn metadata(&self) -> std::io::Result<Option<Metadata>> {
+        match fs::metadata(&self.0) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn stamp(&self) -> Option<Stamp> {
-        let metadata = fs::metadata(&self.0).ok()?;
+        let metadata = self.metadata().ok()??;
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         Some(Stamp { inode: metadata.ino(), modified })
     }
 
-    /// Refused while another process changes keys.
+    /// Refused while another process changes keys, or copies them.
     pub(super) fn lock(&self) -> anyhow::Result<KeyFileLock> {
-        let path = self.0.with_extension("lock");
-        let of = || format!("locking {}", path.display());
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let file = options.open(&path).with_context(of)?;
+        let (file, of) = self.open_lock()?;
         match file.try_lock() {
             Ok(()) => Ok(KeyFileLock { _file: file }),
             Err(fs::TryLockError::WouldBlock) => {
-                bail!("the key is being changed by another process")
+                bail!("the key is being changed, or copied to a backup, by another process")
             }
             Err(fs::TryLockError::Error(error)) => Err(error).with_context(of),
         }
+    }
+
+    /// The file that is locked, and what is being done if that fails.
+    fn open_lock(&self) -> anyhow::Result<(File, impl Fn() -> String)> {
+        let path = self.0.with_extension("lock");
+        let of = move || format!("locking {}", path.display());
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(self.0.with_extension("lock")).with_context(&of)?;
+        Ok((file, of))
     }
 }
 

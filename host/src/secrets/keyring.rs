@@ -294,6 +294,34 @@ mod tests {
     }
 
     #[test]
+    fn processes_that_start_at_once_have_the_same_key() {
+        for round in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let load = |seed| Keyring::load(dir.path(), None, Chance::seeded(seed)).unwrap().ids();
+            let loaded = std::thread::scope(|scope| {
+                let starting: Vec<_> =
+                    (0..8).map(|nth| scope.spawn(move || load(8 * round + nth))).collect();
+                starting.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(loaded.iter().all(|ids| *ids == loaded[0]), "{loaded:?}");
+        }
+    }
+
+    /// A group may read it where the host isn't its owner.
+    #[test]
+    fn who_may_read_the_key_file_may_read_the_next_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let ring = Keyring::load(dir.path(), None, Chance::seeded(1)).unwrap();
+        let file = dir.path().join("key");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        ring.put_first().unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        ring.keep_first().unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
     fn a_new_key_is_noticed_by_all_and_the_old_one_opens() {
         let dir = tempfile::tempdir().unwrap();
         let load = |seed| Keyring::load(dir.path(), None, Chance::seeded(seed)).unwrap();

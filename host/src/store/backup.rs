@@ -1,5 +1,7 @@
 //! Copies of SQLite files while others write, and what must be put right in a copy that goes on living.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -23,9 +25,12 @@ pub struct Copied {
     pub config_epoch: Option<i64>,
 }
 
-/// Copies a database as it is at one moment to a file that isn't there yet. Writers go on; what they
-/// write stays in the log until the copy is made.
+/// Copies a database as it is at one moment to a file that isn't there yet, which only its owner can
+/// read. Writers go on; what they write stays in the log until the copy is made.
 pub async fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    // SQLite fills a file that is empty, and makes one that everybody can read.
+    let made = File::options().write(true).create_new(true).mode(0o600).open(to);
+    made.map_err(|error| Error::Unavailable(format!("{}: {error}", to.display())))?;
     let mut connection = open(from).await?;
     let copied = sqlx::query("vacuum into $1")
         .bind(to.to_string_lossy().into_owned())

@@ -32,13 +32,13 @@ pub struct Kept {
 pub async fn keep(store: Arc<Store>, kept: Kept, metrics: Arc<Metrics>) {
     let shortest = kept.inbox.min(kept.parked).min(kept.tombstones);
     let every = (shortest / LOOKS).max(1_000_000);
-    let mut now = store.clock().now();
     loop {
-        store.clock().sleep_until(now.saturating_add(every)).await;
-        now = store.clock().now();
+        let now = store.clock().now();
+        // At once: a host that is started again and again must come to it, too.
         if let Err(error) = store.sweep(kept, every, now, &metrics).await {
             tracing::warn!(%error, "what is old is kept for now");
         }
+        store.clock().sleep_until(now.saturating_add(every)).await;
     }
 }
 

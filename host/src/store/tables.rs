@@ -29,7 +29,7 @@ pub(crate) use dialect::{literal, quoted};
 pub(crate) use query::{array, array_type};
 pub use read::{count_rows, lookup};
 pub(in crate::store) use read::{select_list, values};
-pub use rename::{drop_table, rename_table};
+pub use rename::{drop_table, forget_changes, rename_table};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

@@ -148,6 +148,8 @@ create table inbox (
 create index inbox_open on inbox (owner_id, id, done_at) where done_at is null;
 create index inbox_parked on inbox (parked, done_at) where parked and done_at is null;
 create index inbox_done on inbox (done_at) where done_at is not null;
+-- Also of done ones: an owner can't go without a look at all that refers to it.
+create index inbox_owner on inbox (owner_id, done_at);
 
 -- Secrets of owners, sealed. `grant_id` is the inbox item that brought the grant (R9).
 create table owner_secrets (

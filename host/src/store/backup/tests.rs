@@ -1,6 +1,7 @@
 //! Copies of files while they are written, and what becomes of them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::clock::Clock;
@@ -143,6 +144,9 @@ async fn a_copy_is_of_one_moment() {
     .await
     .unwrap();
     assert_eq!(ownerless, 0);
+    // Wherever it lies, it is its owner's.
+    let mode = fs::metadata(data_dir.control()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     // A file that is there is never written over.
     let before = fs::read(data_dir.control()).unwrap();
     assert!(super::copy(&store.data_dir().control(), &data_dir.control()).await.is_err());

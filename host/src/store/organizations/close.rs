@@ -1,16 +1,17 @@
 //! Closing an organization: its owners are unlinked, then all that is left of it goes.
 
 use crate::model::{OrganizationId, OwnerId};
-use crate::store::{Error, Store, query, query_as, query_scalar, relay};
+use crate::store::{Connection, Error, Store, query, query_as, query_scalar, relay};
 
 /// What belongs to an organization beside its integrations, children before what they refer to.
-const OF_ORGANIZATIONS: [&str; 6] = [
+const OF_ORGANIZATIONS: [&str; 7] = [
     "alerts",
     "error_handlers",
     "subscriptions",
     "saved_queries",
     "integration_drafts",
     "memberships",
+    "sweeps",
 ];
 
 /// Owners that one transaction unlinks.
@@ -81,21 +82,14 @@ impl Store {
     /// same call goes on. It goes once more at the end, since a query may have made it again.
     pub async fn delete_organization(&self, of: OrganizationId) -> Result<(), Error> {
         let key = self.organization_key(of).await?;
+        // Before the database goes: a host that works for an integration has it open.
+        let unneeded = self.control.write(move |connection| Box::pin(has_none(connection, of)));
+        unneeded.await?;
         self.drop_replication(of, &key).await?;
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let integrations: i64 = query_scalar(
-                        "select count(*) from integrations where organization_id = $1",
-                    )
-                    .bind(of)
-                    .fetch_one(&mut *connection)
-                    .await?;
-                    if integrations > 0 {
-                        return Err(Error::Refused(
-                            "an integration was made meanwhile; close it once more".into(),
-                        ));
-                    }
+                    has_none(connection, of).await?;
                     for table in OF_ORGANIZATIONS {
                         let sql = format!("delete from {table} where organization_id = $1");
                         query(sql).bind(of).execute(&mut *connection).await?;
@@ -119,6 +113,19 @@ impl Store {
             }
             Some(server) => server.drop_replication(key).await,
         }
+    }
+}
+
+/// Refused while an organization has an integration.
+async fn has_none(connection: &mut Connection, of: OrganizationId) -> Result<(), Error> {
+    let integrations: i64 =
+        query_scalar("select count(*) from integrations where organization_id = $1")
+            .bind(of)
+            .fetch_one(connection)
+            .await?;
+    match integrations {
+        0 => Ok(()),
+        _ => Err(Error::Refused("an integration was made meanwhile; close it once more".into())),
     }
 }
 
@@ -206,9 +213,10 @@ mod tests {
         store.create_subscription(to_all, Bookmark::Start).await.unwrap();
         let alert = format!(
             "insert into alerts (organization_id, signature, body, raised_at)
-             values ({}, 's', '{{}}', 0);
+             values ({0}, 's', '{{}}', 0);
              insert into alert_posts (alert_id, handler_id, due_at)
-             select a.id, h.id, 0 from alerts a, error_handlers h",
+             select a.id, h.id, 0 from alerts a, error_handlers h;
+             insert into sweeps (what, organization_id, due_at) values ('feed', {0}, 0)",
             closed.id
         );
         fixture::run(&store, alert).await;
@@ -223,6 +231,9 @@ mod tests {
         assert_eq!(store.organizations().await.unwrap(), std::slice::from_ref(&kept));
         assert!(store.memberships("a@example.com").await.unwrap().is_empty());
         assert!(store.replication(closed.id).await.is_err());
+        let sweeps: i64 =
+            query_scalar("select count(*) from sweeps").fetch_one(store.control()).await.unwrap();
+        assert_eq!(sweeps, 0);
         assert!(has_table(&store, kept.id).await);
         // One of the same name begins at nothing, under another id.
         let again = store.create_organization("Acme").await.unwrap();
@@ -233,6 +244,7 @@ mod tests {
         fixture::root(&store, "svi_1").await;
         let refused = store.delete_organization(kept.id).await.unwrap_err().to_string();
         assert!(refused.contains("meanwhile"), "{refused}");
+        assert!(has_table(&store, kept.id).await, "its tables are in use");
     }
 
     async fn has_table(store: &Store, of: OrganizationId) -> bool {

@@ -1,5 +1,7 @@
 //! On a file and on a server.
 
+use std::time::Duration;
+
 use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{self, on_both};
@@ -10,6 +12,7 @@ on_both! {
     parked_items_go_after_a_while,
     one_host_at_a_time_goes_through_it,
     what_is_old_goes_by_itself,
+    a_host_that_starts_goes_through_it,
 }
 
 async fn done_items_go_after_a_while(dialect: Dialect) {
@@ -124,4 +127,32 @@ async fn what_is_old_goes_by_itself(dialect: Dialect) {
     let text = metrics.text(&crate::metrics::Load::default());
     assert!(text.contains("rowgate_forgotten_total{what=\"tombstones\"} 1"), "{text}");
     assert!(text.contains("rowgate_forgotten_total{what=\"commits\"} 1"), "{text}");
+}
+
+/// Before any time goes by: it may not live that long.
+async fn a_host_that_starts_goes_through_it(dialect: Dialect) {
+    let hour = 3_600_000_000;
+    let opened = fixture::open(dialect, Clock::simulated(2 * hour)).await;
+    fixture::root(&opened, "svi_1").await;
+    let parked = "insert into owners (organization_id, root_id, external_owner_id)
+           values (1, 'svi_1', 'a');
+         insert into inbox (owner_id, integration_id, received_at, method, path, query, headers,
+           body, parked)
+         values (1, 'svi_1', 0, 'POST', '', '', '[]', '', true)";
+    fixture::run(&opened, parked.into()).await;
+    let store = Arc::new(opened.store);
+    let kept = Kept { inbox: hour, parked: hour, tombstones: hour };
+    let keeping = tokio::spawn(keep(Arc::clone(&store), kept, Arc::default()));
+    let mut left = 1;
+    for _ in 0..10_000 {
+        left = query_scalar::<i64>("select count(*) from inbox")
+            .fetch_one(store.control())
+            .await
+            .unwrap();
+        if left == 0 {
+            break;
+        }
+    }
+    keeping.abort();
+    assert_eq!(left, 0);
 }

@@ -4,7 +4,10 @@ use super::create;
 use super::ddl::alone;
 use super::dialect::quoted;
 use crate::rows::TableSpec;
-use crate::store::{Connection, Dialect, Error, query, query_scalar};
+use crate::store::{Connection, Database, Dialect, Error, query, query_scalar};
+
+/// Entries of the feed that one statement deletes.
+const SLICE: i64 = 1_000;
 
 /// Renames a table with its indexes, its entries in the change feed and its brackets. One that was
 /// renamed before stays.
@@ -49,6 +52,21 @@ pub async fn rename_table(
 pub(super) async fn renamed(conn: &mut Connection, name: &str) -> sqlx::Result<Option<String>> {
     let sql = "select new_name from rowgate_renames where old_name = $1";
     query_scalar(sql).bind(name).fetch_optional(conn).await
+}
+
+/// Takes the entries of a table that is about to go out of the change feed: there may be more than one
+/// statement gets through in its time. Of what comes meanwhile [`drop_table`] takes care.
+pub async fn forget_changes(database: &Database, table_name: &str) -> Result<(), Error> {
+    loop {
+        let slice = query(
+            "delete from rowgate_feed where table_name = $1 and pk in (
+               select pk from rowgate_feed where table_name = $1 limit $2)",
+        );
+        let slice = slice.bind(table_name.to_owned()).bind(SLICE);
+        if database.execute(slice).await?.rows_affected() < SLICE.unsigned_abs() {
+            return Ok(());
+        }
+    }
 }
 
 /// Drops a table with its entries in the change feed and its brackets.
