@@ -142,13 +142,13 @@ impl Suite {
             }
             Suite::EndToEnd => {
                 let elsewhere = [TIDY, PROTOCOL, HOSTS];
-                let wanted = |name| !elsewhere.contains(&name);
+                let wanted = |name: &str| !elsewhere.contains(&name);
                 let tests = Tests::build(checkout, soak)?.with_host(checkout)?;
                 tests.run(|test| of_the_whole(test).is_some_and(wanted))
             }
             Suite::Postgres => {
                 let more = if soak { &ON_POSTGRES_SOAKING[..] } else { &[] };
-                let wanted = |name| ON_POSTGRES.contains(&name) || more.contains(&name);
+                let wanted = |name: &str| ON_POSTGRES.contains(&name) || more.contains(&name);
                 let mut tests = Tests::build(checkout, soak)?.with_host(checkout)?;
                 tests.environment.push(("ROWGATE_TEST_DATABASE", "postgres".into()));
                 tests.run(|test| of_the_whole(test).is_some_and(wanted))
