@@ -58,6 +58,10 @@ async fn a_query_is_kept_run_changed_and_forgotten() {
     let wrong = owner.change(id, "sql", "delete from x").await;
     assert_eq!(wrong.header("whdb-prompt"), Some("value"));
     owner.answer(&wrong.body, "select 43 as n").await.ok();
+    for field in ["description", "sql"] {
+        let wrong = owner.change(id, field, &"x".repeat(40_000)).await;
+        assert_eq!(wrong.refused(), (400, "validation_error"), "{field} is too long");
+    }
     let wrong = owner.change(id, "created_by", "1").await;
     assert_eq!(wrong.refused(), (400, "validation_error"));
     let info = owner.post(&format!("{OF}/{id}/info"), json!({ "field": "" })).await.ok();

@@ -1,10 +1,11 @@
 //! Error handlers: told once of what somebody must act on, and never in the way.
 
 use serde_json::{Value, json};
+use simulator::{Fault, Then, When};
 use tests::{Vendor, VendorAnswer};
 
 use crate::receiver::{Does, Receiver};
-use crate::setup::{Case, OWNER, settings};
+use crate::setup::{ANA, Case, OWNER, settings};
 
 fn handler() -> Vendor {
     Vendor::start(|_| VendorAnswer::reply(200, ""))
@@ -52,6 +53,35 @@ async fn a_dead_grant_is_told_once() {
     let listed = case.json(&["error-handlers", "list"]).await;
     assert!(!listed.to_string().contains("hush-7116"), "{listed}");
     assert!(!case.log().contains("hush-7116"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_client_is_told_once() {
+    let case = Case::linked(1).await;
+    let handler = handler();
+    create(&case, handler.base_url()).await;
+    let broken = Then::Error("invalid_client-secret".into());
+    let fault = case.simulator.add_fault(Fault::when(When::path("/token"), broken));
+    case.refresh(&case.tree, OWNER, ANA).await;
+    case.until("it is told", async || !told(&handler).is_empty()).await;
+    let alert = told(&handler).remove(0);
+    assert_eq!(alert["error_type"], "integration_misconfigured");
+    assert!(alert["message"].as_str().unwrap().contains("invalid_client"), "{alert}");
+    assert_eq!(alert["service_integration_id"], case.tree.list.id.as_str());
+    assert_eq!(alert["service_integration_table"], case.tree.list.table.as_str());
+    assert!(!alert.to_string().contains("1//"), "{alert}");
+    // Probes that find the same tell nothing new.
+    case.until("it is probed", async || {
+        case.simulator.faults().iter().any(|armed| armed.id == fault && armed.hit > 1)
+    })
+    .await;
+    case.simulator.clear_faults(Some(fault));
+    case.until("a probe got through", async || {
+        case.integration_state(&case.tree.list).await.0 == "ok"
+    })
+    .await;
+    case.settle().await;
+    assert_eq!(told(&handler).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

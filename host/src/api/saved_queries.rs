@@ -10,7 +10,7 @@ use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use crate::model::OrganizationId;
 use crate::store::Error;
-use crate::store::saved_queries::{NewSavedQuery, SavedQuery};
+use crate::store::saved_queries::{Change, NewSavedQuery, SavedQuery, TEXT_BYTES_MAX};
 
 const QUERY: &[Field] = &[
     field("id", "Id", Text),
@@ -164,12 +164,13 @@ async fn info(call: Call) -> Result<Answer, Failure> {
 
 async fn create(call: Call) -> Result<Answer, Failure> {
     let organization = call.organization().id;
-    let sql = call.values.text("sql");
+    let sql = short("sql", call.values.text("sql"))?;
+    let description = call.values.text("description").trim().to_owned();
     check(&call, organization, "sql", &sql).await?;
     let new = NewSavedQuery {
         organization_id: organization,
         created_by: customer(&call),
-        description: call.values.text("description").trim().to_owned(),
+        description: short("description", description)?,
         sql,
         public: call.values.flag("public"),
     };
@@ -180,20 +181,22 @@ async fn create(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn update(call: Call) -> Result<Answer, Failure> {
-    let mut query = editable(&call).await?;
+    let query = editable(&call).await?;
     let (field, value) = (call.values.text("field"), call.values.text("value"));
-    match field.as_str() {
+    let change = match field.as_str() {
         "sql" => {
-            check(&call, query.organization_id, "value", &value).await?;
-            query.sql = value;
+            let sql = short("value", value)?;
+            check(&call, query.organization_id, "value", &sql).await?;
+            Change::Sql(sql)
         }
         "public" => {
             let says = call.values.as_flag("value");
-            query.public = says.ok_or_else(|| Failure::field("value", "must be true or false"))?;
+            Change::Public(says.ok_or_else(|| Failure::field("value", "must be true or false"))?)
         }
-        _ => query.description = value.trim().to_owned(),
-    }
-    call.app.store.change_saved_query(&query).await?;
+        _ => Change::Description(short("value", value.trim().to_owned())?),
+    };
+    let changed = call.app.store.change_saved_query(&query.id, change).await?;
+    let query = changed.ok_or_else(|| no_such(&query.id))?;
     // What it is now may be long.
     let message = format!("The {field} of {} is changed.", query.id);
     Ok(Answer::single(entity(&call, &query), message, QUERY))
@@ -209,10 +212,20 @@ async fn delete(call: Call) -> Result<Answer, Failure> {
 /// The query of the path.
 async fn found(call: &Call) -> Result<SavedQuery, Failure> {
     let found = call.app.store.saved_query(call.path("q")).await?;
-    found.filter(|query| query.organization_id == call.organization().id).ok_or_else(|| {
-        let message = format!("There is no saved query `{}`", call.path("q"));
-        Failure::forbidden("no_such_query", message)
-    })
+    found
+        .filter(|query| query.organization_id == call.organization().id)
+        .ok_or_else(|| no_such(call.path("q")))
+}
+
+fn no_such(id: &str) -> Failure {
+    Failure::forbidden("no_such_query", format!("There is no saved query `{id}`"))
+}
+
+fn short(param: &str, text: String) -> Result<String, Failure> {
+    match text.len() <= TEXT_BYTES_MAX {
+        true => Ok(text),
+        false => Err(Failure::field(param, format!("must have {TEXT_BYTES_MAX} bytes at most"))),
+    }
 }
 
 /// The same, for who may change it.

@@ -60,38 +60,34 @@ pub async fn replay(
     asked: Asked<'_>,
 ) -> Result<Replayed, Refusal> {
     let ids = match asked.item {
-        Some(id) => vec![(id, false)],
+        Some(id) => vec![id],
         None => ids(app, organization, asked).await?,
     };
-    let mut replayed = Replayed::default();
+    let (mut replayed, mut made) = (Replayed::default(), BTreeSet::new());
     for some in ids.chunks(SLICE) {
         let mut can = Vec::new();
-        for (id, overtaken) in some {
+        for id in some {
             let Some(stored) = app.store.stored_webhook(organization, *id).await? else {
                 if asked.item.is_some() {
                     return Err(Refusal::invalid("webhook_id", "names no webhook that is kept"));
                 }
                 continue;
             };
-            // Of a span that was found before the first slice: its own links overtake nothing.
-            if *overtaken || asked.item.is_some() && stored.overtaken {
-                replayed.leave_out(stored);
-                continue;
-            }
             match needed(app, &stored).await? {
                 Some(needed) => can.push((stored, needed)),
                 None => replayed.leave_out(stored),
             }
         }
         let webhooks = can.iter().map(|(stored, needed)| (stored.id, needed.clone())).collect();
-        let (left_out, due) = app.store.replay(webhooks).await?;
-        replayed.replayed += due.len();
+        let again = app.store.replay(webhooks, made).await?;
+        made = again.made;
+        replayed.replayed += again.due.len();
         for (stored, _) in can {
-            if left_out.contains(&stored.id) {
+            if again.left_out.contains(&stored.id) {
                 replayed.leave_out(stored);
             }
         }
-        due.into_iter().for_each(|owner| app.store.tell_hosts(owner));
+        again.due.into_iter().for_each(|owner| app.store.tell_hosts(owner));
     }
     Ok(replayed)
 }
@@ -109,7 +105,7 @@ async fn ids(
     app: &App,
     organization: OrganizationId,
     asked: Asked<'_>,
-) -> Result<Vec<(InboxId, bool)>, Refusal> {
+) -> Result<Vec<InboxId>, Refusal> {
     let integration = match asked.integration {
         Some(name) => Some(named(&app.store, organization, name).await?.id),
         None => None,

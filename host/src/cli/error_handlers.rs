@@ -8,7 +8,7 @@ use super::output::Format;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ErrorHandlers {
-    /// Tell a URL when somebody must act: a grant is dead, a receiver is paused
+    /// Tell a URL when somebody must act: a grant is dead, calendars are unreadable, a receiver is paused
     Create {
         /// https, or a DSN of Sentry's; asked where it isn't given
         #[arg(long, short = 'u')]

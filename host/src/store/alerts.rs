@@ -2,6 +2,8 @@
 //! what raises it, in one transaction, and posted by whichever host comes first; the same is not told
 //! again for a day. Nothing waits for it, and nothing is stored where nobody wants to hear.
 
+mod unreadable;
+
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
@@ -10,6 +12,8 @@ use zeroize::Zeroizing;
 use super::targets::place;
 use super::{Connection, Database, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
+
+pub(super) use unreadable::tell_unreadable;
 
 /// The same alert is told once in so long.
 pub const QUIET: Micros = 24 * 3_600_000_000;
@@ -24,9 +28,12 @@ const SLICE: i64 = 1_000;
 /// Alerts that an organization is told of in a day. Who has as many won't read one more.
 const A_DAY_MAX: i64 = 1_000;
 
+/// Each alert is posted to all of an organization's.
+const HANDLERS_MAX: i64 = 20;
+
 /// Something to act on, of an integration.
 pub(super) struct Raised<'a> {
-    /// `grant_dead`, `integration_misconfigured`, `target_paused`.
+    /// `grant_dead`, `integration_misconfigured`, `streams_unreadable`, `target_paused`.
     pub(super) error_type: &'static str,
     /// Whose.
     pub(super) integration_id: &'a str,
@@ -181,6 +188,15 @@ impl Store {
         let (url, keyring, created_at) = (url.clone(), self.keyring.clone(), self.clock.now());
         let write = self.control.write(move |connection| {
             Box::pin(async move {
+                let made: i64 =
+                    query_scalar("select count(*) from error_handlers where organization_id = $1")
+                        .bind(organization)
+                        .fetch_one(&mut *connection)
+                        .await?;
+                if made >= HANDLERS_MAX {
+                    let reason = format!("an organization may have {HANDLERS_MAX} error handlers");
+                    return Err(Error::Refused(reason));
+                }
                 query(
                     "insert into error_handlers (id, organization_id, url, shown_url, created_at)
                      values ($1, $2, $3, $4, $5)",

@@ -171,7 +171,10 @@ async fn tell(
     }
     if message.all_due {
         // Only another grant ends what a vendor asked to be waited for (R6).
-        let pauses = if message.linked { ", not_before = 0, attempts = 0" } else { "" };
+        let pauses = match message.linked {
+            true => ", not_before = 0, attempts = 0, failing_since = null, failing_told = false",
+            false => "",
+        };
         query(format!(
             "update streams set due_at = case when due_at < $1 then due_at else $1 end,
                     unreadable = null{pauses}

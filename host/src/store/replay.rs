@@ -1,14 +1,14 @@
 //! Stored webhooks once more: each becomes a new item of the inbox, behind all that there are, in the
 //! order in which they were accepted. What a handled one brought of secrets lies with the owner, as
-//! long as no other grant or UNLINK came since. What came before an owner's present grant is left out:
-//! an old UNLINK must not end it.
+//! long as no other grant or UNLINK came since. What came before an owner's present grant, or before one
+//! that waits, is left out: an old UNLINK must not end it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Connection, Error, Store, inbox, query, query_as};
+use super::{Connection, Dialect, Error, Store, inbox, query, query_as, query_scalar};
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
 use crate::secrets::Keyring;
 
@@ -33,37 +33,38 @@ pub struct Stored {
     pub integration_id: String,
     pub external_owner_id: String,
     pub body: Vec<u8>,
-    /// Its owner is linked by a later one.
-    pub overtaken: bool,
 }
 
-const OVERTAKEN: &str = "(o.state <> 'unlinked' and exists (
-  select 1 from owner_secrets s
-  where s.owner_id = i.owner_id and s.grant_id > i.id and s.sealed is not null))";
-
-const STORED: &str = "i.id, i.integration_id, o.external_owner_id, i.body
-  from inbox i join owners o on o.id = i.owner_id where o.organization_id = $1";
+/// What became of stored webhooks that were to come again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Those that didn't: a secret is gone, or a later grant has overtaken them.
+    pub left_out: Vec<InboxId>,
+    /// The owner of each of the others, in their order.
+    pub due: Vec<OwnerId>,
+    /// All items that were made so far; none of them overtakes anything.
+    pub made: BTreeSet<InboxId>,
+}
 
 impl Store {
-    /// The ids of webhooks that are done with, or failed for good, and whether each is overtaken; at
-    /// most `limit`. What was accepted in a span was done no earlier, so older ones needn't be looked
-    /// at.
+    /// The ids of webhooks that are done with, or failed for good, at most `limit`. What was accepted
+    /// in a span was done no earlier, so older ones needn't be looked at.
     pub async fn stored_webhooks(
         &self,
         span: Span<'_>,
         limit: usize,
-    ) -> Result<Vec<(InboxId, bool)>, Error> {
+    ) -> Result<Vec<InboxId>, Error> {
         let meant = "o.organization_id = $1 and (i.integration_id = $2 or $2 is null)
           and i.received_at >= $3 and i.received_at < $4";
         let sql = format!(
-            "select i.id, {OVERTAKEN} from inbox i join owners o on o.id = i.owner_id
+            "select i.id from inbox i join owners o on o.id = i.owner_id
              where i.done_at >= $3 and {meant}
              union all
-             select i.id, {OVERTAKEN} from inbox i join owners o on o.id = i.owner_id
+             select i.id from inbox i join owners o on o.id = i.owner_id
              where i.parked and i.done_at is null and {meant}
              limit $5"
         );
-        let mut found: Vec<(InboxId, bool)> = query_as(sql)
+        let mut found: Vec<InboxId> = query_scalar(sql)
             .bind(span.organization)
             .bind(span.integration_id)
             .bind(span.after)
@@ -81,51 +82,81 @@ impl Store {
         organization: OrganizationId,
         id: InboxId,
     ) -> Result<Option<Stored>, Error> {
-        let sql = format!(
-            "select {OVERTAKEN} as overtaken, {STORED}
-               and i.id = $2 and (i.done_at is not null or i.parked)"
+        let stored = query_as(
+            "select i.id, i.integration_id, o.external_owner_id, i.body
+             from inbox i join owners o on o.id = i.owner_id
+             where o.organization_id = $1 and i.id = $2 and (i.done_at is not null or i.parked)",
         );
-        let stored = query_as(sql).bind(organization).bind(id);
+        let stored = stored.bind(organization).bind(id);
         Ok(stored.fetch_optional(self.control.readers()).await?)
     }
 
     /// Puts stored webhooks, each with the names of the secrets that it needs, into the inbox once
-    /// more. Answers which were left out, since a secret is gone, and whose owners are due.
+    /// more. `made`: by earlier calls for the same replay.
     pub async fn replay(
         &self,
         webhooks: Vec<(InboxId, Vec<String>)>,
-    ) -> Result<(Vec<InboxId>, Vec<OwnerId>), Error> {
+        made: BTreeSet<InboxId>,
+    ) -> Result<Again, Error> {
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let (mut left_out, mut due) = (Vec::new(), Vec::new());
+                    hold_owners(connection, &webhooks).await?;
+                    let mut all = Again { made, ..Again::default() };
                     for (id, needed) in webhooks {
-                        match again(connection, &keyring, id, &needed, now).await? {
-                            Some(owner) => due.push(owner),
-                            None => left_out.push(id),
+                        match again(connection, &keyring, id, &needed, &all.made, now).await? {
+                            Some((owner, item)) => {
+                                all.due.push(owner);
+                                all.made.insert(item);
+                            }
+                            None => all.left_out.push(id),
                         }
                     }
-                    Ok((left_out, due))
+                    Ok(all)
                 })
             })
             .await
     }
 }
 
+/// Whoever stores items of an owner comes one after the other, so that none becomes visible behind one
+/// with a higher id. SQLite has one writer.
+async fn hold_owners(
+    connection: &mut Connection,
+    webhooks: &[(InboxId, Vec<String>)],
+) -> Result<(), Error> {
+    if webhooks.is_empty() || connection.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
+    let ids: Vec<_> = webhooks.iter().map(|(id, _)| id.to_string()).collect();
+    let sql = format!(
+        "select id from owners where id in (select owner_id from inbox where id in ({}))
+         order by id for no key update",
+        ids.join(", ")
+    );
+    let _held: Vec<OwnerId> = query_scalar(sql).persistent(false).fetch_all(connection).await?;
+    Ok(())
+}
+
+/// Of which owner it is, and the new item. None: it is left out.
 async fn again(
     connection: &mut Connection,
     keyring: &Keyring,
     id: InboxId,
     needed: &[String],
+    made: &BTreeSet<InboxId>,
     now: Micros,
-) -> Result<Option<OwnerId>, Error> {
+) -> Result<Option<(OwnerId, InboxId)>, Error> {
     let stored: Option<(OwnerId, String)> =
         query_as("select owner_id, sealed from inbox where id = $1")
             .bind(id)
             .fetch_optional(&mut *connection)
             .await?;
     let Some((owner_id, sealed)) = stored else { return Ok(None) };
+    if is_overtaken(connection, owner_id, id, made).await? {
+        return Ok(None);
+    }
     let mut values: BTreeMap<String, String> = serde_json::from_str(&sealed)
         .map_err(|error| Error::Inconsistent(format!("sealed fields: {error}")))?;
     if values.is_empty() {
@@ -135,23 +166,45 @@ async fn again(
         }
     }
     let sealed = sealed_again(keyring, owner_id, values)?;
-    query(
+    let item: InboxId = query_scalar(
         "insert into inbox
            (owner_id, integration_id, received_at, method, path, query, headers, body, sealed)
          select owner_id, integration_id, $2, method, path, query, headers, body, $3
-         from inbox where id = $1",
+         from inbox where id = $1 returning id",
     )
     .bind(id)
     .bind(now)
     .bind(sealed)
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
     query("update owners set due_at = case when due_at < $2 then due_at else $2 end where id = $1")
         .bind(owner_id)
         .bind(now)
         .execute(connection)
         .await?;
-    Ok(Some(owner_id))
+    Ok(Some((owner_id, item)))
+}
+
+/// Whether its owner is linked by a later webhook, or is going to be, that no replay has `made`.
+async fn is_overtaken(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    id: InboxId,
+    made: &BTreeSet<InboxId>,
+) -> Result<bool, Error> {
+    let later: Vec<InboxId> = query_scalar(
+        "select s.grant_id from owner_secrets s join owners o on o.id = s.owner_id
+         where s.owner_id = $1 and s.grant_id > $2 and s.sealed is not null
+           and o.state <> 'unlinked'
+         union
+         select i.id from inbox i where i.owner_id = $1 and i.id > $2 and i.done_at is null
+           and not i.parked and i.sealed <> '{}'",
+    )
+    .bind(owner_id)
+    .bind(id)
+    .fetch_all(connection)
+    .await?;
+    Ok(later.iter().any(|grant| !made.contains(grant)))
 }
 
 /// The secrets that a webhook brought, as an item holds them. None: one is gone, or kept only to stop

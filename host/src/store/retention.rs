@@ -1,4 +1,5 @@
-//! What has been kept long enough goes, a slice at a time, so that nothing waits for it.
+//! What has been kept long enough goes, a slice at a time, so that nothing waits for it; and what has failed
+//! for long is told.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ impl Store {
                 (inbox, after) = (inbox + went, next);
             }
             let parked = self.forget_parked(now.saturating_sub(kept.parked)).await?;
+            alerts::tell_unreadable(&self.control, now).await?;
             let alerts = alerts::forget(&self.control, now).await?;
             metrics.forgotten("inbox", inbox);
             metrics.forgotten("parked", parked);

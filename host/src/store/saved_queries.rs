@@ -5,8 +5,10 @@ use sqlx::FromRow;
 use super::{Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
-/// An organization may keep so many: a client gets all at once.
+/// An organization may keep so many, none longer than that: a client gets all at once.
 const QUERIES_MAX: i64 = 1_000;
+/// Of a statement, and of a description.
+pub const TEXT_BYTES_MAX: usize = 32_768;
 
 /// A statement that is kept.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -36,6 +38,15 @@ pub struct NewSavedQuery {
     pub description: String,
     pub sql: String,
     pub public: bool,
+}
+
+/// A change of one field: whoever changes another one meanwhile isn't undone.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "see SavedQuery")]
+pub enum Change {
+    Description(String),
+    Sql(String),
+    Public(bool),
 }
 
 const COLUMNS: &str = "id, organization_id, created_by, description, sql, public, created_at";
@@ -90,16 +101,23 @@ impl Store {
         Ok(query_as(sql).bind(id).fetch_optional(self.control.readers()).await?)
     }
 
-    /// Stores what may change of it: description, statement, and whether it is public.
-    pub async fn change_saved_query(&self, changed: &SavedQuery) -> Result<(), Error> {
-        let statement =
-            query("update saved_queries set description = $1, sql = $2, public = $3 where id = $4");
-        let statement = statement
-            .bind(changed.description.clone())
-            .bind(changed.sql.clone())
-            .bind(changed.public)
-            .bind(changed.id.clone());
-        self.control.execute(statement).await.map(drop)
+    /// Changes it; answers what it is now. None: it is gone.
+    pub async fn change_saved_query(
+        &self,
+        id: &str,
+        change: Change,
+    ) -> Result<Option<SavedQuery>, Error> {
+        let set = |column: &str| {
+            let sql =
+                format!("update saved_queries set {column} = $1 where id = $2 returning {COLUMNS}");
+            query_as(sql)
+        };
+        let statement = match change {
+            Change::Description(text) => set("description").bind(text),
+            Change::Sql(text) => set("sql").bind(text),
+            Change::Public(public) => set("public").bind(public),
+        };
+        self.control.fetch(statement.bind(id.to_owned())).await
     }
 
     /// Forgets it.

@@ -152,7 +152,10 @@ update streams set taken = null,
   last_error = $8, last_error_at = case when $8 is null then last_error_at else $9 end,
   last_success_at = case when $10 then $9 else last_success_at end,
   last_full_at = case when $11 then $9 else last_full_at end,
-  unsynced = unsynced and not $10 and $7 is null
+  unsynced = unsynced and not $10 and $7 is null,
+  failing_since = case when $10 then null when $7 is null and $8 is null then failing_since
+                       else coalesce(failing_since, $9) end,
+  failing_told = failing_told and not $10
 where id = $1 and taken = $12";
 
 /// Pauses all streams of the owner.

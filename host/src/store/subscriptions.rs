@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::feed::Bookmark;
 use super::integrations::Integration;
 use super::targets::{bookmark_text, place};
-use super::{Connection, Dialect, Error, Query, Row, Store, query, query_as};
+use super::{Connection, Dialect, Error, Query, Row, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// At most so long without a look at the feed: what changes marks the targets by itself.
@@ -15,6 +15,9 @@ const PERIOD_S: i64 = 60;
 
 /// Rows that are read at once.
 const PAGE_SIZE: i64 = 100;
+
+/// An organization may have so many; one to all is a target for each integration.
+const SUBSCRIPTIONS_MAX: i64 = 100;
 
 /// A subscription without its secrets.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -66,6 +69,16 @@ impl Store {
         let made = self.control.write(move |connection| {
             Box::pin(async move {
                 alone(connection, new.organization).await?;
+                let made: i64 =
+                    query_scalar("select count(*) from subscriptions where organization_id = $1")
+                        .bind(new.organization)
+                        .fetch_one(&mut *connection)
+                        .await?;
+                if made >= SUBSCRIPTIONS_MAX {
+                    let reason =
+                        format!("an organization may have {SUBSCRIPTIONS_MAX} subscriptions");
+                    return Err(Error::Refused(reason));
+                }
                 query(
                     "insert into subscriptions
                        (id, organization_id, integration_id, url, shown_url, secret, tells_rows,

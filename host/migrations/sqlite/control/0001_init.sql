@@ -111,8 +111,12 @@ create table streams (
   last_success_at bigint,
   last_full_at bigint,
   unsynced boolean not null default true,              -- it didn't come to an end since its owner was linked
+  failing_since bigint,                                -- it didn't come to an end since it first failed then
+  failing_told boolean not null default false,         -- error handlers were told of that
   unique (owner_id, service, kind, key)
 );
+create index streams_failing on streams (failing_since)
+  where failing_since is not null and not failing_told;
 
 -- Stored authenticated webhook bodies, in the order of acceptance.
 create table inbox (

@@ -1,8 +1,17 @@
 use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{self, Opened, on_both};
+use crate::store::leases::{self, Claimant};
+use crate::store::streams::{self, Ended};
 
-on_both! { the_same_is_told_once_a_day, posts_are_given_up, a_flood_is_cut_off }
+on_both! {
+    the_same_is_told_once_a_day,
+    posts_are_given_up,
+    a_flood_is_cut_off,
+    handlers_are_not_without_number,
+    a_broken_integration_is_told_once_a_day,
+    what_fails_for_long_is_told_once,
+}
 
 const NOW: Micros = 10 * QUIET;
 
@@ -96,4 +105,100 @@ async fn a_flood_is_cut_off(dialect: Dialect) {
     assert_eq!(next_due(control).await.unwrap(), Some(NOW + QUIET), "the day after");
     let forgotten = forget(control, NOW + 2 * QUIET).await.unwrap();
     assert_eq!(forgotten, A_DAY_MAX.unsigned_abs());
+}
+
+async fn handlers_are_not_without_number(dialect: Dialect) {
+    let store = filled(dialect).await;
+    for _ in 0..HANDLERS_MAX {
+        handler(&store).await;
+    }
+    let url = Zeroizing::new("https://a.example/".to_owned());
+    let refused = store.create_error_handler(1, &url, "shown".into()).await.unwrap_err();
+    assert!(refused.to_string().contains("may have 20 error handlers"), "{refused}");
+}
+
+/// What the post says that is due, if one is; it is taken.
+async fn told(store: &Opened, now: Micros) -> Option<Value> {
+    let claimed = claim(store.control(), now).await.unwrap()?;
+    let (_, body) = store.alert_post(&claimed).await.unwrap().unwrap();
+    settle(store.control(), &claimed).await.unwrap();
+    Some(serde_json::from_str(&body).unwrap())
+}
+
+async fn a_broken_integration_is_told_once_a_day(dialect: Dialect) {
+    let store = filled(dialect).await;
+    handler(&store).await;
+    let broken = async |now: Micros| {
+        let reason = "invalid_client".to_owned();
+        let control = store.control();
+        streams::tree_is_misconfigured(control, "svi_1", now + 60, reason, now).await.unwrap();
+    };
+    broken(NOW).await;
+    broken(NOW + 1).await;
+    let alert = told(&store, NOW + 1).await.unwrap();
+    assert_eq!(alert["error_type"], "integration_misconfigured");
+    assert_eq!(alert["message"], "invalid_client");
+    assert_eq!(
+        (&alert["service_integration_id"], &alert["service_integration_table"]),
+        (&json!("svi_1"), &json!("t"))
+    );
+    assert_eq!(told(&store, NOW + 1).await, None);
+    broken(NOW + QUIET).await;
+    assert!(told(&store, NOW + QUIET).await.is_some(), "it lasts");
+}
+
+async fn what_fails_for_long_is_told_once(dialect: Dialect) {
+    const DAY: Micros = QUIET;
+    let store = filled(dialect).await;
+    let control = store.control();
+    handler(&store).await;
+    let streams = "
+        insert into owners (organization_id, root_id, external_owner_id, due_at, state)
+          values (1, 'svi_1', 'ana', 0, 'linked');
+        insert into streams (owner_id, service, kind, key, page_limit)
+          values (1, 's', 'k', 'ana@example.com', 10), (1, 's', 'k', 'b', 10), (1, 's', 'k', 'c', 10)";
+    fixture::run(&store, streams.to_owned()).await;
+    let by = Claimant { host: "host".into(), ttl: 30_000_000, organization_leases_max: 9 };
+    let lease = leases::claim(control, &by, 1, NOW).await.unwrap().unwrap();
+    let ends = async |stream: i64, at: Micros, how: Ended| {
+        streams::take(control, &lease, vec![stream]).await.unwrap();
+        let ended = Ended { at, page_limit: 10, ..how };
+        streams::put_back(control, &lease, stream, ended).await.unwrap();
+    };
+    let unreadable = || Ended { unreadable: Some("it is forbidden".into()), ..Ended::default() };
+    let failed = || Ended { error: Some("answered 500".into()), ..Ended::default() };
+    let done = || Ended { succeeded: true, ..Ended::default() };
+    ends(1, NOW, unreadable()).await;
+    ends(2, NOW + 1, failed()).await;
+    ends(2, NOW + 2, Ended::default()).await;
+    ends(2, NOW + 3, unreadable()).await;
+    ends(3, NOW, failed()).await;
+    ends(3, NOW + 1, done()).await;
+    tell_unreadable(control, NOW + DAY - 1).await.unwrap();
+    assert_eq!(told(&store, NOW + DAY).await, None, "it may pass");
+    tell_unreadable(control, NOW + DAY + 1).await.unwrap();
+    let alert = told(&store, NOW + DAY + 1).await.unwrap();
+    assert_eq!(alert["error_type"], "streams_unreadable");
+    assert_eq!(alert["service_integration_id"], "svi_1");
+    let of = &alert["details"];
+    assert_eq!(
+        (&of["count"], &of["stream_ids"], &of["external_owner_ids"]),
+        (&json!(2), &json!([1, 2]), &json!(["ana"])),
+    );
+    assert!(alert["message"].as_str().unwrap().ends_with(": it is forbidden"), "{alert}");
+    assert!(!alert.to_string().contains("ana@example.com"), "{alert}");
+    // Not again while it lasts, and again when it comes back.
+    ends(1, NOW + 2 * DAY, unreadable()).await;
+    tell_unreadable(control, NOW + 3 * DAY).await.unwrap();
+    assert_eq!(told(&store, NOW + 3 * DAY).await, None);
+    ends(1, NOW + 3 * DAY, done()).await;
+    ends(1, NOW + 3 * DAY + 1, failed()).await;
+    fixture::run(&store, "update owners set state = 'grant_dead'".to_owned()).await;
+    tell_unreadable(control, NOW + 5 * DAY).await.unwrap();
+    assert_eq!(told(&store, NOW + 5 * DAY).await, None, "the dead grant is told");
+    fixture::run(&store, "update owners set state = 'linked'".to_owned()).await;
+    tell_unreadable(control, NOW + 5 * DAY).await.unwrap();
+    let alert = told(&store, NOW + 5 * DAY).await.unwrap();
+    assert_eq!(alert["details"]["stream_ids"], json!([1]));
+    assert!(alert["message"].as_str().unwrap().ends_with(": answered 500"), "{alert}");
 }

@@ -31,8 +31,16 @@ async fn queries_are_kept_changed_and_forgotten(dialect: Dialect) {
     let all = store.saved_queries(organization).await.unwrap();
     assert_eq!(all, [first.clone(), second.clone()]);
 
-    let changed = SavedQuery { public: true, sql: "select 4".into(), ..first };
-    store.change_saved_query(&changed).await.unwrap();
+    for change in [
+        Change::Public(true),
+        Change::Sql("select 4".into()),
+        Change::Description("what is 4?".into()),
+    ] {
+        assert!(store.change_saved_query(&first.id, change).await.unwrap().is_some());
+    }
+    let (sql, description) = ("select 4".into(), "what is 4?".into());
+    let changed = SavedQuery { public: true, sql, description, ..first };
+    assert_eq!(store.change_saved_query("svq_none", Change::Public(true)).await.unwrap(), None);
     assert_eq!(store.saved_query(&changed.id).await.unwrap(), Some(changed.clone()));
     store.delete_saved_query(&second.id).await.unwrap();
     assert_eq!(store.saved_queries(organization).await.unwrap(), [changed]);

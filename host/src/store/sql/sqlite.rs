@@ -26,8 +26,9 @@ pub(super) async fn query(
     statement::check(text).map_err(Error::Refused)?;
     let mut connection = connect(path).await?;
     let out_of_time = Arc::new(AtomicBool::new(false));
-    let stop = out_of_time.clone();
-    let handler = move || !stop.load(Ordering::Relaxed);
+    let over = Over(Arc::default());
+    let (late, left) = (Arc::clone(&out_of_time), Arc::clone(&over.0));
+    let handler = move || !late.load(Ordering::Relaxed) && !left.load(Ordering::Relaxed);
     connection.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, handler);
     let mut reading = std::pin::pin!(read(&mut connection, text, limits));
     let result = tokio::select! {
@@ -40,6 +41,16 @@ pub(super) async fn query(
     match result {
         Err(_) if out_of_time.load(Ordering::Relaxed) => Err(too_long(limits)),
         result => result,
+    }
+}
+
+/// Nobody waits any more: enough rows are there, or whoever asked has gone. The statement runs in a
+/// thread of its own, which would go on until it finds another row.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

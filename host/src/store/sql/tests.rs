@@ -5,6 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac as _};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::*;
 use crate::clock::Clock;
@@ -86,6 +88,23 @@ async fn limits_hold_and_nothing_is_written() {
     }
     let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
     assert_eq!(count.rows, [[json!(3)]]);
+}
+
+/// As long as it ran it would keep the log of the file from being taken over.
+#[tokio::test]
+async fn a_statement_that_nobody_waits_for_ends() {
+    let (store, organization) = filled(Dialect::Sqlite).await;
+    let endless = "with recursive c(x) as (select 1 union all select x + 1 from c)
+                   select n from t where n < 3 union all select count(*) from c";
+    let first = QueryLimits { rows: 1, cut_rows: true, ..LIMITS };
+    let answer = store.query(organization, endless, first).await.unwrap();
+    assert!(answer.cut, "{answer:?}");
+    let file = store.data_dir.replication("default");
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(30));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let (is_busy, ..): (bool, i64, i64) =
+        sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await.unwrap();
+    assert!(!is_busy);
 }
 
 #[tokio::test]
@@ -185,7 +204,6 @@ async fn rolled_credentials_end_the_old_ones() {
 
 /// Whether a program that knows nothing but the URL reads the table.
 async fn reads(url: &str) -> bool {
-    use sqlx::Connection as _;
     let Ok(mut connection) = sqlx::PgConnection::connect(url).await else { return false };
     let count: Result<i64, _> =
         sqlx::query_scalar("select count(*) from t").fetch_one(&mut connection).await;

@@ -4,7 +4,11 @@ use crate::store::fixture::{self, Opened, on_both};
 use crate::store::targets::{Kind, Target};
 use crate::store::{Dialect, query_scalar, targets};
 
-on_both! { secrets_are_sealed, all_of_an_organization_means_what_comes_too }
+on_both! {
+    secrets_are_sealed,
+    all_of_an_organization_means_what_comes_too,
+    they_are_not_without_number,
+}
 
 const NOW: Micros = 1_000_000_000;
 
@@ -93,4 +97,14 @@ async fn all_of_an_organization_means_what_comes_too(dialect: Dialect) {
     store.delete_integration(&integration.id).await.unwrap();
     assert_eq!(store.subscriptions(1).await.unwrap(), [all]);
     assert_eq!(store.targets(1).await.unwrap(), []);
+}
+
+async fn they_are_not_without_number(dialect: Dialect) {
+    let store = fixture::open(dialect, Clock::simulated(NOW)).await;
+    fixture::root(&store, "svi_1").await;
+    for _ in 0..SUBSCRIPTIONS_MAX {
+        store.create_subscription(new(None), Bookmark::Start).await.unwrap();
+    }
+    let refused = store.create_subscription(new(None), Bookmark::Start).await.unwrap_err();
+    assert!(refused.to_string().contains("may have 100 subscriptions"), "{refused}");
 }
