@@ -98,7 +98,7 @@ impl Case {
         let url = Url::parse(&database.url()).unwrap();
         Self {
             address: DatabaseAddress::parse(&url, rules).unwrap(),
-            relays: Relays::new(Chance::seeded(1)).unwrap(),
+            relays: Relays::new(Chance::from_system()).unwrap(),
             target: target("syt_1"),
             spec: spec(service),
             session: None,
@@ -395,7 +395,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn servers_that_mean_harm_do_none() {
-    let relays = Relays::new(Chance::seeded(1)).unwrap();
+    let relays = Relays::new(Chance::from_system()).unwrap();
     let scram = || message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
     for (answers, says) in [
         // Without its kind.

@@ -22,7 +22,7 @@ impl Lookup for Turning {
 }
 
 fn relays() -> Relays {
-    Relays::new(Chance::seeded(1)).unwrap()
+    Relays::new(Chance::from_system()).unwrap()
 }
 
 fn server(host: &str, port: u16, private_addresses: bool) -> DatabaseServer {
@@ -60,7 +60,7 @@ async fn private_addresses_are_refused_however_they_are_written() {
     }
     let turns = ["169.254.169.254", "::ffff:10.0.0.1", "127.0.0.1"];
     let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
-    let relays = Relays::with_lookup(Arc::new(turning), Chance::seeded(1)).unwrap();
+    let relays = Relays::with_lookup(Arc::new(turning), Chance::from_system()).unwrap();
     for _ in turns {
         let refused = relays.open(&server("db.example", 1, false)).await.unwrap_err();
         assert!(matches!(refused, HttpError::Denied(_)), "{refused}");
