@@ -44,7 +44,9 @@ impl Server {
 
     fn settings(&self) -> Settings {
         let settings = Settings::default().env("ROWGATE_SMTP_URL", &self.url);
-        settings.env("ROWGATE_SMTP_FROM", "rowgate@sync.example")
+        settings
+            .env("ROWGATE_SMTP_FROM", "rowgate@sync.example")
+            .env("ROWGATE_LOGIN_ALLOWED_EMAILS", OWNER)
     }
 
     fn taken(&self) -> Vec<Taken> {
@@ -140,6 +142,20 @@ async fn a_code_is_mailed_and_stands_nowhere_else() {
             api.host.get("/metrics").await.contains("rowgate_mails_total{outcome=\"sent\"} 1")
         })
         .await;
+}
+
+/// Else the first stranger who finds a new host would own it.
+#[tokio::test]
+async fn the_first_code_is_for_whoever_runs_the_host() {
+    let server = Server::start();
+    let api = Api::start_with(server.settings()).await;
+    let told = ask(&api, "stranger@example.com").await;
+    assert!(told.contains("log of the host"), "{told}");
+    assert!(api.host.log().contains("login code for stranger@example.com"), "{}", api.host.log());
+    // Whom the configuration names gets a letter.
+    ask(&api, OWNER).await;
+    api.host.until("the letter is taken", async || server.taken().len() == 1).await;
+    assert_eq!(server.taken()[0].to, OWNER);
 }
 
 #[tokio::test]
