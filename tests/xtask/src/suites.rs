@@ -214,7 +214,8 @@ fn of_the_whole(test: &TestProgram) -> Option<&str> {
     (test.kind == "test" && test.package.ends_with(TESTS)).then_some(test.target.as_str())
 }
 
-/// Build one of the workspace's binaries and return where it is.
+/// Build the workspace's binaries, all for the reason of [`Checkout::test_programs`], and return where
+/// one of them is.
 pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     built(checkout, name, &[])
 }
@@ -222,7 +223,7 @@ pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
 /// The same with further arguments for cargo.
 pub(crate) fn built(checkout: &Checkout, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--workspace", "--bin", name]).args(arguments);
+    cargo.args(["build", "--workspace", "--bins"]).args(arguments);
     let artifacts = checkout::build(&mut cargo)?;
     let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
     binary.map(|made| made.path).with_context(|| format!("cargo built no binary {name}"))
