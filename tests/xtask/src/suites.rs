@@ -56,20 +56,11 @@ const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 3] = [HOSTS, "contract", "webhookdb"];
+const ON_POSTGRES: [&str; 5] = [HOSTS, "api", "contract", "keeping", "webhookdb"];
 /// And what takes so long there, with a database a test and a connection a command, that it runs with
 /// `--soak`.
-const ON_POSTGRES_SOAKING: [&str; 9] = [
-    PROTOCOL,
-    "api",
-    "convergence",
-    "delivery",
-    "google_calendar",
-    "hostile",
-    "keeping",
-    "push",
-    "swap",
-];
+const ON_POSTGRES_SOAKING: [&str; 7] =
+    [PROTOCOL, "convergence", "delivery", "google_calendar", "hostile", "push", "swap"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
