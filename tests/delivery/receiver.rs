@@ -27,6 +27,22 @@ pub(crate) enum Does {
     AnswerWith(u16, &'static str, String),
 }
 
+impl Does {
+    /// `taken`: the status that says so.
+    pub(crate) fn answer(self, taken: u16) -> VendorAnswer {
+        match self {
+            Self::Take => VendorAnswer::reply(taken, ""),
+            Self::LoseAnswer | Self::HangUp => VendorAnswer::HangUp,
+            Self::Answer(status) => VendorAnswer::reply(status, ""),
+            Self::AnswerWith(status, name, value) => VendorAnswer::Reply {
+                status,
+                headers: vec![(name.to_owned(), value)],
+                body: Vec::new(),
+            },
+        }
+    }
+}
+
 /// What it has, and what was wrong.
 #[derive(Default)]
 pub(crate) struct Copy {
@@ -96,16 +112,7 @@ impl Receiver {
             }
             in_flight.fetch_sub(1, Ordering::AcqRel);
             notify.notify_one();
-            match does {
-                Does::Take => VendorAnswer::reply(200, ""),
-                Does::LoseAnswer | Does::HangUp => VendorAnswer::HangUp,
-                Does::Answer(status) => VendorAnswer::reply(status, ""),
-                Does::AnswerWith(status, name, value) => VendorAnswer::Reply {
-                    status,
-                    headers: vec![(name.to_owned(), value)],
-                    body: Vec::new(),
-                },
-            }
+            does.answer(200)
         });
         Self { vendor, copy, posted }
     }

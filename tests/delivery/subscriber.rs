@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Settings, Vendor, VendorAnswer, VendorRequest};
+use tests::{Settings, Vendor, VendorRequest};
 use tokio::sync::Notify;
 
 use crate::receiver::Does;
@@ -61,16 +61,7 @@ impl Subscriber {
                 lock(&kept).push(Told { request: request.clone(), body });
             }
             notify.notify_one();
-            match does {
-                Does::Take => VendorAnswer::reply(204, ""),
-                Does::LoseAnswer | Does::HangUp => VendorAnswer::HangUp,
-                Does::Answer(status) => VendorAnswer::reply(status, ""),
-                Does::AnswerWith(status, name, value) => VendorAnswer::Reply {
-                    status,
-                    headers: vec![(name.to_owned(), value)],
-                    body: Vec::new(),
-                },
-            }
+            does.answer(204)
         });
         Self { vendor, told, posted }
     }

@@ -33,16 +33,8 @@ impl Endpoint {
         answers: &'static [(u16, Shape)],
         handler: Handler,
     ) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            summary,
-            access,
-            params,
-            answers,
-            handler,
-            any_origin: false,
-        }
+        let (method, any_origin) = (Method::GET, false);
+        Self { method, path, summary, access, params, answers, handler, any_origin }
     }
 
     pub(super) const fn post(
@@ -53,16 +45,8 @@ impl Endpoint {
         answers: &'static [(u16, Shape)],
         handler: Handler,
     ) -> Self {
-        Self {
-            method: Method::POST,
-            path,
-            summary,
-            access,
-            params,
-            answers,
-            handler,
-            any_origin: false,
-        }
+        let (method, any_origin) = (Method::POST, false);
+        Self { method, path, summary, access, params, answers, handler, any_origin }
     }
 
     pub(super) const fn for_any_origin(mut self) -> Self {
