@@ -270,7 +270,6 @@ async fn sync<K: Of>(call: Call) -> Result<Answer, Failure> {
 }
 
 fn entity(targets: &Targets, target: &Target) -> Value {
-    let reason = target.paused.as_ref().or(target.last_error.as_ref());
     let mut entity = json!({
         "opaque_id": target.id,
         "associated_type": "service_integration",
@@ -279,7 +278,7 @@ fn entity(targets: &Targets, target: &Target) -> Value {
         "connection_url": target.shown_url,
         "period_seconds": target.period_s,
         "state": targets.health(target).name(),
-        "reason": reason,
+        "reason": target.reason(),
         "last_synced_at": target.last_synced_at.and_then(rows::timestamp_text),
         "latency": target.last_delivery_ms,
     });

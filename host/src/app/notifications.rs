@@ -228,24 +228,15 @@ impl Notifications {
                 && target.subscription_id.as_ref() == Some(&subscription.id)
         });
         let health = |target: &Target| target.health(now, self.alert_after);
-        let worst = of.max_by_key(|target| severity(health(target)));
+        let worst = of.max_by_key(|target| health(target));
         let id = subscription.integration_id.as_ref();
         Shown {
             integration: integrations.iter().find(|one| Some(&one.id) == id).cloned(),
             health: worst.map_or(Health::Ok, health),
-            reason: worst.and_then(|target| target.paused.clone().or(target.last_error.clone())),
+            reason: worst.and_then(Target::reason).cloned(),
             attempts: worst.map_or(0, |target| target.attempts),
             subscription,
         }
-    }
-}
-
-fn severity(health: Health) -> u8 {
-    match health {
-        Health::Ok => 0,
-        Health::Failing => 1,
-        Health::Alert => 2,
-        Health::Paused => 3,
     }
 }
 

@@ -109,7 +109,6 @@ impl Here {
     }
 
     fn fields(&self, target: &Target) -> Vec<(&'static str, Value)> {
-        let reason = target.paused.as_ref().or(target.last_error.as_ref());
         let value = |name: &str| match name {
             "opaque_id" => target.id.clone().into(),
             "integration" => target.integration_id.clone().into(),
@@ -125,7 +124,7 @@ impl Here {
             "latency_ms" => target.last_delivery_ms.into(),
             "attempts" => target.attempts.into(),
             "next_at" => output::time(Some(target.due_at.max(target.not_before))),
-            "reason" => reason.cloned().into(),
+            "reason" => target.reason().cloned().into(),
             "created_at" => output::time(Some(target.created_at)),
             _ => Value::Null,
         };

@@ -127,8 +127,8 @@ pub struct TargetSecrets {
     pub signing_secret: Zeroizing<String>,
 }
 
-/// How a target is, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a target is, in a word; the worst comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// It takes what it is sent.
     Ok,
@@ -161,6 +161,11 @@ impl Target {
             (None, Some(_)) => Health::Failing,
             (None, None) => Health::Ok,
         }
+    }
+
+    /// Why it is paused, or its last failure.
+    pub fn reason(&self) -> Option<&String> {
+        self.paused.as_ref().or(self.last_error.as_ref())
     }
 
     /// How far it has come.

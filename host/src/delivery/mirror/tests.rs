@@ -10,7 +10,7 @@ use url::Url;
 
 use super::*;
 use crate::chance::Chance;
-use crate::delivery::DestinationRules;
+use crate::delivery::{DestinationRules, payload};
 use crate::rows::Value;
 use crate::rows::fixture::spec;
 use crate::store::feed::{Bookmark, Change};
@@ -32,34 +32,13 @@ struct Case {
 fn target(id: &str) -> Target {
     Target {
         id: id.into(),
-        organization_id: 1,
-        integration_id: "svi_1".into(),
-        service: "ticket_v1".into(),
-        plugin: "sample".into(),
         table_name: "ticket_v1".into(),
         kind: Kind::Db,
         to_schema: "theirs".into(),
         to_table: "mirror".into(),
-        subscription_id: None,
-        tells_rows: true,
-        shown_url: String::new(),
-        period_s: 60,
         page_size: PAGE_ROWS,
-        rows_max: None,
-        deletions: true,
-        created_at: 0,
-        bookmark: String::new(),
-        rewinds: 0,
         fence: 1,
-        due_at: 0,
-        not_before: 0,
-        attempts: 0,
-        failing_since: None,
-        last_error: None,
-        last_error_at: None,
-        last_synced_at: None,
-        last_delivery_ms: None,
-        paused: None,
+        ..payload::tests::target(true)
     }
 }
 
