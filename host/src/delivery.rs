@@ -166,13 +166,13 @@ impl Deliveries {
             Err(_) => Micros::MAX,
         };
         // What is due and can't be claimed waits for a slot, or another host has it by now.
-        let at_most = micros(self.options.poll);
-        let wait = if next <= now { at_most } else { (next - now).min(at_most) };
+        let poll = now.saturating_add(micros(self.options.poll));
+        let until = if next <= now { poll } else { next.min(poll) };
         tokio::select! {
             () = self.stopped() => {}
             () = self.store.changed().wait() => self.breathe(now).await,
             Some(ended) = running.join_next() => over(ended, failing),
-            () = self.store.clock().sleep(Duration::from_micros(wait.unsigned_abs())) => {}
+            () = self.store.clock().sleep_until(until) => {}
         }
     }
 

@@ -144,7 +144,7 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
                 tokio::select! {
                     () = runner.stopped() => {}
                     _ended = runs.join_next() => {}
-                    () = wait(&runner, &wake, options.poll) => {
+                    () = wait(&runner, &wake, runner.clock.now() + micros(options.poll)) => {
                         turns.make_way(runner.store.control(), &runner.clock, &wake).await;
                     }
                 }
@@ -315,20 +315,20 @@ async fn hold(
 
 /// Waits until something is due, or is said to be.
 async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
-    let now = runner.clock.now();
-    let poll = micros(options.poll);
+    // A time, not a duration: the clock may move while the database is asked.
+    let poll = runner.clock.now().saturating_add(micros(options.poll));
     let next = match leases::next_due(runner.store.control()).await {
         Ok(next) => next.unwrap_or(Micros::MAX),
         Err(_) => Micros::MAX,
     };
-    wait(runner, wake, Duration::from_micros((next - now).clamp(0, poll).unsigned_abs())).await;
+    wait(runner, wake, next.min(poll)).await;
 }
 
-/// Waits until something is said to be due, or so long.
-async fn wait(runner: &Runner, wake: &Wake, at_most: Duration) {
+/// Waits until something is said to be due, or until then.
+async fn wait(runner: &Runner, wake: &Wake, until: Micros) {
     tokio::select! {
         () = wake.0.due.notified() => {}
-        () = runner.clock.sleep(at_most) => {}
+        () = runner.clock.sleep_until(until) => {}
     }
 }
 

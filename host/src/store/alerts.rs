@@ -149,20 +149,15 @@ pub async fn settle(control: &Database, claimed: &Claimed) -> Result<(), Error> 
 
 /// Forgets alerts that may be told again and that nobody waits for; answers how many.
 pub(super) async fn forget(control: &Database, now: Micros) -> Result<u64, Error> {
-    let mut gone = 0;
-    loop {
+    let slice = || {
         let slice = query(
             "delete from alerts where id in (
                select a.id from alerts a where a.raised_at < $1
                  and not exists (select 1 from alert_posts p where p.alert_id = a.id) limit $2)",
         );
-        let slice = slice.bind(now.saturating_sub(QUIET)).bind(SLICE);
-        let went = control.execute(slice).await?.rows_affected();
-        gone += went;
-        if went < SLICE.unsigned_abs() {
-            return Ok(gone);
-        }
-    }
+        slice.bind(now.saturating_sub(QUIET)).bind(SLICE)
+    };
+    control.execute_slices(SLICE, slice).await
 }
 
 /// Who is told of errors.

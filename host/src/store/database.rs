@@ -102,6 +102,23 @@ impl Database {
         }
     }
 
+    /// Runs a statement that takes `slice` rows at most, as a transaction of its own each time, until it
+    /// takes fewer; answers how many rows went. Nobody waits for more than one of them.
+    pub async fn execute_slices(
+        &self,
+        slice: i64,
+        statement: impl Fn() -> Query<'static, Row> + Send + Sync,
+    ) -> Result<u64, Error> {
+        let mut gone = 0;
+        loop {
+            let went = self.execute(statement()).await?.rows_affected();
+            gone += went;
+            if went < slice.unsigned_abs() {
+                return Ok(gone);
+            }
+        }
+    }
+
     /// Runs one statement that writes and answers at most one row, as a transaction of its own.
     pub async fn fetch<A>(&self, statement: Query<'static, A>) -> Result<Option<A::Item>, Error>
     where

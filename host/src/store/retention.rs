@@ -142,20 +142,15 @@ impl Store {
 
     /// Forgets parked inbox items that came before a time; answers how many.
     pub async fn forget_parked(&self, received_before: Micros) -> Result<u64, Error> {
-        let mut gone = 0;
-        loop {
+        let slice = || {
             let slice = query(
                 "delete from inbox where id in (
                    select id from inbox where parked and done_at is null and received_at < $1
                    limit $2)",
             );
-            let slice = slice.bind(received_before).bind(SLICE);
-            let went = self.control.execute(slice).await?.rows_affected();
-            gone += went;
-            if went < SLICE.unsigned_abs() {
-                return Ok(gone);
-            }
-        }
+            slice.bind(received_before).bind(SLICE)
+        };
+        self.control.execute_slices(SLICE, slice).await
     }
 
     /// Forgets a slice of the inbox items that were done before a time, and that they were applied.

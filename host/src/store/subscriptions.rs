@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::feed::Bookmark;
 use super::integrations::Integration;
-use super::targets::{bookmark_text, place};
+use super::targets::{RESUME, bookmark_text, place};
 use super::{Connection, Dialect, Error, Query, Row, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
@@ -143,11 +143,7 @@ impl Store {
 
     /// Goes on where it was paused or waits after a failure.
     pub async fn resume_subscription(&self, id: &str) -> Result<(), Error> {
-        let statement = query(
-            "update targets set paused = null, due_at = $2, not_before = 0, attempts = 0,
-                    failing_since = null
-             where subscription_id = $1",
-        );
+        let statement = query(format!("{RESUME} where subscription_id = $1"));
         self.on_subscription(statement.bind(id.to_owned()).bind(self.clock.now())).await
     }
 

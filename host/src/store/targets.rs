@@ -12,7 +12,7 @@ use crate::model::{Micros, OrganizationId};
 
 pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save, settle_failure};
 pub use operate::NewTarget;
-pub(super) use operate::text as bookmark_text;
+pub(super) use operate::{RESUME, text as bookmark_text};
 
 /// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

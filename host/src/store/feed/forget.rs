@@ -79,15 +79,7 @@ async fn forget_tombstones(database: &Database, slice: &[Old]) -> Result<u64, Er
            where feed.deleted and feed.commit_id in ({}) limit $1 {skip})",
         ids(old)
     );
-    let mut gone = 0;
-    loop {
-        let statement = query(sql.clone()).bind(SLICE).persistent(false);
-        let went = database.execute(statement).await?.rows_affected();
-        gone += went;
-        if went < SLICE.unsigned_abs() {
-            return Ok(gone);
-        }
-    }
+    database.execute_slices(SLICE, || query(sql.clone()).bind(SLICE).persistent(false)).await
 }
 
 async fn forget_commits(database: &Database, slice: &[Old]) -> Result<u64, Error> {

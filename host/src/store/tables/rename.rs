@@ -57,16 +57,14 @@ pub(super) async fn renamed(conn: &mut Connection, name: &str) -> sqlx::Result<O
 /// Takes the entries of a table that is about to go out of the change feed: there may be more than one
 /// statement gets through in its time. Of what comes meanwhile [`drop_table`] takes care.
 pub async fn forget_changes(database: &Database, table_name: &str) -> Result<(), Error> {
-    loop {
+    let slice = || {
         let slice = query(
             "delete from rowgate_feed where table_name = $1 and pk in (
                select pk from rowgate_feed where table_name = $1 limit $2)",
         );
-        let slice = slice.bind(table_name.to_owned()).bind(SLICE);
-        if database.execute(slice).await?.rows_affected() < SLICE.unsigned_abs() {
-            return Ok(());
-        }
-    }
+        slice.bind(table_name.to_owned()).bind(SLICE)
+    };
+    database.execute_slices(SLICE, slice).await.map(drop)
 }
 
 /// Drops a table with its entries in the change feed and its brackets.

@@ -24,6 +24,10 @@ pub struct NewTarget {
 /// Bytes of a signing secret: as many as the signature has.
 const SIGNING_SECRET_BYTES: usize = 32;
 
+/// Lets targets go on, at the time `$2`.
+pub(in crate::store) const RESUME: &str = "update targets set paused = null, due_at = $2,
+  not_before = 0, attempts = 0, failing_since = null";
+
 impl Store {
     /// Makes a target, and its signing secret.
     pub async fn create_target(&self, new: NewTarget) -> Result<Target, Error> {
@@ -141,11 +145,7 @@ impl Store {
 
     /// Goes on from the bookmark, and forgets how often it failed.
     pub async fn resume_target(&self, id: &str) -> Result<(), Error> {
-        let statement = query(
-            "update targets set paused = null, due_at = $2, not_before = 0, attempts = 0,
-                    failing_since = null
-             where id = $1",
-        );
+        let statement = query(format!("{RESUME} where id = $1"));
         self.one(statement.bind(id.to_owned()).bind(self.clock.now())).await
     }
 
