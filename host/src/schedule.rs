@@ -113,6 +113,15 @@ impl Wake {
         signals
     }
 
+    /// That run of the owner has ended. A host that stood still for longer than a lease lives may
+    /// have claimed the owner anew meanwhile: then another run is the holder here.
+    fn let_go(&self, owner_id: OwnerId, signals: &Arc<Signals>) {
+        let mut holders = self.holders();
+        if holders.get(&owner_id).is_some_and(|holding| Arc::ptr_eq(&holding.signals, signals)) {
+            holders.remove(&owner_id);
+        }
+    }
+
     fn runs_by_organization(&self) -> HashMap<OrganizationId, usize> {
         let mut runs = HashMap::new();
         for holding in self.holders().values() {
@@ -299,7 +308,7 @@ async fn hold(
 ) {
     let owner_id = lease.owner_id;
     let done = runner.execute(run_id, lease, signals).await;
-    wake.holders().remove(&owner_id);
+    wake.let_go(owner_id, signals);
     // What arrived between the last look and the release is due in the database.
     wake.look();
     match done {

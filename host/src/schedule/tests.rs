@@ -4,7 +4,10 @@ use super::*;
 use crate::store::fixture::{self, Opened, on_both};
 use crate::store::{Dialect, Store};
 
-on_both! { a_single_owner_waits_for_one_step, a_free_worker_is_the_single_owners }
+on_both! {
+    a_single_owner_waits_for_one_step, a_free_worker_is_the_single_owners,
+    who_claims_anew_is_the_holder
+}
 
 #[test]
 fn who_has_fewest_runs_comes_first() {
@@ -128,9 +131,9 @@ impl Host {
             .into_iter()
             .partition(|(_, signals)| signals.give_way.load(Ordering::Acquire));
         self.runs = going;
-        for (lease, _) in ending {
+        for (lease, signals) in ending {
             leases::release(self.store.control(), &lease).await.unwrap();
-            self.wake.holders().remove(&lease.owner_id);
+            self.wake.let_go(lease.owner_id, &signals);
         }
     }
 
@@ -141,12 +144,12 @@ impl Host {
     /// The single owner has done what was due.
     async fn alone_ends(&mut self) {
         let at = self.runs.iter().position(|(lease, _)| lease.external_owner_id == "alone");
-        let (lease, _) = self.runs.remove(at.unwrap());
+        let (lease, signals) = self.runs.remove(at.unwrap());
         let rests = "update streams set due_at = null where owner_id =
                        (select id from owners where external_owner_id = 'alone')";
         fixture::run(&self.store, rests.to_owned()).await;
         leases::release(self.store.control(), &lease).await.unwrap();
-        self.wake.holders().remove(&lease.owner_id);
+        self.wake.let_go(lease.owner_id, &signals);
     }
 }
 
@@ -181,4 +184,17 @@ async fn a_free_worker_is_the_single_owners(dialect: Dialect) {
     // Among the first two: whose turn it is first is no matter.
     let at = host.runs.iter().position(|(lease, _)| lease.external_owner_id == "alone");
     assert!(at.unwrap() < 2, "{at:?}");
+}
+
+/// The host stood still for longer than its lease lived, and claims the owner that a run of its own
+/// still has: when that one ends, the new one's lease goes on being renewed.
+async fn who_claims_anew_is_the_holder(dialect: Dialect) {
+    let mut host = Host::new(dialect).await;
+    host.look().await;
+    let (lease, before) = host.runs.pop().unwrap();
+    let anew = host.wake.hold(&lease);
+    host.wake.let_go(lease.owner_id, &before);
+    assert!(host.wake.holders().contains_key(&lease.owner_id));
+    host.wake.let_go(lease.owner_id, &anew);
+    assert!(!host.wake.holders().contains_key(&lease.owner_id));
 }
