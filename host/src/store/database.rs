@@ -39,6 +39,14 @@ pub enum Error {
     /// The full listing that a call ends isn't open, so what it didn't see isn't known.
     #[error("{0}")]
     NotListed(String),
+    /// Too much at once, or in too short a time; the text says of what.
+    #[error("{reason}")]
+    Busy {
+        /// Of what there is too much.
+        reason: String,
+        /// When it may work, from now on.
+        retry_after_s: u32,
+    },
     /// The caller asked for something that isn't possible; the text says what to do.
     #[error("{0}")]
     Refused(String),
