@@ -35,6 +35,7 @@ use crate::run::{BackOff, InFlight, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
+use crate::store::integrations::keep_telling;
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::retention::Kept;
@@ -354,6 +355,7 @@ async fn start(
     tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
     let poll = Duration::from_millis(run.poll_ms);
+    tokio::spawn(keep_telling(Arc::clone(&app.store), poll));
     let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
