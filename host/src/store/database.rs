@@ -1,5 +1,7 @@
 //! One database, SQLite or PostgreSQL: writes in transactions, reads beside them.
 
+mod answer;
+mod argument;
 mod postgres;
 mod query;
 mod sqlite;
@@ -13,10 +15,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
 
+pub use answer::{Answer, Cell, Record, Row};
+pub use argument::Argument;
 pub use postgres::{PostgresDatabase, SessionLimits};
-pub use query::{
-    Answer, Argument, Cell, Done, Query, Record, Row, Target, query, query_as, query_scalar,
-};
+pub use query::{Done, Query, Target, query, query_as, query_scalar};
 pub use sqlite::SqliteDatabase;
 
 use crate::metrics::Connections;
