@@ -294,6 +294,7 @@ create index targets_ready on targets (
         when not_before >= lease_until then not_before else lease_until end)
 ) where paused is null;
 create index targets_root on targets (root_id);
+create index targets_integration on targets (integration_id);
 create index targets_organization on targets (organization_id, number);
 create index targets_subscription on targets (subscription_id) where subscription_id is not null;
 

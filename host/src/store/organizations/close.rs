@@ -14,12 +14,12 @@ const OF_ORGANIZATIONS: [&str; 7] = [
     "sweeps",
 ];
 
-/// It is asked again and again, also where a million channels were stopped before.
+/// It is asked again and again, also where a million channels were stopped before. Only a channel whose
+/// vendor id is known is due.
 const TO_STOP: &str = "
 select exists (
   select 1 from channels
   where root_id = $1 and state = 'stopping' and attempts = 0 and due_at is not null
-    and vendor_id is not null
 )";
 
 /// Owners that one transaction unlinks.
