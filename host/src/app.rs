@@ -35,9 +35,11 @@ use crate::run::{BackOff, InFlight, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
+use crate::store::integrations::keep_telling;
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::retention::Kept;
+use crate::store::sql::{Room, RoomLimits};
 use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
 
@@ -54,6 +56,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// None: there is no mail.
     pub mailer: Option<Mailer>,
+    /// For queries through the API.
+    pub queries: Arc<Room>,
     clients: Arc<OnceLock<Clients>>,
 }
 
@@ -84,8 +88,9 @@ impl App {
         let clock = store.clock().clone();
         let metrics = Arc::default();
         let mailer = mailer(&config, &store, &metrics)?;
+        let queries = Arc::new(Room::new(clock.clone(), room_limits(&config)));
         let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics, mailer, clients: Arc::default() })
+        Ok(Self { config, store, clock, metrics, mailer, queries, clients: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -157,6 +162,14 @@ fn clock(config: &Config) -> Clock {
     match config.database_url.given() {
         None => Clock::System,
         Some(_) => Clock::corrected(),
+    }
+}
+
+fn room_limits(config: &Config) -> RoomLimits {
+    RoomLimits {
+        all: config.limits.api_sql_queries_max,
+        organization: config.limits.api_sql_organization_queries_max,
+        wait: Duration::from_millis(config.limits.api_sql_wait_ms),
     }
 }
 
@@ -341,8 +354,9 @@ async fn start(
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
-    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     let poll = Duration::from_millis(run.poll_ms);
+    tokio::spawn(keep_telling(Arc::clone(&app.store), poll));
+    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);

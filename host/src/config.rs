@@ -95,6 +95,8 @@ pub struct Server {
 #[allow(missing_docs, reason = "config.default.toml says what each is")]
 pub struct Login {
     pub allowed_emails: String,
+    pub strangers_max: i64,
+    pub client_strangers_max: i64,
 }
 
 /// `[smtp]`.
@@ -195,6 +197,12 @@ pub struct Limits {
     pub api_sql_rows_max: usize,
     pub api_sql_bytes_max: usize,
     pub api_sql_timeout_ms: u64,
+    pub api_sql_queries_max: usize,
+    pub api_sql_organization_queries_max: usize,
+    pub api_sql_wait_ms: u64,
+    pub customer_organizations_max: i64,
+    pub invitations_max: i64,
+    pub invitations_a_day_max: i64,
 }
 
 /// A value that is, or holds, a secret; never printed.
@@ -329,6 +337,11 @@ impl Config {
             ("server.connections_max", self.server.connections_max as u64),
             ("limits.webhook_body_max_bytes", self.limits.webhook_body_max_bytes as u64),
             ("limits.accept_timeout_ms", self.limits.accept_timeout_ms),
+            ("limits.api_sql_queries_max", self.limits.api_sql_queries_max as u64),
+            (
+                "limits.api_sql_organization_queries_max",
+                self.limits.api_sql_organization_queries_max as u64,
+            ),
         ] {
             if value == 0 {
                 bail!("{name} must be at least 1");

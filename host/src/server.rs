@@ -3,16 +3,18 @@
 mod status;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Request, StatusCode, Uri};
 use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +34,10 @@ pub struct Limits {
     pub connections_max: usize,
     pub header_timeout: Duration,
 }
+
+/// In the extensions of a request that came over a network: the other end of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Time to let the system recover when it can't give another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,8 +70,8 @@ pub async fn serve(
             next = accept(&listener, &permits, &clock) => next,
         };
         while connections.try_join_next().is_some() {}
-        if let Some((stream, permit)) = next {
-            let served = connection(stream, router.clone(), limits, stopped.clone());
+        if let Some((stream, peer, permit)) = next {
+            let served = connection(stream, peer, router.clone(), limits, stopped.clone());
             connections.spawn(async move {
                 served.await;
                 drop(permit);
@@ -86,10 +92,10 @@ async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
     clock: &Clock,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, peer)) => Some((stream, Peer(peer.ip()), permit)),
         Err(error) => {
             tracing::warn!(%error, "accepting a connection");
             clock.sleep(ACCEPT_PAUSE).await;
@@ -100,16 +106,22 @@ async fn accept(
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Answers are small: they must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -24,6 +24,7 @@ pub mod memberships;
 pub mod organizations;
 pub mod outcomes;
 pub mod owner_secrets;
+mod owner_slices;
 pub mod plugins;
 pub mod relay;
 pub mod replay;
@@ -32,6 +33,7 @@ pub mod rotation;
 pub mod saved_queries;
 mod server;
 pub mod sql;
+pub mod stats;
 pub mod status;
 pub mod streams;
 pub mod subscriptions;
@@ -79,6 +81,7 @@ pub struct Store {
     told: Told,
     changed: Changed,
     outcomes: outcomes::Outcomes,
+    counted_trees: stats::CountedTrees,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
@@ -120,7 +123,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed, outcomes) = Default::default();
+        let (replication, manifests, told, changed, outcomes, counted_trees) = Default::default();
         Self {
             control,
             server,
@@ -131,6 +134,7 @@ impl Store {
             told,
             changed,
             outcomes,
+            counted_trees,
             replication,
             manifests,
         }

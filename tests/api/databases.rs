@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tests::{Settings, is_on_postgres};
 
-use crate::setup::{Api, Person};
+use crate::setup::{Api, Person, Reply};
 use crate::steps::LIST;
 
 const SQL: &str = "/v1/db/default/sql";
@@ -50,6 +50,53 @@ async fn queries_are_answered_and_limited() {
         let refusal = query(&owner, refused).await.unwrap_err();
         assert!(matches!(refusal.0, 403 | 422), "{refused}: {refusal:?}");
     }
+}
+
+#[tokio::test]
+async fn queries_leave_room_for_others() {
+    let few = Settings::default()
+        .env("ROWGATE_LIMITS_API_SQL_TIMEOUT_MS", "60000")
+        .env("ROWGATE_LIMITS_API_SQL_QUERIES_MAX", "4")
+        .env("ROWGATE_LIMITS_API_SQL_ORGANIZATION_QUERIES_MAX", "2")
+        .env("ROWGATE_LIMITS_API_SQL_WAIT_MS", "100");
+    let api = Api::start_with(few).await;
+    let owner = api.owner().await;
+    let nobody = api.nobody();
+    owner.post("/v1/organizations/create", json!({ "name": "Other" })).await.ok();
+    let [list, calendar, _] = owner.make_tree().await;
+    // As long as there is no calendar, it ends at once.
+    let sql = format!(
+        "with recursive n(x) as (select 1 union all select x + 1 from n
+           where x < (select 1000000000000 * count(*) from {}))
+         select count(*) from n",
+        calendar.table
+    );
+    let kept = json!({ "description": "d", "sql": sql, "public": true });
+    let kept = owner.post("/v1/organizations/default/saved_queries/create", kept).await.ok();
+    let public = format!("/v1/saved_queries/{}/run", kept["id"].as_str().unwrap());
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    let refused = |reply: &Reply| {
+        assert_eq!(reply.refused(), (429, "too_many_requests"));
+        assert!(reply.header("retry-after").unwrap().parse::<i64>().unwrap() > 0);
+        assert!(reply.body.to_string().contains("2 of one organization"), "{}", reply.body);
+    };
+    {
+        // One of two strangers runs on, the other finds no room; the organization's own people do.
+        let (one, two) = (nobody.get(&public), nobody.get(&public));
+        let (mut one, mut two) = (std::pin::pin!(one), std::pin::pin!(two));
+        refused(&tokio::select! { reply = &mut one => reply, reply = &mut two => reply });
+        assert_eq!(owner.sql("select 1").await, [json!([1])]);
+        // Then one of them runs on, too, and all of the organization's room is taken.
+        let body = json!({ "query": sql });
+        let (three, four) = (owner.post(SQL, body.clone()), owner.post(SQL, body));
+        let (mut three, mut four) = (std::pin::pin!(three), std::pin::pin!(four));
+        refused(&tokio::select! { reply = &mut three => reply, reply = &mut four => reply });
+        owner.post("/v1/db/other/sql", json!({ "query": "select 1" })).await.ok();
+    }
+    // Whoever hangs up makes room.
+    let works = async || query(&owner, "select 1").await.is_ok();
+    api.host.until("there is room again", works).await;
 }
 
 /// What a member tries who wants more than the own organization.

@@ -131,6 +131,40 @@ async fn guesses_and_codes_are_few() {
 }
 
 #[tokio::test]
+async fn made_up_addresses_lock_nobody_out() {
+    let few = Settings::default()
+        .env("ROWGATE_LOGIN_ALLOWED_EMAILS", "*@friends.example, named@friends.example")
+        .env("ROWGATE_LOGIN_STRANGERS_MAX", "4")
+        .env("ROWGATE_LOGIN_CLIENT_STRANGERS_MAX", "2");
+    let api = Api::start_with(few).await;
+    let owner = api.owner().await;
+    let invited = json!({ "email": "invited@else.example" });
+    owner.post("/v1/organizations/default/invite", invited).await.ok();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/v1/auth", api.host.base_url());
+    for (email, forwarded, status) in [
+        ("1@friends.example", "203.0.113.1", 202),
+        ("2@friends.example", "203.0.113.1", 202),
+        ("3@friends.example", "203.0.113.1", 429),
+        // What is written before it is whatever they say.
+        ("3@friends.example", "198.51.100.7, 203.0.113.1", 429),
+        ("1@friends.example", "203.0.113.1", 202),
+        ("3@friends.example", "203.0.113.2", 202),
+        ("4@friends.example", "203.0.113.3", 202),
+        ("5@friends.example", "203.0.113.4", 429),
+        (OWNER, "203.0.113.1", 202),
+        ("invited@else.example", "203.0.113.1", 202),
+        ("named@friends.example", "203.0.113.1", 202),
+    ] {
+        let request = client.post(&url).header("content-type", "application/json");
+        let request = request.header("x-forwarded-for", forwarded);
+        let answer = request.body(json!({ "email": email }).to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{email} {forwarded}");
+    }
+    assert_eq!(api.owner().await.get("/v1/me").await.ok()["email"], OWNER);
+}
+
+#[tokio::test]
 async fn tokens_are_not_stored() {
     let api = Api::start().await;
     let owner = api.owner().await;

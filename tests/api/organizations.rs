@@ -1,8 +1,9 @@
 //! Organizations, members, roles.
 
 use serde_json::json;
+use tests::Settings;
 
-use crate::setup::{Api, MEMBER, OWNER};
+use crate::setup::{Api, MEMBER, OWNER, Person};
 use crate::steps::SECRET;
 
 #[tokio::test]
@@ -98,6 +99,51 @@ async fn members_are_invited_join_and_go() {
     let last = json!({ "emails": [MEMBER], "role_name": "member" });
     let last = member.post("/v1/organizations/default/change_roles", last).await;
     assert_eq!(last.refused(), (409, "conflict"), "the last admin");
+}
+
+#[tokio::test]
+async fn organizations_and_invitations_are_few() {
+    let few = Settings::default()
+        .env("ROWGATE_LIMITS_CUSTOMER_ORGANIZATIONS_MAX", "2")
+        .env("ROWGATE_LIMITS_INVITATIONS_MAX", "2")
+        .env("ROWGATE_LIMITS_INVITATIONS_A_DAY_MAX", "5");
+    let api = Api::start_with(few).await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let create = async |person: &Person<'_>, name: &str| {
+        person.post("/v1/organizations/create", json!({ "name": name })).await
+    };
+    for name in ["One", "Two"] {
+        create(&owner, name).await.ok();
+    }
+    let refused = create(&owner, "Three").await;
+    assert_eq!(refused.refused(), (409, "conflict"));
+    assert!(refused.body.to_string().contains("may have 2 at most"), "{}", refused.body);
+    owner.post("/v1/organizations/one/close", json!({ "confirm": "one" })).await.ok();
+    create(&owner, "Three").await.ok();
+    // One was made for them at their first login.
+    create(&member, "Theirs").await.ok();
+    assert_eq!(create(&member, "Another").await.refused(), (409, "conflict"));
+
+    let post = async |of: &str, verb: &str, name: &str| {
+        let body = json!({ "email": format!("{name}@example.com"), "guard_confirm": "" });
+        owner.post_unchecked(&format!("/v1/organizations/{of}/{verb}"), body).await
+    };
+    // The member's was the first of the day.
+    post("default", "invite", "a").await.ok();
+    post("default", "invite", "b").await.ok();
+    let refused = post("default", "invite", "c").await;
+    assert_eq!(refused.refused(), (409, "conflict"));
+    assert!(refused.body.to_string().contains("wait to be accepted"), "{}", refused.body);
+    post("default", "invite", "a").await.ok();
+    post("default", "remove_member", "a").await.ok();
+    post("default", "invite", "c").await.ok();
+    post("default", "remove_member", "c").await.ok();
+    let refused = post("default", "invite", "d").await;
+    assert_eq!(refused.refused(), (429, "too_many_requests"));
+    let seconds: i64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=24 * 3_600 + 1).contains(&seconds), "{seconds}");
+    post("two", "invite", "a").await.ok();
 }
 
 #[tokio::test]

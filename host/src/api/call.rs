@@ -1,5 +1,6 @@
 //! A request on its way to its handler: who calls, in which organization, with which values.
 
+mod client;
 mod connection;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::values::Values;
 use crate::app::{App, integrations};
 use crate::auth;
 use crate::model::OrganizationId;
+use crate::server::Peer;
 use crate::store::accounts::Customer;
 use crate::store::memberships::Role;
 use crate::store::organizations::Organization;
@@ -37,6 +39,8 @@ pub(super) struct Call {
     path_values: BTreeMap<String, String>,
     /// Of the URL of an organization's tables, as it was sent.
     connection_digest: Option<String>,
+    /// Where it came from, if that is known.
+    client: Option<String>,
     /// Where it was sent to.
     pub(super) url: String,
     /// A client that asks for it gets a session of two hours.
@@ -112,6 +116,8 @@ impl Call {
             Method::GET => query,
             _ => read_body(&app, &parts.headers, body).await?,
         };
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+        let client = client::client(peer, &parts.headers);
         let url = parts.uri.path().to_owned();
         let values = Values::check(sent, endpoint.params, &url)?;
         let short = parts.headers.get("whdb-short-session");
@@ -123,6 +129,7 @@ impl Call {
             values,
             path_values,
             connection_digest,
+            client,
             url,
             short_session,
         })
@@ -154,6 +161,11 @@ impl Call {
             Caller::Customer { customer, .. } => Some(&customer.email),
             _ => None,
         }
+    }
+
+    /// The network that the request came from, if that is known.
+    pub(super) fn client(&self) -> Option<String> {
+        self.client.clone()
     }
 
     /// What stands for `{name}` in the path.

@@ -17,7 +17,7 @@ use super::endpoint::{Access, Endpoint, Field, Param, Shape, field};
 use super::failure::Failure;
 use crate::model::OrganizationId;
 use crate::store::Error;
-use crate::store::sql::{QueryLimits, Rows as Answered};
+use crate::store::sql::{Asking, QueryLimits, Rows as Answered};
 
 const CONNECTION: &[Field] = &[field("connection_url", "", Text)];
 const TABLES: &[Field] = &[field("tables", "", Texts), field("message", "", Text)];
@@ -140,15 +140,21 @@ async fn sql_anywhere(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn answer(call: &Call, of: OrganizationId, query: &str) -> Result<Answer, Failure> {
-    let rows = run(call, of, query).await.map_err(|error| match error {
+    let rows = run(call, of, query, Asking::Reader).await.map_err(|error| match error {
         Error::Refused(reason) => Failure::forbidden("invalid_query", reason),
         other => other.into(),
     })?;
     Ok(result(rows))
 }
 
-/// Runs a statement under the limits of the API.
-pub(super) async fn run(call: &Call, of: OrganizationId, query: &str) -> Result<Answered, Error> {
+/// Runs a statement under the limits of the API, when there is room for it.
+pub(super) async fn run(
+    call: &Call,
+    of: OrganizationId,
+    query: &str,
+    asking: Asking,
+) -> Result<Answered, Error> {
+    let _admitted = call.app.queries.enter(of, asking).await?;
     let limits = &call.app.config.limits;
     let limits = QueryLimits {
         rows: limits.api_sql_rows_max,

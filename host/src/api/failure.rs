@@ -9,7 +9,8 @@ use crate::app::integrations::Refusal;
 use crate::store::Error;
 use crate::webhook;
 
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+/// After which a database that was away may be back.
+const UNAVAILABLE_S: u32 = 2;
 const PROMPT: &str = "whdb-prompt";
 
 /// Why a call is refused, or failed.
@@ -20,7 +21,8 @@ pub(super) struct Failure {
     code: Option<&'static str>,
     /// Further members of the envelope.
     members: Map<String, Value>,
-    prompt: Option<String>,
+    prompt: Option<Box<str>>,
+    retry_after_s: Option<u32>,
     /// For the log.
     pub(super) cause: Option<String>,
 }
@@ -28,7 +30,7 @@ pub(super) struct Failure {
 impl Failure {
     fn new(status: StatusCode, code: Option<&'static str>, message: impl Into<String>) -> Self {
         let (members, message) = (Map::new(), message.into());
-        Self { status, message, code, members, prompt: None, cause: None }
+        Self { status, message, code, members, prompt: None, retry_after_s: None, cause: None }
     }
 
     pub(super) fn unauthorized() -> Self {
@@ -78,7 +80,7 @@ impl Failure {
             "Prompt for required params",
         );
         failure.members.insert("state_machine_step".into(), step.json());
-        failure.prompt = Some(param.to_owned());
+        failure.prompt = Some(param.into());
         failure
     }
 
@@ -88,10 +90,10 @@ impl Failure {
         error.insert("status".into(), self.status.as_u16().into());
         error.extend(self.code.map(|code| ("code".to_owned(), Value::from(code))));
         let mut response = webhook::json_response(self.status, &json!({ "error": error }));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(param) = self.prompt.and_then(|param| HeaderValue::try_from(param).ok()) {
+        if let Some(param) = self.prompt.and_then(|param| HeaderValue::from_str(&param).ok()) {
             response.headers_mut().insert(PROMPT, param);
         }
         response
@@ -106,12 +108,18 @@ impl From<Error> for Failure {
         };
         match error {
             Error::Refused(reason) => Self::conflict(reason),
-            Error::Unavailable(cause) => told(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "The database is away just now; try again",
-                cause,
-            ),
+            Error::Busy { reason, retry_after_s } => {
+                Self { retry_after_s: Some(retry_after_s), ..Self::too_many(reason) }
+            }
+            Error::Unavailable(cause) => Self {
+                retry_after_s: Some(UNAVAILABLE_S),
+                ..told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    "The database is away just now; try again",
+                    cause,
+                )
+            },
             other => told(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "api_error",

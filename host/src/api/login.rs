@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::mail::Message;
 use crate::model::Micros;
 use crate::store::Store;
-use crate::store::accounts::{Customer, Issued};
+use crate::store::accounts::{Asker, Customer, Issued, StrangerLimits};
 use crate::store::memberships::Membership;
 use crate::store::organizations::Organization;
 
@@ -120,7 +120,11 @@ async fn send_code(call: &Call, email: &str) -> Result<Answer, Failure> {
             "You need an invitation to this host, or its operator has to allow your address";
         return Err(Failure::payment("signup_disabled", message));
     }
-    match call.app.store.issue_code(email, true).await? {
+    let login = &call.app.config.login;
+    let limits =
+        StrangerLimits { all: login.strangers_max, per_client: login.client_strangers_max };
+    let asker = Asker::Anybody { named: is_named(call, email), client: call.client(), limits };
+    match call.app.store.issue_code(email, asker).await? {
         Issued::TooMany => {
             let message = "There were too many codes. Try again in an hour, or ask the operator of \
                            the host for one (`rowgate auth code`)";
@@ -183,10 +187,16 @@ async fn may_log_in(call: &Call, email: &str) -> Result<bool, Failure> {
     Ok(is_allowed(call, email) || !store.memberships(email).await?.is_empty())
 }
 
-/// Whether the configuration names the address.
+/// Whether the configuration allows the address.
 fn is_allowed(call: &Call, email: &str) -> bool {
     let mut allowed = call.app.config.login.allowed_emails.split(',');
     allowed.any(|pattern| is_like(pattern.trim(), email))
+}
+
+/// Whether it does so by the whole address, which can't be made up.
+fn is_named(call: &Call, email: &str) -> bool {
+    let mut allowed = call.app.config.login.allowed_emails.split(',').map(str::trim);
+    allowed.any(|pattern| !pattern.contains('*') && is_like(pattern, email))
 }
 
 async fn logout(call: Call) -> Result<Answer, Failure> {

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::login::address;
 use super::organizations::{self, ORGANIZATION};
 use crate::mail::Message;
-use crate::store::memberships::Role;
+use crate::store::memberships::{InvitationLimits, Role};
 
 const MEMBER: &[Field] = &[
     field("email", "Email", Text),
@@ -106,7 +106,10 @@ async fn join(call: Call) -> Result<Answer, Failure> {
 async fn invite(call: Call) -> Result<Answer, Failure> {
     let email = address("email", &call.values.text("email"))?;
     let role = Role::parse(&call.values.text("role_name")).unwrap_or(Role::Member);
-    let code = call.app.store.invite(call.organization().id, &email, role).await?;
+    let limits = &call.app.config.limits;
+    let limits =
+        InvitationLimits { waiting: limits.invitations_max, a_day: limits.invitations_a_day_max };
+    let code = call.app.store.invite(call.organization().id, &email, role, limits).await?;
     let url = call.app.public_url();
     let message = match &call.app.mailer {
         Some(mailer) => {

@@ -67,7 +67,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 async fn create(call: Call) -> Result<Answer, Failure> {
     let name = call.values.text("name");
-    let made = call.app.store.found_organization(&name, call.email()).await?;
+    let max = call.app.config.limits.customer_organizations_max;
+    let made = call.app.store.found_organization(&name, call.email(), max).await?;
     let message =
         format!("Organization {} (key {}) is made, and you are its admin.", made.name, made.key);
     Ok(organization(&made, message))

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use crate::model::OrganizationId;
 use crate::store::Error;
 use crate::store::saved_queries::{Change, NewSavedQuery, SavedQuery, TEXT_BYTES_MAX};
+use crate::store::sql::Asking;
 
 const QUERY: &[Field] = &[
     field("id", "Id", Text),
@@ -125,7 +126,7 @@ async fn show(call: Call) -> Result<Answer, Failure> {
 
 async fn run(call: Call) -> Result<Answer, Failure> {
     let query = found(&call).await?;
-    let ran = databases::run(&call, query.organization_id, &query.sql).await;
+    let ran = databases::run(&call, query.organization_id, &query.sql, Asking::Reader).await;
     Ok(databases::result(ran.map_err(|error| match error {
         Error::Refused(reason) => Failure::invalid("invalid_query", does_not_work(&reason)),
         other => other.into(),
@@ -136,10 +137,12 @@ async fn run(call: Call) -> Result<Answer, Failure> {
 async fn run_anywhere(call: Call) -> Result<Answer, Failure> {
     let forbidden = || Failure::forbidden("forbidden", "You may not run that");
     let query = call.app.store.saved_query(call.path("q")).await?.ok_or_else(forbidden)?;
-    if !query.public && !call.may_read(query.organization_id).await? {
-        return Err(forbidden());
-    }
-    let ran = databases::run(&call, query.organization_id, &query.sql).await;
+    let asking = match call.may_read(query.organization_id).await? {
+        true => Asking::Reader,
+        false if query.public => Asking::Stranger,
+        false => return Err(forbidden()),
+    };
+    let ran = databases::run(&call, query.organization_id, &query.sql, asking).await;
     Ok(databases::result(ran.map_err(|error| match error {
         Error::Refused(_) => Failure::invalid("invalid_query", "The query doesn't work any more"),
         other => other.into(),
@@ -250,7 +253,7 @@ fn customer(call: &Call) -> Option<i64> {
 
 /// Runs a statement; one that doesn't work is asked for again under the name of its parameter.
 async fn check(call: &Call, of: OrganizationId, param: &str, sql: &str) -> Result<(), Failure> {
-    let reason = match databases::run(call, of, sql).await {
+    let reason = match databases::run(call, of, sql, Asking::Reader).await {
         Ok(_) => return Ok(()),
         Err(Error::Refused(reason)) => reason,
         Err(other) => return Err(other.into()),

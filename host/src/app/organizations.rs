@@ -35,7 +35,7 @@ pub async fn close(app: &App, of: OrganizationId) -> Result<(), Refusal> {
 
 /// The hosts stop them, as they stop those of an owner who was unlinked.
 async fn wait_for_stops(app: &App, root: &str, until: Micros) -> Result<(), Refusal> {
-    while app.clock.now() < until && app.store.channels_to_stop(root).await? > 0 {
+    while app.clock.now() < until && app.store.has_channels_to_stop(root).await? {
         app.clock.sleep(LOOK).await;
     }
     Ok(())

@@ -8,7 +8,7 @@ use super::output::Format;
 use crate::api;
 use crate::app::App;
 use crate::config::{Profile, Profiles};
-use crate::store::accounts::Issued;
+use crate::store::accounts::{Asker, Issued};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Auth {
@@ -62,7 +62,7 @@ impl Auth {
 /// Prints a code.
 pub(super) async fn print_code(app: &App, email: &str) -> anyhow::Result<()> {
     let email = email.trim().to_lowercase();
-    match app.store.issue_code(&email, false).await? {
+    match app.store.issue_code(&email, Asker::Operator).await? {
         Issued::Code(code) => super::output::print_text(&format!("{code}\n")),
         Issued::TooMany => bail!("there were too many codes"),
     }

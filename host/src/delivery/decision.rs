@@ -12,6 +12,8 @@ pub(super) enum Outcome {
     Status { status: u16, retry_after_s: Option<i64> },
     /// No answer; the text says why.
     Unanswered(String),
+    /// A part of it was done for good; the same again does more of it.
+    HasMore,
     /// The destination has nothing of what came before.
     Lost,
 }
@@ -47,6 +49,8 @@ pub struct Patience {
 pub(super) enum Decision {
     /// The bookmark moves; the next delivery may have so many rows.
     Advance { rows_max: i64 },
+    /// The same again, at once: nothing has failed.
+    GoOn,
     /// The same again with fewer rows.
     Smaller { rows_max: i64 },
     /// The whole table from the beginning.
@@ -77,6 +81,7 @@ pub(super) fn decide(outcome: &Outcome, standing: Standing, patience: Patience) 
         Outcome::Status { status: 413, .. } => ("413: one row alone is too large".to_owned(), None),
         Outcome::Status { status, retry_after_s } => (format!("answered {status}"), *retry_after_s),
         Outcome::Unanswered(error) => (error.clone(), None),
+        Outcome::HasMore => return Decision::GoOn,
         Outcome::Lost => return Decision::Restart,
     };
     let doubled = patience.back_off_base.saturating_mul(1 << attempts.clamp(0, DOUBLINGS_MAX));
@@ -137,6 +142,14 @@ mod tests {
         }
         let decision = decide(&status(413), Standing { rows: 1, ..STANDING }, PATIENCE);
         assert!(matches!(decision, Decision::Later { .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn what_needs_several_steps_does_not_fail() {
+        let failing = Standing { attempts: 7, failing_since: Some(0), ..STANDING };
+        for standing in [STANDING, failing] {
+            assert_eq!(decide(&Outcome::HasMore, standing, PATIENCE), Decision::GoOn);
+        }
     }
 
     #[test]

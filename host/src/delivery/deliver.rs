@@ -80,7 +80,7 @@ enum RowsEnd {
 enum Went {
     /// It was taken.
     On,
-    /// It was too large, or not what is needed: once more from the bookmark.
+    /// It was too large, not what is needed, or only a part of it was done: once more from the bookmark.
     Again,
     /// The turn is over, and the bookmark stands behind what was taken.
     Halfway,
@@ -277,6 +277,13 @@ impl<'a> Holding<'a> {
                 }
                 failpoint::reach("bookmark_moved");
                 Ok(Went::On)
+            }
+            Decision::GoOn => {
+                (self.target.attempts, self.target.failing_since) = (0, None);
+                if !self.save(Some(took_ms)).await? {
+                    return self.end().await;
+                }
+                Ok(if self.turn_is_over() { Went::Halfway } else { Went::Again })
             }
             Decision::Smaller { rows_max } => {
                 metrics.delivery("too_large", 0);

@@ -32,7 +32,7 @@ use sql::Mirror;
 /// Rows of a page where the customer can't say it.
 pub const PAGE_ROWS: i64 = 1_000;
 
-/// Rows that a copy removes in one statement. What is beyond them goes in further transactions.
+/// Rows that a copy removes in one transaction. What is beyond them goes when its page comes once more.
 const SWEPT_ROWS: i64 = 10_000;
 
 /// No more of a server's words is kept.
@@ -57,6 +57,13 @@ pub(super) struct Session {
     /// The mirror was found as it must be.
     prepared: bool,
     _relay: Relay,
+}
+
+/// How far a page was applied.
+enum Applied {
+    Whole,
+    /// There is more to remove than one transaction does in its time.
+    HasMore,
 }
 
 /// Why a page wasn't applied.
@@ -89,7 +96,8 @@ pub(super) async fn apply(
             None => connect(relays, address).await?,
         };
         match session.apply(holder, page).await {
-            Ok(()) => Ok((Some(session), Outcome::Taken)),
+            Ok(Applied::Whole) => Ok((Some(session), Outcome::Taken)),
+            Ok(Applied::HasMore) => Ok((Some(session), Outcome::HasMore)),
             Err(Failure::Lost) => Ok((None, Outcome::Lost)),
             Err(Failure::Refused(reason)) => Err(reason),
             Err(Failure::Database(error)) => Err(told(&error, address)),
@@ -155,7 +163,7 @@ async fn connect(relays: &Relays, address: &DatabaseAddress) -> Result<Session, 
 }
 
 impl Session {
-    async fn apply(&mut self, holder: &Holder<'_>, page: &Page) -> Result<(), Failure> {
+    async fn apply(&mut self, holder: &Holder<'_>, page: &Page) -> Result<Applied, Failure> {
         // Under the mirror's own name: what doesn't fit is said of it.
         let table_name = holder.target.to_table.clone();
         let spec = TableSpec { table_name, ..holder.spec.clone() };
@@ -168,16 +176,10 @@ impl Session {
         }
         plant_fence(&mut transaction, &mirror, holder).await?;
         write(&mut transaction, &mirror, &rows).await?;
-        let mut more = sweep(&mut transaction, &mirror, page.copy.as_ref(), &rows).await?;
+        let more = sweep(&mut transaction, &mirror, page.copy.as_ref(), &rows).await?;
         transaction.commit().await?;
         self.prepared = true;
-        while more {
-            let mut transaction = begin(&mut self.connection, holder.timeout).await?;
-            plant_fence(&mut transaction, &mirror, holder).await?;
-            more = sweep(&mut transaction, &mirror, page.copy.as_ref(), &rows).await?;
-            transaction.commit().await?;
-        }
-        Ok(())
+        Ok(if more { Applied::HasMore } else { Applied::Whole })
     }
 }
 

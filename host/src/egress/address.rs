@@ -26,7 +26,7 @@ pub(super) fn check_literal(
 
 /// Is it a unicast address of the public internet? IPv6 forms that carry an IPv4 address (mapped,
 /// NAT64, 6to4) count as that.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => match embedded_v4(v6) {

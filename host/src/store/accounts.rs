@@ -9,7 +9,7 @@ use super::organizations::{DEFAULT, insert_organization};
 use super::{Connection, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::Micros;
 
-pub use codes::Issued;
+pub use codes::{Asker, Issued, StrangerLimits};
 
 /// Somebody who has logged in at least once.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -159,7 +159,7 @@ async fn insert_customer(
     };
     let organization = match existing {
         Some(id) => id,
-        None => insert_organization(connection, &name, true, now).await?.id,
+        None => insert_organization(connection, &name, true, Some(email), now).await?.id,
     };
     memberships::insert(connection, organization, email, Role::Admin, None, now).await?;
     Ok(customer)

@@ -4,6 +4,7 @@
 
 mod asking;
 mod grants;
+mod made;
 mod notified;
 mod settling;
 mod status;
@@ -15,8 +16,9 @@ use super::leases::Lease;
 use super::{Database, Error, query_as};
 use crate::model::{Micros, OwnerId, StreamId, Topic};
 
-pub use asking::{Made, NewChannel, activate, begin, failed, learn, pause_push, unsupported};
+pub use asking::{NewChannel, begin, failed, pause_push, unsupported};
 pub(super) use grants::{carry_over, drop_secrets, retire};
+pub use made::{Made, activate, learn};
 pub use notified::Known;
 pub use settling::{Settlement, settle, shown};
 pub use status::{ChannelCount, TopicStatus};

@@ -1,5 +1,7 @@
 //! One database, SQLite or PostgreSQL: writes in transactions, reads beside them.
 
+mod answer;
+mod argument;
 mod postgres;
 mod query;
 mod sqlite;
@@ -13,10 +15,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
 
+pub use answer::{Answer, Cell, Record, Row};
+pub use argument::Argument;
 pub use postgres::{PostgresDatabase, SessionLimits};
-pub use query::{
-    Answer, Argument, Cell, Done, Query, Record, Row, Target, query, query_as, query_scalar,
-};
+pub use query::{Done, Query, Target, query, query_as, query_scalar};
 pub use sqlite::SqliteDatabase;
 
 use crate::metrics::Connections;
@@ -39,6 +41,14 @@ pub enum Error {
     /// The full listing that a call ends isn't open, so what it didn't see isn't known.
     #[error("{0}")]
     NotListed(String),
+    /// Too much at once, or in too short a time; the text says of what.
+    #[error("{reason}")]
+    Busy {
+        /// Of what there is too much.
+        reason: String,
+        /// When it may work, from now on.
+        retry_after_s: u32,
+    },
     /// The caller asked for something that isn't possible; the text says what to do.
     #[error("{0}")]
     Refused(String),

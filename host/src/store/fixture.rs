@@ -3,7 +3,7 @@
 use postgres_cluster::Cluster;
 use tempfile::TempDir;
 
-use super::{Dialect, ServerOptions, SessionLimits, Store};
+use super::{Argument, Database, Dialect, ServerOptions, SessionLimits, Store, query};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{DataDir, Isolation};
@@ -49,6 +49,33 @@ pub(crate) async fn run(store: &Store, sql: String) {
         .control()
         .write(move |connection| Box::pin(async move { Ok(connection.run(&sql).await?) }));
     ran.await.unwrap();
+}
+
+/// How a database goes about a statement, step by step. PostgreSQL is kept from what is cheaper as long
+/// as there are few rows.
+pub(crate) async fn plan(
+    database: &Database,
+    sql: &str,
+    arguments: Vec<Argument<'static>>,
+) -> Vec<String> {
+    let sql = sql.to_owned();
+    let explained = database.write(move |connection| {
+        Box::pin(async move {
+            let (explain, column) = match connection.dialect() {
+                Dialect::Sqlite => ("explain query plan", "detail"),
+                Dialect::Postgres => {
+                    for way in ["seqscan", "bitmapscan", "sort"] {
+                        connection.run(&format!("set local enable_{way} = off")).await?;
+                    }
+                    ("explain", "QUERY PLAN")
+                }
+            };
+            let explained = query(format!("{explain} {sql}")).bind_all(arguments);
+            let steps = explained.persistent(false).fetch_all(connection).await?;
+            Ok(steps.iter().map(|step| step.get::<String>(column)).collect())
+        })
+    });
+    explained.await.unwrap()
 }
 
 /// An integration at the top of a tree of the organization `default`.

@@ -4,6 +4,7 @@ pub mod change;
 mod create;
 mod delete;
 mod drafts;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::model::{Micros, OrganizationId};
 pub use create::NewIntegration;
 pub use drafts::StoredDraft;
 pub(super) use drafts::place as draft_place;
+pub use telling::keep_telling;
 
 /// A service configured in an organization.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]

@@ -1,8 +1,12 @@
 //! Who belongs to which organization, and as what.
 
-use super::organizations::{Organization, insert_organization};
+mod inviting;
+
+use super::organizations::{Organization, check_founded, insert_organization};
 use super::{Connection, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
+
+pub use inviting::InvitationLimits;
 
 /// What somebody may do in an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,18 +122,23 @@ impl Store {
         rows.into_iter().map(member).collect()
     }
 
-    /// Makes an organization with its first admin.
+    /// Makes an organization with its first admin, who may have made so many, `max`.
     pub async fn found_organization(
         &self,
         name: &str,
         admin: Option<&str>,
+        max: i64,
     ) -> Result<Organization, Error> {
         let (name, now) = (name.to_owned(), self.clock.now());
         let admin = admin.map(str::to_owned);
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let made = insert_organization(connection, &name, false, now).await?;
+                    if let Some(email) = &admin {
+                        check_founded(connection, email, max).await?;
+                    }
+                    let founder = admin.as_deref();
+                    let made = insert_organization(connection, &name, false, founder, now).await?;
                     if let Some(email) = admin {
                         insert(connection, made.id, &email, Role::Admin, None, now).await?;
                     }
@@ -137,49 +146,6 @@ impl Store {
                 })
             })
             .await
-    }
-
-    /// Invites an address; answers the code that it accepts with.
-    pub async fn invite(
-        &self,
-        to: OrganizationId,
-        email: &str,
-        role: Role,
-    ) -> Result<String, Error> {
-        let code = format!("join-{:08x}", self.chance.below(1 << 32));
-        let (email, now, answer) = (email.to_owned(), self.clock.now(), code.clone());
-        self.control
-            .write(move |connection| {
-                Box::pin(async move {
-                    let accepted: Option<i64> = query_scalar(
-                        "select 1 from memberships
-                         where organization_id = $1 and email = $2 and invitation is null",
-                    )
-                    .bind(to)
-                    .bind(&email)
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                    if accepted.is_some() {
-                        return Err(Error::Refused(format!("{email} is a member already")));
-                    }
-                    insert(connection, to, &email, role, Some(&code), now).await
-                })
-            })
-            .await?;
-        Ok(answer)
-    }
-
-    /// Accepts an invitation of this address; none: it has no invitation with this code.
-    pub async fn join(&self, email: &str, code: &str) -> Result<Option<Organization>, Error> {
-        let statement = query_scalar::<OrganizationId>(
-            "update memberships set invitation = null where email = $1 and invitation = $2
-             returning organization_id",
-        );
-        let statement = statement.bind(email.to_owned()).bind(code.trim().to_owned());
-        match self.control.fetch(statement).await? {
-            None => Ok(None),
-            Some(id) => self.find_organization(&id.to_string()).await,
-        }
     }
 
     /// Removes a member or an invitation. False: there was none.

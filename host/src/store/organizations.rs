@@ -2,7 +2,7 @@
 
 mod close;
 
-use super::{Connection, Error, Store, query_as};
+use super::{Connection, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// An organization.
@@ -26,7 +26,7 @@ const KEYS_TRIED: u32 = 1_000;
 impl Store {
     /// Makes an organization; its key is the slug of its name.
     pub async fn create_organization(&self, name: &str) -> Result<Organization, Error> {
-        self.found_organization(name, None).await
+        self.found_organization(name, None, i64::MAX).await
     }
 
     /// All organizations, oldest first.
@@ -68,11 +68,13 @@ impl Store {
     }
 }
 
-/// Makes an organization. `numbered`: a key that is taken gets a number.
+/// Makes an organization. `numbered`: a key that is taken gets a number. `founder`: the address of the
+/// customer who makes it.
 pub(super) async fn insert_organization(
     connection: &mut Connection,
     name: &str,
     numbered: bool,
+    founder: Option<&str>,
     now: Micros,
 ) -> Result<Organization, Error> {
     let slug = slug(name)?;
@@ -80,12 +82,13 @@ pub(super) async fn insert_organization(
     for number in 1..=last {
         let key = if number == 1 { slug.clone() } else { with_number(&slug, number) };
         let made = query_as(
-            "insert into organizations (key, name, created_at) values ($1, $2, $3)
+            "insert into organizations (key, name, created_at, founded_by) values ($1, $2, $3, $4)
              on conflict (key) do nothing returning id, key, name, created_at",
         )
         .bind(key)
         .bind(name.trim())
         .bind(now)
+        .bind(founder)
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(made) = made {
@@ -93,6 +96,31 @@ pub(super) async fn insert_organization(
         }
     }
     Err(Error::Refused(format!("there is an organization `{slug}` already")))
+}
+
+/// Refuses who has made as many organizations as they may.
+pub(super) async fn check_founded(
+    connection: &mut Connection,
+    email: &str,
+    max: i64,
+) -> Result<(), Error> {
+    // Two that are made at once must not both be the last one. There is no lock where it isn't a
+    // customer: those are made on the data directory.
+    query("update customers set name = name where email = $1")
+        .bind(email)
+        .execute(&mut *connection)
+        .await?;
+    let founded: i64 = query_scalar("select count(*) from organizations where founded_by = $1")
+        .bind(email)
+        .fetch_one(connection)
+        .await?;
+    match founded < max {
+        true => Ok(()),
+        false => Err(Error::Refused(format!(
+            "you have made {founded} organizations, and may have {max} at most: close one, or ask the \
+             host's operator (`limits.customer_organizations_max`)"
+        ))),
+    }
 }
 
 /// A key with a number, still not too long.

@@ -8,9 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Connection, Dialect, Error, Store, inbox, query, query_as, query_scalar};
+use super::{Argument, Connection, Dialect, Error, Store, inbox, query, query_as, query_scalar};
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
 use crate::secrets::Keyring;
+
+/// Items that are looked at in one statement.
+const SLICE: i64 = 1_000;
+
+/// Arguments: integration, time and id behind which it begins, time before which it ends, limit. Of each
+/// item: when it came, its id, whether it is done with or has failed for good.
+const RECEIVED: &str = "
+select received_at, id, done_at is not null or parked from inbox
+where integration_id = $1 and (received_at, id) > ($2, $3) and received_at < $4
+order by received_at, id limit $5";
 
 /// Which stored webhooks are meant.
 #[derive(Clone, Copy, Debug)]
@@ -47,33 +57,42 @@ pub struct Again {
 }
 
 impl Store {
-    /// The ids of webhooks that are done with, or failed for good, at most `limit`. What was accepted
-    /// in a span was done no earlier, so older ones needn't be looked at.
+    /// The ids of webhooks that are done with, or failed for good, in the order of acceptance. So many
+    /// at most, `limit`: if there are more, not all of those that came first are among them.
     pub async fn stored_webhooks(
         &self,
         span: Span<'_>,
         limit: usize,
     ) -> Result<Vec<InboxId>, Error> {
-        let meant = "o.organization_id = $1 and (i.integration_id = $2 or $2 is null)
-          and i.received_at >= $3 and i.received_at < $4";
-        let sql = format!(
-            "select i.id from inbox i join owners o on o.id = i.owner_id
-             where i.done_at >= $3 and {meant}
-             union all
-             select i.id from inbox i join owners o on o.id = i.owner_id
-             where i.parked and i.done_at is null and {meant}
-             limit $5"
-        );
-        let mut found: Vec<InboxId> = query_scalar(sql)
-            .bind(span.organization)
-            .bind(span.integration_id)
-            .bind(span.after)
-            .bind(span.before)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(self.control.readers())
-            .await?;
+        let mut found = Vec::new();
+        for integration in self.integrations(span.organization).await? {
+            if span.integration_id.is_some_and(|id| id != integration.id) {
+                continue;
+            }
+            let mut after = Some((span.after, 0));
+            while let Some(from) = after.filter(|_| found.len() < limit) {
+                after = self.received(&integration.id, from, span.before, &mut found).await?;
+            }
+        }
+        found.truncate(limit);
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Looks at a slice of what came to an integration; answers from where to go on.
+    async fn received(
+        &self,
+        integration_id: &str,
+        (after, after_id): (Micros, InboxId),
+        before: Micros,
+        found: &mut Vec<InboxId>,
+    ) -> Result<Option<(Micros, InboxId)>, Error> {
+        let arguments = received_arguments(integration_id, after, after_id, before);
+        let items: Vec<(Micros, InboxId, bool)> =
+            query_as(RECEIVED).bind_all(arguments).fetch_all(self.control.readers()).await?;
+        found.extend(items.iter().filter(|(_, _, is_stored)| *is_stored).map(|(_, id, _)| *id));
+        let is_full = items.len() as i64 == SLICE;
+        Ok(items.last().filter(|_| is_full).map(|(received_at, id, _)| (*received_at, *id)))
     }
 
     /// A stored webhook of the organization that is done with, or failed for good.
@@ -118,6 +137,15 @@ impl Store {
             })
             .await
     }
+}
+
+fn received_arguments(
+    integration_id: &str,
+    after: Micros,
+    after_id: InboxId,
+    before: Micros,
+) -> Vec<Argument<'_>> {
+    vec![integration_id.into(), after.into(), after_id.into(), before.into(), SLICE.into()]
 }
 
 /// Whoever stores items of an owner comes one after the other, so that none becomes visible behind one

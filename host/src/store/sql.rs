@@ -2,6 +2,7 @@
 //! in rows, bytes and time.
 
 mod postgres;
+mod room;
 mod sqlite;
 mod statement;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+pub use room::{Admitted, Asking, Room, RoomLimits};
 
 use super::server::ReaderPassword;
 use super::{Error, Store, query, query_scalar};

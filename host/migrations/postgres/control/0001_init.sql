@@ -6,8 +6,12 @@ create table organizations (
   name text not null,
   created_at bigint not null,
   feed_epoch text,                                     -- begun since its tables were put back; null: they never were
+  founded_by text,                                     -- address of the customer who made it; null: the operator
+  invited bigint not null default 0,                   -- invitations that were sent since `invited_since`
+  invited_since bigint not null default 0,
   reader_sealed bytea                                  -- password of the role that reads its tables
 );
+create index organizations_founder on organizations (founded_by) where founded_by is not null;
 
 -- One row a component that was ever installed.
 create table plugin_versions (
@@ -44,9 +48,12 @@ create table integrations (
   -- Scheduling state of the tree, on the root's row.
   misconfigured text,                                  -- the reason; null: all well
   not_before bigint not null default 0,
+  untold_after text,                                   -- owners behind this one aren't told yet that the tree has
+                                                       -- changed; empty: none is; null: all are
   unique (organization_id, table_name)
 );
 create unique index integrations_tree on integrations (root_id, service);
+create index integrations_untold on integrations (id) where untold_after is not null;
 
 -- Secret configuration values, sealed; associated data = integration id and name.
 create table integration_secrets (
@@ -154,6 +161,8 @@ create index inbox_parked on inbox (parked, done_at) where parked and done_at is
 create index inbox_done on inbox (done_at) where done_at is not null;
 -- Also of done ones: an owner can't go without a look at all that refers to it.
 create index inbox_owner on inbox (owner_id, done_at);
+-- What came when, to be replayed.
+create index inbox_received on inbox (integration_id, received_at, id);
 
 -- Secrets of owners, sealed. `grant_id` is the inbox item that brought the grant (R9).
 create table owner_secrets (
@@ -202,6 +211,8 @@ create table channels (
   notifications bigint not null default 0              -- those that found nothing due, or no vendor id
 );
 create index channels_owner on channels (owner_id);
+create index channels_to_stop on channels (root_id)
+  where state = 'stopping' and attempts = 0 and due_at is not null;
 create index channels_vendor on channels (root_id, vendor_id) where vendor_id is not null;
 
 -- Channels that only their notifications tell of.
@@ -283,6 +294,7 @@ create index targets_ready on targets (
         when not_before >= lease_until then not_before else lease_until end)
 ) where paused is null;
 create index targets_root on targets (root_id);
+create index targets_integration on targets (integration_id);
 create index targets_organization on targets (organization_id, number);
 create index targets_subscription on targets (subscription_id) where subscription_id is not null;
 
@@ -357,8 +369,12 @@ create table login_codes (
   expires_at bigint not null,
   attempts bigint not null default 0,                  -- wrong answers to this code
   window_at bigint not null,                           -- since when `issued` counts
-  issued bigint not null
+  issued bigint not null,
+  known boolean not null,                              -- a customer's, invited, or named by the configuration
+  client text                                          -- where a stranger asked from, if that is known
 );
+create index login_codes_window on login_codes (window_at);
+create index login_codes_strangers on login_codes (client) where not known;
 
 create table sessions (
   digest bytea primary key,                             -- SHA-256 of the token
@@ -378,6 +394,7 @@ create table memberships (
   primary key (organization_id, email)
 );
 create index memberships_email on memberships (email);
+create index memberships_invited on memberships (organization_id) where invitation is not null;
 
 -- Statements that organizations keep.
 create table saved_queries (

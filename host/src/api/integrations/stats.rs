@@ -64,9 +64,9 @@ async fn stats(call: Call) -> Result<Answer, Failure> {
         ("webhooks_waiting", json!(stats.webhooks_waiting)),
         ("webhooks_parked", json!(stats.webhooks_parked)),
         ("last_webhook_at", json!(time(stats.last_webhook_at))),
-        ("streams", json!(stats.streams)),
-        ("streams_failing", json!(stats.streams_failing)),
-        ("last_success_at", json!(time(stats.last_success_at))),
+        ("streams", json!(stats.streams.all)),
+        ("streams_failing", json!(stats.streams.failing)),
+        ("last_success_at", json!(time(stats.streams.last_success_at))),
     ] {
         entity[name] = value;
     }

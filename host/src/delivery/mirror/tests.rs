@@ -198,7 +198,7 @@ async fn a_copy_makes_the_mirror_the_table_whatever_was_in_it() {
 }
 
 #[tokio::test]
-async fn more_than_one_statement_removes_goes_in_several() {
+async fn more_than_one_transaction_removes_goes_in_several() {
     let mut case = Case::new("ticket_v1");
     case.takes(&copy(vec![ticket(1, 1, "a")], None, true)).await;
     let many = 2 * SWEPT_ROWS + 5;
@@ -206,8 +206,15 @@ async fn more_than_one_statement_removes_goes_in_several() {
         "insert into theirs.mirror (pk, owner_id, number, row_created_at, row_updated_at)
          select n, 'ann', n, now(), now() from generate_series(2, {many}) as n"
     ));
-    case.takes(&copy(vec![ticket(1, 1, "a")], None, true)).await;
-    assert_eq!(case.tickets(), [(1, 1, "a".to_owned())]);
+    // Each of them is a step of its own, within the time that a page has.
+    let page = copy(vec![ticket(1, 1, "b")], None, true);
+    for left in [SWEPT_ROWS + 5, 5] {
+        assert_eq!(case.apply(&page).await, Outcome::HasMore);
+        let count = case.query("select count(*) from theirs.mirror");
+        assert_eq!(count, [[Some(left.to_string())]]);
+    }
+    case.takes(&page).await;
+    assert_eq!(case.tickets(), [(1, 1, "b".to_owned())]);
 }
 
 #[tokio::test]

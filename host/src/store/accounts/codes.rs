@@ -15,10 +15,34 @@ const ATTEMPTS_MAX: i64 = 5;
 /// So many codes an address gets in an hour: with the attempts that is one guess in 40,000.
 const CODES_MAX: i64 = 5;
 const CODES_WINDOW: Micros = 60 * MINUTE;
-/// Addresses with a code at once: whoever asks isn't known yet.
-const ADDRESSES_MAX: i64 = 1_000;
 /// What the key of digests is derived for.
 const PURPOSE: &str = "login codes";
+
+/// Who asks for a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever has the data directory: as often as they like.
+    Operator,
+    /// It may be anybody.
+    Anybody {
+        /// The configuration names the very address.
+        named: bool,
+        /// Where the request came from, if that is known.
+        client: Option<String>,
+        /// For addresses that nobody knows.
+        limits: StrangerLimits,
+    },
+}
+
+/// How many addresses may have a code at once that are no customer's, weren't invited, and aren't named
+/// by the configuration. Those that are known are as many as somebody made known: none of these limits
+/// touches them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct StrangerLimits {
+    pub all: i64,
+    pub per_client: i64,
+}
 
 /// What came of asking for a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,18 +54,27 @@ pub enum Issued {
 }
 
 impl Store {
-    /// Makes a code for an address. `limited`: whoever asks may be anybody.
-    pub async fn issue_code(&self, email: &str, limited: bool) -> Result<Issued, Error> {
+    /// Makes a code for an address.
+    pub async fn issue_code(&self, email: &str, asker: Asker) -> Result<Issued, Error> {
         let code = format!("{:06}", self.chance.below(1_000_000));
         let (email, now) = (email.to_owned(), self.clock.now());
         let digest = digest(&self.keyring.derive(PURPOSE), &email, &code);
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    if limited && is_exhausted(connection, &email, now).await? {
-                        return Ok(Issued::TooMany);
+                    let (mut known, mut from) = (true, None);
+                    if let Asker::Anybody { named, client, limits } = asker {
+                        known = named || is_known(connection, &email).await?;
+                        forget_old(connection, now).await?;
+                        if had_enough(connection, &email, now).await?
+                            || !known && is_full(connection, &email, &client, limits).await?
+                        {
+                            return Ok(Issued::TooMany);
+                        }
+                        from = client.filter(|_| !known);
                     }
-                    store(connection, &email, digest, now).await?;
+                    let new = New { email, digest, known, client: from };
+                    store(connection, new, now).await?;
                     Ok(Issued::Code(code))
                 })
             })
@@ -90,50 +123,79 @@ fn digest(key: &[u8; 32], email: &str, code: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-async fn is_exhausted(
-    connection: &mut Connection,
-    email: &str,
-    now: Micros,
-) -> Result<bool, Error> {
+/// Somebody made it known before it asked: by a login, or by an invitation.
+async fn is_known(connection: &mut Connection, email: &str) -> Result<bool, Error> {
+    let known = query_scalar(
+        "select exists (select 1 from customers where email = $1)
+             or exists (select 1 from memberships where email = $1)",
+    );
+    Ok(known.bind(email).fetch_one(connection).await?)
+}
+
+async fn forget_old(connection: &mut Connection, now: Micros) -> Result<(), Error> {
+    query("delete from login_codes where window_at < $1 and expires_at < $2")
+        .bind(now - CODES_WINDOW)
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether an address has got as many codes in this hour as it may.
+async fn had_enough(connection: &mut Connection, email: &str, now: Micros) -> Result<bool, Error> {
     let issued: Option<i64> =
         query_scalar("select issued from login_codes where email = $1 and window_at > $2")
             .bind(email)
             .bind(now - CODES_WINDOW)
-            .fetch_optional(&mut *connection)
+            .fetch_optional(connection)
             .await?;
-    if issued.is_some_and(|issued| issued >= CODES_MAX) {
-        return Ok(true);
-    }
-    query("delete from login_codes where window_at < $1 and expires_at < $2")
-        .bind(now - CODES_WINDOW)
-        .bind(now)
-        .execute(&mut *connection)
-        .await?;
-    let addresses: i64 =
-        query_scalar("select count(*) from login_codes").fetch_one(connection).await?;
-    Ok(addresses >= ADDRESSES_MAX)
+    Ok(issued.is_some_and(|issued| issued >= CODES_MAX))
 }
 
-async fn store(
+/// Whether so many strangers beside this one have a code that it gets none.
+async fn is_full(
     connection: &mut Connection,
     email: &str,
+    client: &Option<String>,
+    limits: StrangerLimits,
+) -> Result<bool, Error> {
+    let others = "select count(*) from login_codes where not known and email <> $1";
+    let all: i64 = query_scalar(others).bind(email).fetch_one(&mut *connection).await?;
+    if all >= limits.all || client.is_none() {
+        return Ok(all >= limits.all);
+    }
+    let of_client = format!("{others} and client = $2");
+    let of_client: i64 =
+        query_scalar(of_client).bind(email).bind(client).fetch_one(connection).await?;
+    Ok(of_client >= limits.per_client)
+}
+
+/// A code that is to be stored.
+struct New {
+    email: String,
     digest: Vec<u8>,
-    now: Micros,
-) -> Result<(), Error> {
+    known: bool,
+    client: Option<String>,
+}
+
+async fn store(connection: &mut Connection, new: New, now: Micros) -> Result<(), Error> {
     query(
-        "insert into login_codes (email, digest, expires_at, window_at, issued)
-         values ($1, $2, $3, $4, 1)
+        "insert into login_codes (email, digest, expires_at, window_at, issued, known, client)
+         values ($1, $2, $3, $4, 1, $6, $7)
          on conflict (email) do update set digest = excluded.digest,
            expires_at = excluded.expires_at, attempts = 0,
+           known = excluded.known, client = excluded.client,
            issued = case when login_codes.window_at > $5 then login_codes.issued + 1 else 1 end,
            window_at = case when login_codes.window_at > $5 then login_codes.window_at
                             else excluded.window_at end",
     )
-    .bind(email)
-    .bind(digest)
+    .bind(new.email)
+    .bind(new.digest)
     .bind(now + CODE_TTL)
     .bind(now)
     .bind(now - CODES_WINDOW)
+    .bind(new.known)
+    .bind(new.client)
     .execute(connection)
     .await?;
     Ok(())

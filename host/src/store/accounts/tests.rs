@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{Opened, open};
+use crate::store::memberships::InvitationLimits;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -15,8 +16,14 @@ async fn both() -> Vec<(Opened, Clock)> {
     stores
 }
 
+const LIMITS: StrangerLimits = StrangerLimits { all: 5, per_client: 2 };
+
+fn anybody(named: bool, client: Option<&str>) -> Asker {
+    Asker::Anybody { named, client: client.map(str::to_owned), limits: LIMITS }
+}
+
 async fn code(store: &Store, email: &str) -> String {
-    match store.issue_code(email, true).await.unwrap() {
+    match store.issue_code(email, anybody(false, None)).await.unwrap() {
         Issued::Code(code) => code,
         Issued::TooMany => panic!("too many codes"),
     }
@@ -52,11 +59,53 @@ async fn guesses_are_few() {
         for _ in 0..4 {
             code(&store, "a@example.com").await;
         }
-        assert_eq!(store.issue_code("a@example.com", true).await.unwrap(), Issued::TooMany);
+        let more = store.issue_code("a@example.com", anybody(true, None)).await.unwrap();
+        assert_eq!(more, Issued::TooMany);
         // Who has the data directory isn't anybody.
-        assert!(matches!(store.issue_code("a@example.com", false).await, Ok(Issued::Code(_))));
+        let made = store.issue_code("a@example.com", Asker::Operator).await.unwrap();
+        assert!(matches!(made, Issued::Code(_)));
         clock.advance(MINUTE * 61);
         code(&store, "a@example.com").await;
+    }
+}
+
+#[tokio::test]
+async fn strangers_crowd_nobody_out() {
+    for (store, clock) in both().await {
+        store.welcome("customer@a.b").await.unwrap();
+        let organization = store.organization(DEFAULT).await.unwrap().id;
+        let limits = InvitationLimits { waiting: 9, a_day: 9 };
+        store.invite(organization, "invited@a.b", Role::Member, limits).await.unwrap();
+        for (email, asker, issued) in [
+            ("1@a.b", anybody(false, Some("x")), true),
+            ("2@a.b", anybody(false, Some("x")), true),
+            ("3@a.b", anybody(false, Some("x")), false),
+            ("2@a.b", anybody(false, Some("x")), true),
+            ("3@a.b", anybody(false, Some("y")), true),
+            ("4@a.b", anybody(false, None), true),
+            ("5@a.b", anybody(false, None), true),
+            ("6@a.b", anybody(false, None), false),
+            ("6@a.b", anybody(false, Some("z")), false),
+            ("5@a.b", anybody(false, None), true),
+            ("customer@a.b", anybody(false, Some("x")), true),
+            ("invited@a.b", anybody(false, Some("x")), true),
+            ("6@a.b", anybody(true, Some("x")), true),
+            ("7@a.b", Asker::Operator, true),
+        ] {
+            let made = store.issue_code(email, asker.clone()).await.unwrap();
+            assert_eq!(matches!(made, Issued::Code(_)), issued, "{email} {asker:?}");
+        }
+        // Those that are known count for nobody, and where they are isn't kept.
+        let kept: Vec<(String, String)> = query_as(
+            "select email, client from login_codes where client is not null order by email",
+        )
+        .fetch_all(&store.control)
+        .await
+        .unwrap();
+        let kept: Vec<_> = kept.iter().map(|(email, at)| (email.as_str(), at.as_str())).collect();
+        assert_eq!(kept, [("1@a.b", "x"), ("2@a.b", "x"), ("3@a.b", "y")]);
+        clock.advance(MINUTE * 61);
+        code(&store, "8@a.b").await;
     }
 }
 

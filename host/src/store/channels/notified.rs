@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::asking::wake;
+use super::made::wake;
 use super::{STOPS_MAX, State, place};
 use crate::model::{Micros, OwnerId, StreamId, Topic};
 use crate::store::{Connection, Error, Store, query, query_as, query_scalar};

@@ -1,7 +1,7 @@
 //! Bringing topics and channels in line with the owner's streams, with time, and with what a former
 //! holder left behind.
 
-use super::asking::wake;
+use super::made::wake;
 use crate::model::{Micros, OwnerId, StreamId, Topic};
 use crate::store::leases::Lease;
 use crate::store::streams::holds;

@@ -4,109 +4,13 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, FromRow, Row as _};
+use sqlx::Arguments as _;
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
 
+use super::answer::{Answer, As, Row, Scalar};
+use super::argument::Argument;
 use super::{Connection, Database, Peer};
-
-/// What a statement's arguments may be. The type holds for null too: PostgreSQL asks for it.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Argument<'q> {
-    Boolean(Option<bool>),
-    Integer(Option<i64>),
-    Double(Option<f64>),
-    Text(Option<Cow<'q, str>>),
-    Bytes(Option<Cow<'q, [u8]>>),
-    /// Columns of a batch. Only towards PostgreSQL.
-    Booleans(Vec<Option<bool>>),
-    Integers(Vec<Option<i64>>),
-    Doubles(Vec<Option<f64>>),
-    Texts(Vec<Option<&'q str>>),
-    Bytestrings(Vec<Option<&'q [u8]>>),
-}
-
-impl Argument<'_> {
-    /// Adds it to the arguments of a statement for PostgreSQL.
-    pub(crate) fn add_to(&self, arguments: &mut PgArguments) -> sqlx::Result<()> {
-        match self {
-            Self::Boolean(value) => arguments.add(*value),
-            Self::Integer(value) => arguments.add(*value),
-            Self::Double(value) => arguments.add(*value),
-            Self::Text(value) => arguments.add(value.as_deref()),
-            Self::Bytes(value) => arguments.add(value.as_deref()),
-            Self::Booleans(values) => arguments.add(values),
-            Self::Integers(values) => arguments.add(values),
-            Self::Doubles(values) => arguments.add(values),
-            Self::Texts(values) => arguments.add(values),
-            Self::Bytestrings(values) => arguments.add(values),
-        }
-        .map_err(sqlx::Error::Encode)
-    }
-}
-
-macro_rules! argument_from {
-    ($($kind:ident: $($from:ty)*, |$value:ident| $to:expr;)*) => { $($(
-        impl<'q> From<$from> for Argument<'q> {
-            fn from($value: $from) -> Self {
-                Self::$kind($to)
-            }
-        }
-    )*)* };
-}
-
-argument_from! {
-    Boolean: bool, |value| Some(value);
-    Boolean: &bool, |value| Some(*value);
-    Integer: i64, |value| Some(value);
-    Integer: i32 u32, |value| Some(i64::from(value));
-    Integer: &i64, |value| Some(*value);
-    Integer: Option<i64>, |value| value;
-    Integer: &Option<i64>, |value| *value;
-    Double: f64, |value| Some(value);
-    Text: &'q str String, |value| Some(value.into());
-    Text: &'q String, |value| Some(Cow::Borrowed(value));
-    Text: Cow<'q, str>, |value| Some(value);
-    Text: Option<&'q str> Option<String>, |value| value.map(Into::into);
-    Text: &'q Option<String>, |value| value.as_deref().map(Cow::Borrowed);
-    Bytes: Vec<u8> &'q [u8], |value| Some(value.into());
-    Bytes: &'q Vec<u8>, |value| Some(Cow::Borrowed(value));
-    Bytes: Option<Vec<u8>>, |value| value.map(Cow::Owned);
-    Bytes: &'q Option<Vec<u8>>, |value| value.as_deref().map(Cow::Borrowed);
-}
-
-/// A row that either database can answer with.
-pub trait Record:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
-
-impl<T> Record for T where
-    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
-
-/// One column that either database can answer with.
-pub trait Cell:
-    Send
-    + Unpin
-    + sqlx::Type<sqlx::Sqlite>
-    + sqlx::Type<sqlx::Postgres>
-    + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
-    + for<'r> sqlx::Decode<'r, sqlx::Postgres>
-{
-}
-
-impl<T> Cell for T where
-    T: Send
-        + Unpin
-        + sqlx::Type<sqlx::Sqlite>
-        + sqlx::Type<sqlx::Postgres>
-        + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
-        + for<'r> sqlx::Decode<'r, sqlx::Postgres>
-{
-}
 
 /// On what a statement runs: a connection in a transaction, or whichever is free for reading.
 #[derive(Debug)]
@@ -316,81 +220,5 @@ impl<'c> Target<'c> {
             Self::Connection(connection) => connection.peer(),
             Self::Readers(database) => own.insert(database.reader().await?).peer(),
         })
-    }
-}
-
-/// What becomes of a row.
-pub trait Answer {
-    /// What is handed out.
-    type Item: Send;
-    /// Reads a row of SQLite.
-    fn sqlite(row: SqliteRow) -> sqlx::Result<Self::Item>;
-    /// Reads a row of PostgreSQL.
-    fn postgres(row: PgRow) -> sqlx::Result<Self::Item>;
-}
-
-/// A row whose columns are asked for by name.
-#[allow(missing_debug_implementations, reason = "a row of SQLite has none")]
-pub enum Row {
-    #[allow(missing_docs)]
-    Sqlite(SqliteRow),
-    #[allow(missing_docs)]
-    Postgres(PgRow),
-}
-
-impl Row {
-    /// A column that the statement has, of the type that it has there.
-    ///
-    /// # Panics
-    /// If it isn't so: the statement and this are written together.
-    pub fn get<T: Cell>(&self, name: &str) -> T {
-        match self {
-            Self::Sqlite(row) => row.get(name),
-            Self::Postgres(row) => row.get(name),
-        }
-    }
-}
-
-impl Answer for Row {
-    type Item = Self;
-
-    fn sqlite(row: SqliteRow) -> sqlx::Result<Self> {
-        Ok(Self::Sqlite(row))
-    }
-
-    fn postgres(row: PgRow) -> sqlx::Result<Self> {
-        Ok(Self::Postgres(row))
-    }
-}
-
-/// See [`query_as`].
-#[derive(Debug)]
-pub struct As<T>(PhantomData<T>);
-
-impl<T: Record> Answer for As<T> {
-    type Item = T;
-
-    fn sqlite(row: SqliteRow) -> sqlx::Result<T> {
-        T::from_row(&row)
-    }
-
-    fn postgres(row: PgRow) -> sqlx::Result<T> {
-        T::from_row(&row)
-    }
-}
-
-/// See [`query_scalar`].
-#[derive(Debug)]
-pub struct Scalar<T>(PhantomData<T>);
-
-impl<T: Cell> Answer for Scalar<T> {
-    type Item = T;
-
-    fn sqlite(row: SqliteRow) -> sqlx::Result<T> {
-        row.try_get(0)
-    }
-
-    fn postgres(row: PgRow) -> sqlx::Result<T> {
-        row.try_get(0)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+use super::telling::{self, AT_ONCE};
 use super::{COLUMNS, Grant, Integration, place};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId};
@@ -33,7 +34,7 @@ const TABLE_NAMES_TRIED: usize = 64;
 
 impl Store {
     /// Makes an integration. A dependent one makes the linked owners of its tree due, so that they
-    /// get its rows with no new post.
+    /// get its rows with no new post: the first ones before this returns.
     pub async fn create_integration(&self, new: NewIntegration) -> Result<Integration, Error> {
         self.create_integration_as(self.new_integration_id(), new).await
     }
@@ -50,7 +51,8 @@ impl Store {
         new: NewIntegration,
     ) -> Result<Integration, Error> {
         let (keyring, chance, now) = (self.keyring.clone(), self.chance.clone(), self.clock.now());
-        self.control
+        let made = self
+            .control
             .write(move |connection| {
                 Box::pin(async move {
                     let integration = insert(connection, id, &new, &chance, now).await?;
@@ -59,12 +61,16 @@ impl Store {
                     insert_grants(connection, &integration.id, &new.grants).await?;
                     subscriptions::follow(connection, &integration, now).await?;
                     if integration.depends_on.is_some() {
-                        make_linked_due(connection, &integration.root_id, now).await?;
+                        telling::begin(connection, &integration.root_id).await?;
                     }
                     Ok(integration)
                 })
             })
-            .await
+            .await?;
+        if made.depends_on.is_some() {
+            self.tell_owners_soon(&made.root_id, AT_ONCE).await;
+        }
+        Ok(made)
     }
 }
 
@@ -203,21 +209,5 @@ pub(super) async fn insert_grants(
         .execute(&mut *connection)
         .await?;
     }
-    Ok(())
-}
-
-pub(super) async fn make_linked_due(
-    connection: &mut Connection,
-    root_id: &str,
-    now: Micros,
-) -> Result<(), Error> {
-    query(
-        "update owners set due_at = case when due_at < $2 then due_at else $2 end
-         where root_id = $1 and state = 'linked'",
-    )
-    .bind(root_id)
-    .bind(now)
-    .execute(connection)
-    .await?;
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::create::make_linked_due;
+use super::telling::{self, AT_ONCE};
 use super::{Integration, Tree};
-use crate::model::{Micros, OwnerId};
+use crate::model::OwnerId;
 use crate::store::{Connection, Database, Dialect, Error, Store, query, query_scalar, tables};
 
 /// What belongs to owners of a tree, children before what they refer to.
@@ -38,17 +38,59 @@ impl Store {
             tables::forget_changes(&replication, &member.table_name).await?;
         }
         forget(&replication, &members, &owners, whole).await?;
-        if whole {
-            owners.extend(self.delete_owners(&integration.root_id).await?);
+        self.forget_told(&members).await?;
+        match whole {
+            true => owners.extend(self.delete_owners(&integration.root_id).await?),
+            false => self.delete_streams(&members, &owners).await?,
         }
-        let now = self.clock.now();
-        let (root_id, gone) = (integration.root_id, members.clone());
-        let late = self.control.write(move |connection| {
-            Box::pin(delete_members(connection, root_id, gone, whole, now))
-        });
+        let (root_id, gone) = (integration.root_id.clone(), members.clone());
+        let late = self
+            .control
+            .write(move |connection| Box::pin(delete_members(connection, root_id, gone, whole)));
         owners.extend(late.await?);
         forget(&replication, &members, &owners, whole).await?;
+        if !whole {
+            self.tell_owners_soon(&integration.root_id, AT_ONCE).await;
+        }
         Ok(members)
+    }
+
+    /// Forgets of whom subscribers are still to be told: with a target all of it would go at once.
+    async fn forget_told(&self, members: &[Integration]) -> Result<(), Error> {
+        for member in members {
+            let slice = || {
+                query(
+                    "delete from synced_owners where (target_id, owner_id) in (
+                       select s.target_id, s.owner_id from synced_owners s
+                       join targets t on t.id = s.target_id where t.integration_id = $1 limit $2)",
+                )
+                .bind(member.id.clone())
+                .bind(SLICE as i64)
+            };
+            self.control.execute_slices(SLICE as i64, slice).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the streams of services that are about to go off the schedule. Those that come meanwhile go
+    /// when the owners are told.
+    async fn delete_streams(
+        &self,
+        members: &[Integration],
+        owners: &BTreeSet<OwnerId>,
+    ) -> Result<(), Error> {
+        let owners: Vec<OwnerId> = owners.iter().copied().collect();
+        for some in owners.chunks(SLICE) {
+            for member in members {
+                let sql = format!(
+                    "delete from streams where owner_id in ({}) and service = $1",
+                    ids(some)
+                );
+                let slice = query(sql).bind(member.service.clone()).persistent(false);
+                self.control.execute(slice).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the owners of a tree; answers which.
@@ -114,17 +156,17 @@ async fn delete_members(
     root_id: String,
     members: Vec<Integration>,
     whole: bool,
-    now: Micros,
 ) -> Result<Vec<OwnerId>, Error> {
     let late = match whole {
         true => delete_tree(connection, &root_id).await?,
         false => Vec::new(),
     };
     for member in &members {
-        delete_member(connection, &root_id, member).await?;
+        delete_member(connection, member).await?;
     }
-    // Whoever holds them next lets go of the push channels that woke nothing else.
-    make_linked_due(connection, &root_id, now).await?;
+    if !whole {
+        telling::begin(connection, &root_id).await?;
+    }
     Ok(late)
 }
 
@@ -147,19 +189,7 @@ async fn delete_tree(connection: &mut Connection, root_id: &str) -> Result<Vec<O
     Ok(late)
 }
 
-async fn delete_member(
-    connection: &mut Connection,
-    root_id: &str,
-    member: &Integration,
-) -> Result<(), Error> {
-    query(
-        "delete from streams where service = $1
-         and owner_id in (select id from owners where root_id = $2)",
-    )
-    .bind(&member.service)
-    .bind(root_id)
-    .execute(&mut *connection)
-    .await?;
+async fn delete_member(connection: &mut Connection, member: &Integration) -> Result<(), Error> {
     for sql in [
         "delete from targets where integration_id = $1",
         "delete from subscriptions where integration_id = $1",

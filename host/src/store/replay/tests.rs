@@ -2,10 +2,12 @@ use super::*;
 use crate::clock::Clock;
 use crate::secrets::KeyId;
 use crate::store::Dialect;
-use crate::store::fixture::{self, Opened, on_both};
+use crate::store::fixture::{self, Opened, on_both, plan};
 
 on_both! {
     what_is_meant_comes_again_in_order,
+    a_long_span_is_read_slice_by_slice,
+    no_slice_walks_through_the_inbox,
     a_secret_that_is_gone_leaves_it_out,
     what_a_later_link_has_overtaken_stays_out,
 }
@@ -14,16 +16,20 @@ const NOW: Micros = 1_000;
 
 /// Items: id, received, done, parked. 5 is another organization's, 6 waits.
 const FILL: &str = "
+insert into integrations (id, organization_id, plugin, service, table_name, depends_on, root_id,
+  created_at, number) values
+  ('svi_2', 1, 'p', 'd', 'd', 'svi_1', 'svi_1', 0, 2),
+  ('svi_3', (select max(id) from organizations), 'p', 's', 't', null, 'svi_3', 0, 3);
 insert into owners (organization_id, root_id, external_owner_id, due_at, state) values
   (1, 'svi_1', 'ana', null, 'linked'), (1, 'svi_1', 'bob', 7, 'linked'),
-  ((select max(id) from organizations), 'svi_1', 'other', null, 'linked');
+  ((select max(id) from organizations), 'svi_3', 'other', null, 'linked');
 insert into inbox (owner_id, integration_id, received_at, method, path, query, headers, body, sealed,
   parked, done_at) values
   (1, 'svi_1', 100, 'POST', '/a', 'q=1', '[[\"h\",\"v\"]]', 'one', '{}', false, 150),
   (1, 'svi_1', 200, 'POST', '', '', '[]', 'two', '{}', true, null),
   (2, 'svi_2', 200, 'PUT', '', '', '[]', 'three', '{}', false, 220),
   (1, 'svi_1', 300, 'POST', '', '', '[]', 'four', '{}', false, 301),
-  (3, 'svi_1', 200, 'POST', '', '', '[]', 'five', '{}', false, 201),
+  (3, 'svi_3', 200, 'POST', '', '', '[]', 'five', '{}', false, 201),
   (1, 'svi_1', 200, 'POST', '', '', '[]', 'six', '{}', false, null);";
 
 async fn filled(dialect: Dialect) -> Opened {
@@ -103,6 +109,36 @@ async fn what_is_meant_comes_again_in_order(dialect: Dialect) {
         .await
         .unwrap();
     assert_eq!(due, [(NOW,), (7,)]);
+}
+
+async fn a_long_span_is_read_slice_by_slice(dialect: Dialect) {
+    let store = filled(dialect).await;
+    // All at one time: a slice ends, and the next begins, between two of them. Every third waits.
+    let count = 2 * SLICE + 2;
+    let many = format!(
+        "with recursive n (n) as (select 1 union all select n + 1 from n where n < {count})
+         insert into inbox (owner_id, integration_id, received_at, method, path, query, headers,
+           body, done_at)
+         select 1, 'svi_1', 500, 'POST', '', '', '[]', '', case when n % 3 <> 0 then 501 end
+         from n order by n"
+    );
+    fixture::run(&store, many).await;
+    let span = Span { organization: 1, integration_id: None, after: 500, before: 501 };
+    let expected: Vec<InboxId> = (1..=count).filter(|n| n % 3 != 0).map(|n| n + 6).collect();
+    assert_eq!(store.stored_webhooks(span, 10_000).await.unwrap(), expected);
+    let before = Span { after: 0, before: 500, ..span };
+    assert_eq!(store.stored_webhooks(before, 10_000).await.unwrap(), [1, 2, 3, 4]);
+}
+
+async fn no_slice_walks_through_the_inbox(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let steps = plan(store.control(), RECEIVED, received_arguments("svi_1", 0, 0, 1_000)).await;
+    let (index, others) = match dialect {
+        Dialect::Sqlite => ("SEARCH inbox USING INDEX inbox_received", ["SCAN", "TEMP B-TREE"]),
+        Dialect::Postgres => ("Index Scan using inbox_received", ["Seq Scan", "Sort"]),
+    };
+    assert!(steps.iter().any(|step| step.contains(index)), "{steps:#?}");
+    assert!(!steps.iter().any(|step| others.iter().any(|o| step.contains(o))), "{steps:#?}");
 }
 
 async fn a_secret_that_is_gone_leaves_it_out(dialect: Dialect) {

@@ -8,11 +8,16 @@ use sqlx::{
     ValueRef as _,
 };
 
+use super::room::busy;
 use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
 
 /// PostgreSQL's code for a statement that was cancelled.
 const CANCELLED: &str = "57014";
+/// And for a connection too many, of the role or of the server.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+/// So often the server looks whether whoever asked is still there, while a statement runs.
+const LOOK_MS: &str = "1000";
 
 pub(super) async fn query(
     reader: PgConnectOptions,
@@ -22,9 +27,11 @@ pub(super) async fn query(
 ) -> Result<Rows, Error> {
     statement::check_verb(text).map_err(Error::Refused)?;
     let timeout_ms = limits.time.as_millis().max(1).to_string();
-    let reader = reader.options([("statement_timeout", timeout_ms)]);
-    let connected = reader.connect().await;
-    let mut connection = connected.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let reader = reader.options([
+        ("statement_timeout", timeout_ms.as_str()),
+        ("client_connection_check_interval", LOOK_MS),
+    ]);
+    let mut connection = reader.connect().await.map_err(unconnected)?;
     let answered = tokio::select! {
         answered = read(&mut connection, text, limits) => answered,
         // The server's own limit comes first, unless it is the answer that takes so long.
@@ -40,6 +47,16 @@ pub(super) async fn query(
         Error::Database(error) => refused(error),
         other => other,
     })
+}
+
+fn unconnected(error: sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code.as_deref() {
+        Some(TOO_MANY_CONNECTIONS) => {
+            busy("too many connections read these tables just now: try again in a moment".into())
+        }
+        _ => Error::Unavailable(error.to_string()),
+    }
 }
 
 /// Prepared first: PostgreSQL prepares one statement only, so nothing can stand behind it. Then its
