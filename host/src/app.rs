@@ -364,6 +364,7 @@ async fn start(
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
+    tokio::spawn(app.store.keyring().clone().keep_up(app.clock.clone()));
     let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     let poll = Duration::from_millis(run.poll_ms);
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
