@@ -233,3 +233,17 @@ async fn a_start_on_older_tables_catches_up_by_itself() {
     // Cy's does nothing by itself: what it finds undone before it unlinks him once more.
     case.read_again(&OWNERS).await;
 }
+
+/// What it knows of the databases may not be true any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stood_still_meanwhile_ends() {
+    let mut host = settings().start().await;
+    host.freeze().await;
+    host.json(&["restore", "--server"]).await;
+    host.thaw().await;
+    let status = host.ended().await;
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert!(host.log().contains("was taken for dead"));
+    host.restart().await;
+    assert!(host.is_healthy().await);
+}

@@ -1,9 +1,10 @@
 //! Databases that were put back, by a copy of files or by `pg_restore`, go on: as after a long absence.
 //!
 //! The organizations' tables may be older than the control database: then what they lack is done again
-//! (R5). They may be newer: then they are told what the control database says (`owners`). Receivers,
+//! (R5). They may be newer: then they are told what the control database says (`ahead`). Receivers,
 //! who may have seen more than either, get copies of whole tables.
 
+mod ahead;
 mod owners;
 mod server;
 

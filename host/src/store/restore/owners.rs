@@ -1,26 +1,26 @@
 //! Owners: what their tables know of them is compared with what the control database says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::FromRow;
 
+use super::ahead::Said;
 use super::{PutBack, Restored};
 use crate::failpoint;
-use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
-use crate::store::commit::StreamKey;
-use crate::store::{Connection, Database, Error, query, query_as, query_scalar};
+use crate::model::{Micros, OrganizationId, OwnerId};
+use crate::store::{Database, Error, query, query_as, query_scalar};
 
 /// Owners that are compared, and written, in one transaction of each database.
 const SLICE: i64 = 500;
 
 /// An owner in the control database.
 #[derive(Clone, Debug, FromRow)]
-struct Owner {
-    id: OwnerId,
+pub(super) struct Owner {
+    pub(super) id: OwnerId,
     external_owner_id: String,
     fence: i64,
     relayed_no: i64,
-    is_linked: bool,
+    pub(super) is_linked: bool,
     is_leased: bool,
 }
 
@@ -98,53 +98,30 @@ impl PutBack<'_> {
             match standing(owner, of(owner)) {
                 Standing::InStep => {}
                 Standing::Behind => behind.push(owner.id),
-                Standing::Ahead => ahead.push(self.said_of(owner).await?),
+                Standing::Ahead => ahead.push(owner),
             }
         }
         restored.owners += owners.len() as u64;
         restored.behind += behind.len() as u64;
         restored.ahead += ahead.len() as u64;
         restored.leases += owners.iter().filter(|owner| owner.is_leased).count() as u64;
-        self.tell_tables(replication, ahead, fence, ids.clone()).await?;
+        let said = self.said_of(&ahead).await?;
+        self.tell_tables(replication, said, fence, ids.clone()).await?;
         failpoint::reach("owners_told");
         self.let_look(behind, begun_at, fence, ids).await
-    }
-
-    /// What the control database says of an owner, to be held against newer tables.
-    async fn said_of(&self, owner: &Owner) -> Result<Said, Error> {
-        let (control, id) = (self.control, owner.id);
-        let open: Vec<InboxId> =
-            query_scalar("select id from inbox where owner_id = $1 and done_at is null")
-                .bind(id)
-                .fetch_all(control)
-                .await?;
-        let last_item = self.last_id("inbox").await?;
-        // Others are kept only to stop their channels.
-        let grant: Option<i64> =
-            query_scalar("select max(grant_id) from owner_secrets where owner_id = $1")
-                .bind(id)
-                .fetch_one(control)
-                .await?;
-        let streams: Vec<StreamKey> =
-            query_as("select service, kind, key from streams where owner_id = $1")
-                .bind(id)
-                .fetch_all(control)
-                .await?;
-        let grant_id = grant.filter(|_| owner.is_linked);
-        Ok(Said { id, open, last_item, grant_id, streams: streams.into_iter().collect() })
     }
 
     async fn tell_tables(
         &self,
         replication: &Database,
-        ahead: Vec<Said>,
+        said: Vec<Said>,
         fence: i64,
         ids: String,
     ) -> Result<(), Error> {
         let told = replication.write(move |connection| {
             Box::pin(async move {
-                for said in &ahead {
-                    said.tell(connection).await?;
+                for one in &said {
+                    one.tell(connection).await?;
                 }
                 // Whoever held one of them and is still somewhere can't write any more.
                 let lift =
@@ -208,58 +185,6 @@ fn standing(owner: &Owner, beside: Beside) -> Standing {
     if is_ahead { Standing::Ahead } else { Standing::InStep }
 }
 
-/// What the control database says of an owner.
-struct Said {
-    id: OwnerId,
-    /// Items that it will have done.
-    open: Vec<InboxId>,
-    /// It knows none behind this one.
-    last_item: InboxId,
-    /// The grant whose secrets it has.
-    grant_id: Option<i64>,
-    streams: BTreeSet<StreamKey>,
-}
-
-impl Said {
-    /// Newer tables have told of commits to a control database that is gone. So what they applied of
-    /// open items counts as not applied, the grant is the one with secrets, and streams are derived anew:
-    /// those that the control database knows go on from where the tables stand. Each of these things done
-    /// twice comes to the same.
-    async fn tell(&self, connection: &mut Connection) -> Result<(), Error> {
-        query("delete from rowgate_outbox where owner_id = $1")
-            .bind(self.id)
-            .execute(&mut *connection)
-            .await?;
-        let open = list(self.open.iter().copied().chain([0]));
-        let marks = format!(
-            "delete from rowgate_applied where owner_id = $1 and (inbox_id > $2 or inbox_id in ({open}))"
-        );
-        let marks = query(marks).bind(self.id).bind(self.last_item).persistent(false);
-        marks.execute(&mut *connection).await?;
-        query("update rowgate_owners set grant_id = $2, services = '[]' where owner_id = $1")
-            .bind(self.id)
-            .bind(self.grant_id)
-            .execute(&mut *connection)
-            .await?;
-        let cursors =
-            query_as("select service, kind, key from rowgate_cursors where owner_id = $1");
-        let cursors: Vec<StreamKey> = cursors.bind(self.id).fetch_all(&mut *connection).await?;
-        for (service, kind, key) in cursors.into_iter().filter(|one| !self.streams.contains(one)) {
-            query(
-                "delete from rowgate_cursors
-                 where owner_id = $1 and service = $2 and kind = $3 and key = $4",
-            )
-            .bind(self.id)
-            .bind(service)
-            .bind(kind)
-            .bind(key)
-            .execute(&mut *connection)
-            .await?;
-        }
-        Ok(())
-    }
-}
-
 async fn beside(replication: &Database, ids: &str) -> Result<BTreeMap<OwnerId, Beside>, Error> {
     let sql =
         format!("select owner_id, fence, commit_no from rowgate_owners where owner_id in ({ids})");
@@ -267,7 +192,7 @@ async fn beside(replication: &Database, ids: &str) -> Result<BTreeMap<OwnerId, B
     Ok(all.into_iter().map(|one| (one.owner_id, one)).collect())
 }
 
-fn list(ids: impl IntoIterator<Item = i64>) -> String {
+pub(super) fn list(ids: impl IntoIterator<Item = i64>) -> String {
     ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
 }
 
