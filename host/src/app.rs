@@ -40,7 +40,9 @@ use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::retention::Kept;
 use crate::store::sql::{Room, RoomLimits};
-use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
+use crate::store::{
+    Heard, ServerOptions, SessionLimits, Store, hosts, leases, outcomes, retention,
+};
 use crate::webhook::{Limits, Webhooks};
 
 /// A host that ends waits so long for mail under way.
@@ -223,6 +225,10 @@ pub async fn serve_at(
     config.data_dir().create()?;
     let lock = config.data_dir().lock()?;
     let app = App::open_at(config, clock).await?;
+    let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
+    let lease_ttl = Duration::from_millis(app.config.run.lease_ttl_ms);
+    app.store.enlist(&host, lease_ttl).await?;
+    let mut alive = tokio::spawn(hosts::keep(Arc::clone(&app.store), host.clone(), lease_ttl));
     app.store.organization(&app.config.org).await?;
     let engine = app.engine()?;
     let refused = match app.config.plugins.as_path() {
@@ -231,11 +237,28 @@ pub async fn serve_at(
     };
     let listener = server::bind(app.config.server.listen).await?;
     let announced = announce(&app, &lock, refused, &listener)?;
-    let working = start(&app, engine, push_base_url(&app, &announced)).await?;
+    let working = start(&app, engine, push_base_url(&app, &announced), host.clone()).await?;
     let Announced { listen: address, public_url, .. } = &announced;
     tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
     listening(&announced);
-    listen(&app, listener, working, api, shutdown).await;
+    let mut taken_for_dead = false;
+    let ends = async {
+        tokio::select! {
+            () = shutdown => {}
+            _ended = &mut alive => taken_for_dead = true,
+        }
+    };
+    listen(&app, listener, working, api, ends).await;
+    alive.abort();
+    if taken_for_dead {
+        anyhow::bail!(
+            "this host stood still and was taken for dead, and the databases may have been put back \
+             meanwhile: start it again"
+        );
+    }
+    if let Err(error) = app.store.leave(&host).await {
+        tracing::warn!(%error, "that this host has ended could not be written");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -317,6 +340,7 @@ async fn start(
     app: &App,
     engine: Engine,
     push_base_url: Option<String>,
+    host: String,
 ) -> anyhow::Result<Working> {
     let run = &app.config.run;
     let wake = Wake::default();
@@ -325,7 +349,6 @@ async fn start(
         // The data directory is locked: leases of a host that died here are nobody's.
         leases::take_back(app.store.control()).await?;
     }
-    let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let options = ScheduleOptions {
         claimant: Claimant {
             host: host.clone(),
@@ -354,6 +377,7 @@ async fn start(
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
+    tokio::spawn(app.store.keyring().clone().keep_up(app.clock.clone()));
     let poll = Duration::from_millis(run.poll_ms);
     tokio::spawn(keep_telling(Arc::clone(&app.store), poll));
     let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));

@@ -1,7 +1,9 @@
 //! Secrets at rest: sealed with a key that lies beside no database.
 
+mod key;
 mod key_file;
 mod keyring;
 
+pub use key::{KeyId, Sealed};
 pub use key_file::KeyFileLock;
-pub use keyring::{KeyId, Keyring, Sealed};
+pub use keyring::{Keyring, Retiring};

@@ -14,6 +14,7 @@ mod database;
 pub mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod hosts;
 pub mod inbox;
 pub mod integrations;
 pub mod items;
@@ -28,6 +29,7 @@ mod owner_slices;
 pub mod plugins;
 pub mod relay;
 pub mod replay;
+pub mod restore;
 pub mod retention;
 pub mod rotation;
 pub mod saved_queries;
@@ -100,8 +102,21 @@ impl Store {
     }
 
     /// Opens the databases of a server, making what is missing. The data directory keeps what can be
-    /// had again: components and their compiled forms.
+    /// had again: components and their compiled forms. Refused while they are put right after a restore.
     pub async fn open_server(
+        options: &ServerOptions,
+        data_dir: DataDir,
+        clock: Clock,
+        keyring: Keyring,
+        chance: Chance,
+    ) -> Result<Self, Error> {
+        let store = Self::open_put_back(options, data_dir, clock, keyring, chance).await?;
+        store.must_be_right().await?;
+        Ok(store)
+    }
+
+    /// The same for whoever puts them right.
+    pub async fn open_put_back(
         options: &ServerOptions,
         data_dir: DataDir,
         clock: Clock,
@@ -172,16 +187,23 @@ impl Store {
             return Ok(database.clone());
         }
         let key = self.organization_key(organization).await?;
-        let database = match &self.server {
-            None => Database::open(&self.data_dir.replication(&key), &REPLICATION).await?,
-            Some(server) => {
-                let password = self.reader_password(organization).await?;
-                let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
-                server.open_replication(&key, &reader).await?
-            }
-        };
+        let database = self.open_replication(organization, &key).await?;
         open.insert(organization, database.clone());
         Ok(database)
+    }
+
+    /// The same, each time anew.
+    async fn open_replication(
+        &self,
+        organization: OrganizationId,
+        key: &str,
+    ) -> Result<Database, Error> {
+        let Some(server) = &self.server else {
+            return Database::open(&self.data_dir.replication(key), &REPLICATION).await;
+        };
+        let password = self.reader_password(organization).await?;
+        let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
+        server.open_replication(key, &reader).await
     }
 
     /// Moves with every change of what runs how, by whatever process.

@@ -8,10 +8,10 @@ use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use tests::{Settings, TestHost, Vendor, VendorAnswer, host_binary};
+use tests::{Settings, TestHost, Vendor, host_binary};
 use tokio::process::Command;
 
-use crate::setup::{change, email, linked, post, refused};
+use crate::setup::{change, email, linked, post, receiver, refused};
 
 /// Nothing is posted for these after the backup.
 const QUIET: [&str; 2] = ["ann", "bob"];
@@ -24,11 +24,6 @@ fn settings() -> Settings {
         .on_files()
         .env("ROWGATE_DELIVERY_ALLOW_HTTP", "true")
         .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", "20")
-}
-
-/// A receiver that takes everything.
-fn receiver() -> Vendor {
-    Vendor::start(|_| VendorAnswer::Reply { status: 200, headers: Vec::new(), body: Vec::new() })
 }
 
 /// Positions of the deliveries with one, and whether a copy began with them.

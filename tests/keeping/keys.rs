@@ -94,6 +94,26 @@ async fn a_change_that_was_killed_goes_on() {
     catch_up(&host, &tree).await;
 }
 
+/// What it sealed until it has the new key would be lost with the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_key_stays_while_the_host_cannot_follow() {
+    let (mut host, tree) = linked(Settings::default().on_files(), &OWNERS, 10).await;
+    let before = keys(&host);
+    host.freeze().await;
+    let said = refused(&host.command(&["keys", "rotate", "--wait", "1"]).await);
+    assert!(said.contains("still seals with an older key"), "{said}");
+    let under_way = keys(&host);
+    assert_eq!(under_way[1..], before);
+    host.thaw().await;
+    host.link(&tree, OWNERS[0], &email(OWNERS[0])).await;
+    let rotated = host.json(&["keys", "rotate"]).await;
+    assert_eq!(rotated["removed"], true, "{rotated}");
+    assert_eq!(keys(&host), under_way[..1], "no third key was made");
+    host.restart().await;
+    catch_up(&host, &tree).await;
+    assert_eq!(sealed_otherwise(&host, &rotated).await, 0);
+}
+
 /// The operator gives both keys, then has all sealed again, then gives the new one alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_the_configuration_are_changed_in_steps() {
@@ -121,11 +141,19 @@ async fn keys_of_the_configuration_are_changed_in_steps() {
 /// Several hosts may have the key there: they are told first.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_server_keys_are_the_operators() {
-    let host = Settings::default().on_postgres().start().await;
+    let mut host = Settings::default().on_postgres().start().await;
     let before = keys(&host);
     let said = refused(&host.command(&["keys", "rotate"]).await);
     assert!(said.contains("NEW,OLD"), "{said}");
     assert_eq!(keys(&host), before);
     let said = refused(&host.command(&["backup", "anywhere"]).await);
     assert!(said.contains("pg_dump, first the organizations' tables"), "{said}");
+    // The command has the new key, the host hasn't: what it seals must be opened by it tomorrow.
+    let file = host.data_dir().join("rowgate.toml");
+    fs::write(file, format!("key = \"{NEW},{}\"\n", before[0])).unwrap();
+    let said = refused(&host.command(&["keys", "rotate"]).await);
+    assert!(said.contains("start it again with `NEW,OLD` first"), "{said}");
+    host.restart().await;
+    let rotated = host.json(&["keys", "rotate"]).await;
+    assert_eq!(rotated["removed"], false, "{rotated}");
 }

@@ -4,4 +4,5 @@
 mod backup;
 mod keys;
 mod retention;
+mod server;
 mod setup;

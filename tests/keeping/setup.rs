@@ -5,7 +5,7 @@ use std::process::Output;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use simulator::model::generate::Mix;
-use tests::{Settings, TestHost, Tree};
+use tests::{Settings, TestHost, Tree, Vendor, VendorAnswer};
 
 /// A host with owners that are linked and up to date, so many events each.
 pub(crate) async fn linked(settings: Settings, owners: &[&str], events: usize) -> (TestHost, Tree) {
@@ -50,4 +50,9 @@ pub(crate) fn email(owner: &str) -> String {
 pub(crate) fn refused(output: &Output) -> String {
     assert!(!output.status.success(), "it should have been refused");
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A receiver that takes everything.
+pub(crate) fn receiver() -> Vendor {
+    Vendor::start(|_| VendorAnswer::Reply { status: 200, headers: Vec::new(), body: Vec::new() })
 }

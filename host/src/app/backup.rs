@@ -1,6 +1,7 @@
 //! A copy of everything while a host writes, and a data directory made of such a copy.
 
 mod manifest;
+mod server;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::backup;
 pub use manifest::{Entry, Manifest};
+pub use server::put_right;
 
 /// Names in a backup are those of the data directory.
 const CONTROL: &str = "control.db";
@@ -110,8 +112,8 @@ async fn copy_database(from: &Path, to: &Path) -> anyhow::Result<()> {
 pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     if config.database_url.given().is_some() {
         bail!(
-            "the databases lie on a server: put them back with pg_restore, both from the same backup, \
-             while no host runs, and then run the statements that the README has for it"
+            "the databases lie on a server: put them back with pg_restore while no host runs, and then \
+             run `rowgate restore --server`"
         );
     }
     let data_dir = config.data_dir();

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
 use super::output::{self, Format};
 use crate::app::{App, backup};
 use crate::config::Config;
+use crate::store::restore::Restored;
 
 /// Copy all databases to a new directory, while a host writes
 #[derive(Debug, Args)]
@@ -33,17 +35,24 @@ impl Backup {
     }
 }
 
-/// Fill an empty data directory from a backup
+/// Fill an empty data directory from a backup; or make databases go on that pg_restore has put back
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     /// A directory that `rowgate backup` made
-    #[arg(value_name = "DIR")]
-    from: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "server", conflicts_with = "server")]
+    from: Option<PathBuf>,
+    /// The databases of the server were put back: let hosts go on with them. All hosts must be stopped
+    #[arg(long)]
+    server: bool,
 }
 
 impl Restore {
     pub(super) async fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
-        let manifest = backup::restore(config, &self.from).await?;
+        if self.server {
+            return print_restored(format, backup::put_right(config).await?);
+        }
+        let from = self.from.context("a backup's directory, or --server")?;
+        let manifest = backup::restore(config, &from).await?;
         if !manifest.has_key() && config.key.given().is_none() {
             eprintln!(
                 "before you start a host, put the key at {}, or give it as ROWGATE_KEY; what is in it is \
@@ -55,6 +64,32 @@ impl Restore {
         eprintln!("what was posted since {} is not in it", output::time(Some(manifest.ended_at)));
         print(format, &manifest)
     }
+}
+
+fn print_restored(format: Format, restored: Restored) -> anyhow::Result<()> {
+    if restored.behind > 0 {
+        eprintln!("the tables of some owners are older: what was posted to them is done again");
+    }
+    if restored.ahead + restored.unknown > 0 {
+        eprintln!(
+            "the tables of some owners are newer than the control database: what was posted to them since \
+             it was copied has to be posted again"
+        );
+    }
+    eprintln!("hosts may be started; receivers get whole copies, and people log in again");
+    output::print_object(
+        format,
+        &[
+            ("organizations", restored.organizations.into()),
+            ("owners", restored.owners.into()),
+            ("owners_behind", restored.behind.into()),
+            ("owners_ahead", restored.ahead.into()),
+            ("owners_unknown", restored.unknown.into()),
+            ("leases_freed", restored.leases.into()),
+            ("targets", restored.targets.into()),
+            ("sessions_ended", restored.sessions.into()),
+        ],
+    )
 }
 
 fn print(format: Format, manifest: &backup::Manifest) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! `rowgate keys`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -10,13 +12,17 @@ use crate::app::{App, keys};
 pub(super) enum Keys {
     /// Seal all secrets with a new key, beside a host that runs, and remove the old one. Goes on where
     /// it was ended
-    Rotate,
+    Rotate {
+        /// Give up if a process still seals with the old key after so long
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        wait: u64,
+    },
 }
 
 impl Keys {
     pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let Self::Rotate = self;
-        let rotated = keys::rotate(app, |progress| {
+        let Self::Rotate { wait } = self;
+        let rotated = keys::rotate(app, Duration::from_secs(wait), |progress| {
             let (table, column) = progress.of;
             eprintln!("{table}.{column}: {} values sealed again", progress.resealed);
         });

@@ -11,7 +11,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
+use super::key::{Key, KeyId};
 use crate::chance::Chance;
+
+/// The file is read again so many times if it changes meanwhile.
+const ATTEMPTS: usize = 100;
 
 /// Bytes of a key.
 pub(super) const KEY: usize = 32;
@@ -34,22 +38,58 @@ pub struct KeyFileLock {
     _file: File,
 }
 
+/// Held on a key by all processes that seal with it, or alone by the one that takes it away. Freed when
+/// dropped, or when the process ends.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Held {
+    _file: File,
+}
+
+/// What is in the file.
+pub(super) struct TakenUp {
+    /// The first seals.
+    pub(super) keys: Vec<Key>,
+    pub(super) stamp: Option<Stamp>,
+    /// On the first one.
+    pub(super) held: Held,
+}
+
 impl KeyFile {
     pub(super) fn of(data_dir: &Path) -> Self {
         Self(data_dir.join("key"))
     }
 
-    /// The keys; at first use one is made, readable by the file's owner only. Of processes that come at
-    /// once the first makes it, and nobody sees it half written.
-    pub(super) fn read_or_create(&self, chance: &Chance) -> anyhow::Result<Vec<KeyBytes>> {
+    /// Makes a key at first use, readable by the file's owner only. Of processes that come at once the
+    /// first makes it, and nobody sees it half written.
+    pub(super) fn create(&self, chance: &Chance) -> anyhow::Result<()> {
+        if !self.is_missing() {
+            return Ok(());
+        }
+        let (file, of) = self.open_lock()?;
+        file.lock().with_context(of)?;
         if self.is_missing() {
-            let (file, of) = self.open_lock()?;
-            file.lock().with_context(of)?;
-            if self.is_missing() {
-                self.replace(&[Zeroizing::new(chance.bytes())])?;
+            self.replace(&[Zeroizing::new(chance.bytes())])?;
+        }
+        Ok(())
+    }
+
+    /// The keys, with a hold on the first one. A file that was replaced before it was held is read again:
+    /// so whoever holds a key alone, behind another one in the file, knows that nobody takes it up.
+    pub(super) fn take_up(&self) -> anyhow::Result<TakenUp> {
+        for _ in 0..ATTEMPTS {
+            let stamp = self.stamp();
+            let keys: Vec<Key> = self.read()?.into_iter().map(Key::new).collect();
+            let Some(held) = self.hold(keys[0].id)? else { continue };
+            if self.stamp() == stamp {
+                return Ok(TakenUp { keys, stamp, held });
             }
         }
-        self.read()
+        bail!("{} changes all the time", self.0.display());
+    }
+
+    pub(super) fn ids(&self) -> anyhow::Result<Vec<KeyId>> {
+        Ok(self.read()?.into_iter().map(|bytes| Key::new(bytes).id).collect())
     }
 
     pub(super) fn read(&self) -> anyhow::Result<Vec<KeyBytes>> {
@@ -109,6 +149,58 @@ impl KeyFile {
             }
             Err(fs::TryLockError::Error(error)) => Err(error).with_context(of),
         }
+    }
+
+    /// Holds a key beside others. None: it is being taken away.
+    fn hold(&self, id: KeyId) -> anyhow::Result<Option<Held>> {
+        let file = self.open_held(id)?;
+        let locked = file.try_lock_shared();
+        self.held(id, file, locked)
+    }
+
+    /// Holds a key alone. None: a process seals with it.
+    pub(super) fn hold_alone(&self, id: KeyId) -> anyhow::Result<Option<Held>> {
+        let file = self.open_held(id)?;
+        let locked = file.try_lock();
+        self.held(id, file, locked)
+    }
+
+    /// Nobody will ask for a key any more that was taken away.
+    pub(super) fn let_go(&self, id: KeyId, held: Held) {
+        // A file that stays is empty, and in nobody's way.
+        let _ = fs::remove_file(self.held_path(id));
+        drop(held);
+    }
+
+    fn held(
+        &self,
+        id: KeyId,
+        file: File,
+        locked: Result<(), fs::TryLockError>,
+    ) -> anyhow::Result<Option<Held>> {
+        match locked {
+            Ok(()) => Ok(Some(Held { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", self.held_path(id).display()))
+            }
+        }
+    }
+
+    /// Whoever may read the key can hold it, whoever made the file: there is nothing in it.
+    fn open_held(&self, id: KeyId) -> anyhow::Result<File> {
+        let path = self.held_path(id);
+        let opened = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                File::options().create(true).truncate(false).write(true).mode(0o644).open(&path)
+            }
+            opened => opened,
+        };
+        opened.with_context(|| format!("opening {}", path.display()))
+    }
+
+    fn held_path(&self, id: KeyId) -> PathBuf {
+        self.0.with_extension(format!("{id}.held"))
     }
 
     /// The file that is locked, and what is being done if that fails.

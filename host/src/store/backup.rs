@@ -1,4 +1,4 @@
-//! Copies of SQLite files while others write, and what must be put right in a copy that goes on living.
+//! Copies of SQLite files while others write, and databases made of such copies.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,14 +7,11 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::{CONTROL, Database, Error, REPLICATION, feed, query, query_as};
+use super::restore::{PutBack, Restored};
+use super::{CONTROL, Database, Error, REPLICATION};
 use crate::chance::Chance;
 use crate::config::DataDir;
-use crate::model::{Micros, OrganizationId};
-
-/// Added to the fences of targets: receivers refuse what has a lower one than they have seen, and what
-/// they saw since the backup isn't known.
-const FENCES: i64 = 1_000_000_000;
+use crate::model::Micros;
 
 /// What a copy of the control database says of its moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,46 +77,11 @@ pub async fn put_right(
     begun_at: Micros,
     now: Micros,
     chance: &Chance,
-) -> Result<(), Error> {
-    let control = Database::open(&data_dir.control(), &CONTROL).await?;
-    let organizations: Vec<(OrganizationId, String)> =
-        query_as("select id, key from organizations order by id").fetch_all(&control).await?;
-    for (id, key) in organizations {
-        let replication = Database::open(&data_dir.replication(&key), &REPLICATION).await?;
-        // Numbers are given again that receivers have seen.
-        let epoch = chance.uuid();
-        feed::new_epoch(&replication, epoch.clone()).await?;
-        let begun = query("update organizations set feed_epoch = $1 where id = $2");
-        control.execute(begun.bind(epoch).bind(id)).await?;
-    }
-    control
-        .write(move |connection| {
-            Box::pin(async move {
-                // What was done while the copies were made, to be driven again however old they are.
-                query("update inbox set done_at = $1 where done_at >= $2")
-                    .bind(now)
-                    .bind(begun_at)
-                    .execute(&mut *connection)
-                    .await?;
-                for sql in [
-                    // Every holder relays first, and all streams look, as after a long absence.
-                    "update owners set due_at = $1, unreleased = true, lease_host = null,
-                       lease_until = 0",
-                    "update streams set due_at = case when due_at < $1 then due_at else $1 end",
-                ] {
-                    query(sql).bind(now).execute(&mut *connection).await?;
-                }
-                let targets =
-                    "update targets set fence = fence + $1, due_at = $2, lease_host = null,
-                                 lease_until = 0";
-                query(targets).bind(FENCES).bind(now).execute(&mut *connection).await?;
-                // Who was logged out since must not be in again.
-                for sql in ["delete from sessions", "delete from login_codes"] {
-                    query(sql).execute(&mut *connection).await?;
-                }
-                Ok(())
-            })
-        })
+) -> Result<Restored, Error> {
+    let control = &Database::open(&data_dir.control(), &CONTROL).await?;
+    let put_back = PutBack { control, begun_at: Some(begun_at), now, chance };
+    put_back
+        .put_right(async |_, key| Database::open(&data_dir.replication(&key), &REPLICATION).await)
         .await
 }
 

@@ -1,4 +1,4 @@
-//! Measures the built host. `cargo xtask bench` builds everything in release mode and runs this.
+//! Measures the built host. `cargo xtask bench` builds it and this in release mode, and runs this.
 //!
 //! What is compared is measured side by side in one run, several times in turn; a figure is the
 //! median. Nothing leaves this machine.

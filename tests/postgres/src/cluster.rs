@@ -16,7 +16,7 @@ use crate::server::{Launch, Log, Server, Signal};
 use crate::watchdog::Watchdog;
 
 /// The superuser, and the only one.
-const USER: &str = "rowgate";
+pub(crate) const USER: &str = "rowgate";
 /// The database that is always there.
 const MAINTENANCE: &str = "postgres";
 const MEMORY: &str = "/dev/shm";
@@ -170,7 +170,16 @@ impl Cluster {
         &self.directory
     }
 
-    fn address(&self) -> SocketAddr {
+    /// A program beside the server's.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.launch.programs.join(name)
+    }
+
+    pub(crate) fn account(&self) -> Option<Account> {
+        self.launch.account
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 

@@ -8,7 +8,7 @@ use crate::cluster::Cluster;
 /// A database that is dropped with this value.
 #[derive(Debug)]
 pub struct Database<'a> {
-    cluster: &'a Cluster,
+    pub(crate) cluster: &'a Cluster,
     name: String,
 }
 

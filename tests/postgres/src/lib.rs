@@ -8,6 +8,7 @@
 mod client;
 mod cluster;
 mod database;
+mod dump;
 mod install;
 mod server;
 mod watchdog;
@@ -15,4 +16,5 @@ mod watchdog;
 pub use client::{Client, Refused, Row};
 pub use cluster::{Cluster, Options};
 pub use database::Database;
+pub use dump::Dump;
 pub use install::{DEBIAN_PACKAGE, is_installed};

@@ -1,14 +1,12 @@
-//! `cargo xtask bench`: everything in release mode, then the measurements.
+//! `cargo xtask bench`: host and measuring program in release mode, then the measurements.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::checkout::{self, Checkout};
-use crate::suites::built;
 use crate::{components, postgres};
-
-/// As it is shipped.
-const RELEASE: [&str; 1] = ["--release"];
 
 /// What to measure, and how.
 #[derive(Args)]
@@ -37,14 +35,36 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     components::build_plugins(checkout)?;
     eprintln!("bench: building in release mode; the first time this takes some 15 minutes");
     let workload = options.workload.to_possible_value().context("every workload has a name")?;
-    let mut bench = checkout.command(built(checkout, "bench", &RELEASE)?);
+    let built = build(checkout)?;
+    let mut bench = checkout.command(built.bench);
     bench
         .arg(workload.get_name())
         .args(options.quick.then_some("--quick"))
         .args(&options.more)
         .arg("--into")
         .arg(checkout.target("bench"))
-        .env("ROWGATE_TEST_HOST", built(checkout, "rowgate", &RELEASE)?)
+        .env("ROWGATE_TEST_HOST", built.host)
         .env("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS));
     checkout::run(&mut bench)
+}
+
+struct Built {
+    bench: PathBuf,
+    host: PathBuf,
+}
+
+/// Build what is measured as it is shipped: with these packages alone the host and all that it needs are those
+/// of `cargo build --release`, to the last feature. Asked for the whole workspace, cargo gives some of them
+/// features of the tests' tools, and builds wasmtime and sqlx once more.
+fn build(checkout: &Checkout) -> Result<Built> {
+    let mut cargo = checkout.cargo();
+    cargo.args(["build", "--release", "--package", "bench", "--package", "rowgate", "--bins"]);
+    let artifacts = checkout::build(&mut cargo)?;
+    let path = |name: &str| {
+        let binary = artifacts.iter().find(|made| made.kind == "bin" && made.target == name);
+        binary
+            .map(|made| made.path.clone())
+            .with_context(|| format!("cargo built no binary {name}"))
+    };
+    Ok(Built { bench: path("bench")?, host: path("rowgate")? })
 }

@@ -44,6 +44,8 @@ pub(crate) struct Options {
 impl Options {
     /// As CI runs it.
     pub(crate) const CI: Self = Self { keep: false, events: 10_000, postgres: false };
+    /// The same on PostgreSQL.
+    pub(crate) const CI_ON_POSTGRES: Self = Self { postgres: true, ..Self::CI };
 }
 
 /// Everything that runs and stands.

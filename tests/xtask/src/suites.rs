@@ -43,7 +43,7 @@ enum Suite {
     EndToEnd,
     /// Several hosts on one PostgreSQL server; the model and end-to-end tests on it.
     Postgres,
-    /// The demo, checked step by step.
+    /// The demo, checked step by step, on each database.
     Demo,
     /// Google's own Python client against the simulator, schemathesis against the host.
     Conformance,
@@ -146,7 +146,8 @@ impl Suite {
             }
             Suite::Demo => {
                 demo::run(checkout, &demo::Options::CI)?;
-                Ok(Passed(1))
+                demo::run(checkout, &demo::Options::CI_ON_POSTGRES)?;
+                Ok(Passed(2))
             }
             Suite::Conformance => {
                 let simulator = built_binary(checkout, "simulator")?;
@@ -208,13 +209,8 @@ fn of_the_whole(test: &TestProgram) -> Option<&str> {
 /// Build the workspace's binaries, all for the reason of [`Checkout::test_programs`], and return where
 /// one of them is.
 pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
-    built(checkout, name, &[])
-}
-
-/// The same with further arguments for cargo.
-pub(crate) fn built(checkout: &Checkout, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--workspace", "--bins"]).args(arguments);
+    cargo.args(["build", "--workspace", "--bins"]);
     let artifacts = checkout::build(&mut cargo)?;
     let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
     binary.map(|made| made.path).with_context(|| format!("cargo built no binary {name}"))

@@ -434,6 +434,16 @@ create table key_rotation (
   after text not null                                  -- JSON: primary key of the last row that was looked at
 );
 
+-- Hosts that work on these databases; on files a lock says so.
+create table hosts (
+  name text primary key,                               -- as in leases
+  alive_until bigint not null,                         -- it says again before then that it is there
+  key_id text not null                                 -- with which it seals
+);
+
+-- One row while databases that were put back are put right: no host begins meanwhile.
+create table restoring (begun_at bigint not null);
+
 -- Moves with every change of what runs how, by whatever process: caches ask for it, and hosts are told.
 create table configuration (epoch bigint not null);
 insert into configuration (epoch) values (1);

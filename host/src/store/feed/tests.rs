@@ -8,23 +8,18 @@ use crate::clock::Clock;
 use crate::model::{Values, Write};
 use crate::rows::fixture::{batch, column, condition, is, spec, texts};
 use crate::store::fixture::{Opened, on_both, open};
-use crate::store::leases::Lease;
 use crate::store::tables::{self, ApplyScope};
 use crate::store::{Connection, Dialect, query_as, query_scalar};
 
+mod epochs;
 mod old;
 mod random;
 
 on_both! {
     changes_come_in_the_order_of_commits,
     a_copy_is_read_in_pages_while_the_table_changes,
-    whose_tombstones_are_gone_gets_a_copy,
-    another_epoch_begins_anew,
     number_keys_find_their_rows,
     pages_are_cut_by_bytes_too,
-    a_time_is_a_place_in_the_feed,
-    a_long_feed_is_forgotten_in_slices,
-    an_epoch_begins_once_for_all_owners,
 }
 
 const MANY: PageLimits = PageLimits { rows: 100, bytes: 1 << 20 };
@@ -192,39 +187,6 @@ async fn a_copy_is_read_in_pages_while_the_table_changes(dialect: Dialect) {
     assert_eq!(then.copy, None);
 }
 
-async fn whose_tombstones_are_gone_gets_a_copy(dialect: Dialect) {
-    let fixture = Fixture::new(dialect).await;
-    let start = fixture.bookmark().await;
-    fixture.commit("a", vec![put(&["x", "y"], "red")]).await;
-    let before = fixture.read(&start, MANY).await.end;
-    fixture.commit("a", vec![delete("x")]).await;
-    fixture.commit("a", vec![put(&["z"], "red")]).await;
-    let number = head(&fixture.database).await.unwrap().number;
-    assert_eq!(number, 3);
-    // A tombstone and its commit; the commits of live rows stay.
-    let gone = forget(&fixture.database, number - 1).await.unwrap();
-    assert_eq!(gone, Gone { tombstones: 1, commits: 1 });
-    assert!(fixture.read(&before, MANY).await.copy.is_some());
-    let at_the_floor = Bookmark::behind(&epoch(&fixture).await, 2);
-    assert_eq!(shown(&fixture.read(&at_the_floor, MANY).await), ["a-s-z"]);
-    assert_eq!(head(&fixture.database).await.unwrap().floor, 2);
-    // The last commit is never forgotten.
-    forget(&fixture.database, 100).await.unwrap();
-    assert_eq!(head(&fixture.database).await.unwrap().number, 3);
-}
-
-async fn another_epoch_begins_anew(dialect: Dialect) {
-    let fixture = Fixture::new(dialect).await;
-    fixture.commit("a", vec![put(&["x"], "red")]).await;
-    let bookmark = fixture.bookmark().await;
-    assert!(fixture.read(&bookmark, MANY).await.copy.is_none());
-    new_epoch(&fixture.database, "later".into()).await.unwrap();
-    assert!(fixture.read(&bookmark, MANY).await.copy.is_some());
-    // Ahead of the feed: it was put back to an older copy.
-    assert!(fixture.read(&Bookmark::behind("later", 2), MANY).await.copy.is_some());
-    assert!(fixture.read(&Bookmark::behind("later", 1), MANY).await.copy.is_none());
-}
-
 async fn number_keys_find_their_rows(dialect: Dialect) {
     let fixture = Fixture::new(dialect).await;
     let tickets = &fixture.tables["ticket_v1"];
@@ -257,79 +219,6 @@ async fn pages_are_cut_by_bytes_too(dialect: Dialect) {
         }
     }
     assert_eq!(pages, [1, 1, 2]);
-}
-
-async fn a_time_is_a_place_in_the_feed(dialect: Dialect) {
-    let fixture = Fixture::new(dialect).await;
-    for id in ["1", "2", "3"] {
-        fixture.commit("a", vec![put(&[id], "red")]).await;
-    }
-    let end = head(&fixture.database).await.unwrap();
-    for (at, number) in [(0, 0), (10, 0), (11, 1), (20, 1), (30, 2), (31, 3), (99, 3)] {
-        assert_eq!(number_before(&fixture.database, &end, at).await.unwrap(), number, "{at}");
-    }
-}
-
-/// More commits than a slice has, and a commit with more tombstones than one.
-async fn a_long_feed_is_forgotten_in_slices(dialect: Dialect) {
-    let fixture = Fixture::new(dialect).await;
-    let written = fixture.database.write(|connection| {
-        Box::pin(async move {
-            let filled = "
-                insert into rowgate_commits (owner_id, committed_at)
-                  with recursive n (n) as (select 1 union all select n + 1 from n where n < 2500)
-                  select 1, n from n;
-                insert into rowgate_feed (table_name, unique_key, pk, deleted, commit_id)
-                  with recursive n (n) as (select 1 union all select n + 1 from n where n < 4000)
-                  select 'thing_v1', 'k' || n, n, n % 5 <> 0, case when n <= 2500 then n else 7 end
-                  from n;";
-            Ok(connection.run(filled).await?)
-        })
-    });
-    written.await.unwrap();
-    assert_eq!(head(&fixture.database).await.unwrap().number, 2_500);
-    let gone = forget(&fixture.database, 2_400).await.unwrap();
-    // Four of five entries are tombstones; a commit with a row in it stays.
-    assert_eq!(gone, Gone { tombstones: 1_920 + 1_200, commits: 1_920 - 1 });
-    let left: Vec<i64> = query_scalar("select count(*) from rowgate_feed where deleted")
-        .fetch_all(&fixture.database)
-        .await
-        .unwrap();
-    assert_eq!(left, [80]);
-    assert_eq!(head(&fixture.database).await.unwrap().floor, 2_399);
-    assert_eq!(forget(&fixture.database, 2_400).await.unwrap(), Gone::default());
-}
-
-async fn an_epoch_begins_once_for_all_owners(dialect: Dialect) {
-    let fixture = Fixture::new(dialect).await;
-    let organization_id = fixture.store.organization("default").await.unwrap().id;
-    let found = async |relayed_epoch: &str, fresh: &str| {
-        let lease = Lease {
-            owner_id: 1,
-            organization_id,
-            root_id: "svi_1".into(),
-            external_owner_id: "a".into(),
-            fence: 1,
-            relayed_no: 1,
-            relayed_epoch: Some(relayed_epoch.into()),
-            unreleased: true,
-            config_epoch: 1,
-            buckets: None,
-        };
-        let control = fixture.store.control();
-        found_put_back(control, &fixture.database, &lease, fresh.into()).await.unwrap();
-        epoch(&fixture).await
-    };
-    let first = epoch(&fixture).await;
-    assert_eq!(found(&first, "second").await, "second");
-    assert_eq!(found(&first, "not begun").await, "second", "another owner of the same database");
-    // The same copy is put back once more: some owners had been told of the first time.
-    new_epoch(&fixture.database, first.clone()).await.unwrap();
-    assert_eq!(found("second", "third").await, "third");
-    assert_eq!(found(&first, "not begun").await, "third");
-    // A younger copy, of the third epoch.
-    assert_eq!(found("third", "fourth").await, "fourth");
-    assert_eq!(found("third", "not begun").await, "fourth");
 }
 
 async fn epoch(fixture: &Fixture) -> String {

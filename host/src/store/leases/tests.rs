@@ -3,7 +3,7 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::fixture::{self, Opened, on_both};
 
-on_both! { caps_count_live_leases, buckets_travel }
+on_both! { caps_count_live_leases, buckets_travel, a_fence_in_the_way_is_lifted_over }
 
 const TTL: Micros = 1_000;
 /// Leases of an organization at once.
@@ -74,4 +74,22 @@ async fn buckets_travel(dialect: Dialect) {
     let last = claimed(&store, "last", "default", TTL).await;
     let last = last.iter().find(|last| last.owner_id == lease.owner_id).unwrap();
     assert!(last.unreleased, "what came with it is out of date");
+}
+
+/// Tables that are newer than the control database hold nobody up (R1).
+async fn a_fence_in_the_way_is_lifted_over(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let mut lease = claimed(&store, "host", "default", 0).await.remove(0);
+    let replication = store.replication(lease.organization_id).await.unwrap();
+    let newer = "insert into rowgate_owners (owner_id, fence, commit_no) values ($1, 70, 9)";
+    replication.execute(query(newer).bind(lease.owner_id)).await.unwrap();
+    let planted = plant(store.control(), &replication, &mut lease).await.unwrap();
+    assert_eq!((lease.fence, planted.commit_no), (71, 9));
+    let fence = query_scalar("select fence from owners where id = $1").bind(lease.owner_id);
+    let fence: i64 = fence.fetch_one(store.control()).await.unwrap();
+    assert_eq!(fence, 71, "the holder's writes still count");
+    // A lease that has passed on lifts nothing.
+    let mut old = Lease { fence: 1, ..lease };
+    let refused = plant(store.control(), &replication, &mut old).await;
+    assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
 }

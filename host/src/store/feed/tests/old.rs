@@ -8,10 +8,77 @@ use rand_chacha::ChaCha8Rng;
 use super::random::{Met, Receiver, writes};
 use super::*;
 
-on_both! { who_comes_from_before_what_is_gone_gets_a_copy }
+on_both! {
+    whose_tombstones_are_gone_gets_a_copy,
+    a_time_is_a_place_in_the_feed,
+    a_long_feed_is_forgotten_in_slices,
+    who_comes_from_before_what_is_gone_gets_a_copy,
+}
 
 const COMMITS: usize = 30;
 const OWNERS: [&str; 3] = ["a", "b", "c"];
+
+async fn whose_tombstones_are_gone_gets_a_copy(dialect: Dialect) {
+    let fixture = Fixture::new(dialect).await;
+    let start = fixture.bookmark().await;
+    fixture.commit("a", vec![put(&["x", "y"], "red")]).await;
+    let before = fixture.read(&start, MANY).await.end;
+    fixture.commit("a", vec![delete("x")]).await;
+    fixture.commit("a", vec![put(&["z"], "red")]).await;
+    let number = head(&fixture.database).await.unwrap().number;
+    assert_eq!(number, 3);
+    // A tombstone and its commit; the commits of live rows stay.
+    let gone = forget(&fixture.database, number - 1).await.unwrap();
+    assert_eq!(gone, Gone { tombstones: 1, commits: 1 });
+    assert!(fixture.read(&before, MANY).await.copy.is_some());
+    let at_the_floor = Bookmark::behind(&epoch(&fixture).await, 2);
+    assert_eq!(shown(&fixture.read(&at_the_floor, MANY).await), ["a-s-z"]);
+    assert_eq!(head(&fixture.database).await.unwrap().floor, 2);
+    // The last commit is never forgotten.
+    forget(&fixture.database, 100).await.unwrap();
+    assert_eq!(head(&fixture.database).await.unwrap().number, 3);
+}
+
+async fn a_time_is_a_place_in_the_feed(dialect: Dialect) {
+    let fixture = Fixture::new(dialect).await;
+    for id in ["1", "2", "3"] {
+        fixture.commit("a", vec![put(&[id], "red")]).await;
+    }
+    let end = head(&fixture.database).await.unwrap();
+    for (at, number) in [(0, 0), (10, 0), (11, 1), (20, 1), (30, 2), (31, 3), (99, 3)] {
+        assert_eq!(number_before(&fixture.database, &end, at).await.unwrap(), number, "{at}");
+    }
+}
+
+/// More commits than a slice has, and a commit with more tombstones than one.
+async fn a_long_feed_is_forgotten_in_slices(dialect: Dialect) {
+    let fixture = Fixture::new(dialect).await;
+    let written = fixture.database.write(|connection| {
+        Box::pin(async move {
+            let filled = "
+                insert into rowgate_commits (owner_id, committed_at)
+                  with recursive n (n) as (select 1 union all select n + 1 from n where n < 2500)
+                  select 1, n from n;
+                insert into rowgate_feed (table_name, unique_key, pk, deleted, commit_id)
+                  with recursive n (n) as (select 1 union all select n + 1 from n where n < 4000)
+                  select 'thing_v1', 'k' || n, n, n % 5 <> 0, case when n <= 2500 then n else 7 end
+                  from n;";
+            Ok(connection.run(filled).await?)
+        })
+    });
+    written.await.unwrap();
+    assert_eq!(head(&fixture.database).await.unwrap().number, 2_500);
+    let gone = forget(&fixture.database, 2_400).await.unwrap();
+    // Four of five entries are tombstones; a commit with a row in it stays.
+    assert_eq!(gone, Gone { tombstones: 1_920 + 1_200, commits: 1_920 - 1 });
+    let left: Vec<i64> = query_scalar("select count(*) from rowgate_feed where deleted")
+        .fetch_all(&fixture.database)
+        .await
+        .unwrap();
+    assert_eq!(left, [80]);
+    assert_eq!(head(&fixture.database).await.unwrap().floor, 2_399);
+    assert_eq!(forget(&fixture.database, 2_400).await.unwrap(), Gone::default());
+}
 
 async fn who_comes_from_before_what_is_gone_gets_a_copy(dialect: Dialect) {
     let (mut met, mut copies, mut followed, mut gone) = (Met::default(), 0, 0, Gone::default());

@@ -1,0 +1,190 @@
+//! Databases that were put back, by a copy of files or by `pg_restore`, go on: as after a long absence.
+//!
+//! The organizations' tables may be older than the control database: then what they lack is done again
+//! (R5). They may be newer: then they are told what the control database says (`ahead`). Receivers,
+//! who may have seen more than either, get copies of whole tables.
+
+mod ahead;
+mod owners;
+mod server;
+
+pub use server::RestoreLock;
+
+use super::{Database, Dialect, Error, feed, query, query_as, query_scalar};
+use crate::chance::Chance;
+use crate::model::{Micros, OrganizationId, OwnerId};
+
+/// Added to the fences of targets: receivers refuse what has a lower one than they have seen, and what
+/// they saw since the copy was made isn't known.
+const FENCES: i64 = 1_000_000_000;
+
+/// Hosts' clocks go by the server's, and aren't it.
+const SKEW_MAX: Micros = 60 * 1_000_000;
+
+/// Databases that were put back. Nobody uses them meanwhile.
+#[derive(Debug)]
+pub struct PutBack<'a> {
+    /// The control database.
+    pub control: &'a Database,
+    /// When the first of the databases was copied, if that is known.
+    pub begun_at: Option<Micros>,
+    /// Now.
+    pub now: Micros,
+    /// Where the names of epochs come from.
+    pub chance: &'a Chance,
+}
+
+/// What was found and done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Whose feeds begin anew.
+    pub organizations: u64,
+    /// Owners that the control database knows.
+    pub owners: u64,
+    /// Of these, those whose tables are older than the control database: what was posted is done again.
+    pub behind: u64,
+    /// Those whose tables are newer: they go on from what the control database says.
+    pub ahead: u64,
+    /// Owners that only the tables know: they came after the control database was copied.
+    pub unknown: u64,
+    /// Leases that were freed, of owners and of targets.
+    pub leases: u64,
+    /// Receivers, mirrors and subscribers: they get copies.
+    pub targets: u64,
+    /// Logins that ended.
+    pub sessions: u64,
+}
+
+/// The highest ids that an organization's tables know.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    owner: OwnerId,
+    item: i64,
+}
+
+impl PutBack<'_> {
+    /// Makes them go on. `open` opens an organization's tables. If this is broken off, it is done from the
+    /// beginning: each part comes to the same again.
+    pub async fn put_right(
+        &self,
+        open: impl AsyncFn(OrganizationId, String) -> Result<Database, Error>,
+    ) -> Result<Restored, Error> {
+        let (mut restored, mut known) = (Restored::default(), Known::default());
+        let last_owner = self.last_id("owners").await?;
+        let organizations: Vec<(OrganizationId, String)> =
+            query_as("select id, key from organizations order by id")
+                .fetch_all(self.control)
+                .await?;
+        for (id, key) in organizations {
+            let replication = open(id, key).await?;
+            self.organization(&replication, id, &mut restored).await?;
+            let here = known_ids(&replication).await?;
+            known.owner = known.owner.max(here.owner);
+            known.item = known.item.max(here.item);
+            let unknown = query_scalar("select count(*) from rowgate_owners where owner_id > $1");
+            let unknown: i64 = unknown.bind(last_owner).fetch_one(&replication).await?;
+            restored.unknown += unknown.unsigned_abs();
+            restored.organizations += 1;
+        }
+        // What the tables know by an id must never be somebody else's.
+        self.give_ids_behind("owners", known.owner).await?;
+        self.give_ids_behind("inbox", known.item).await?;
+        self.targets_and_logins(&mut restored).await?;
+        Ok(restored)
+    }
+
+    async fn organization(
+        &self,
+        replication: &Database,
+        id: OrganizationId,
+        restored: &mut Restored,
+    ) -> Result<(), Error> {
+        // Commits that wait for a number may bear transaction ids of another server.
+        feed::head(replication).await?;
+        let begun_at = match self.begun_at {
+            Some(begun_at) => begun_at,
+            None => last_commit(replication).await?.saturating_sub(SKEW_MAX),
+        };
+        self.owners(replication, id, begun_at, restored).await?;
+        // Numbers are given again that receivers have seen.
+        let epoch = self.chance.uuid();
+        feed::new_epoch(replication, epoch.clone()).await?;
+        let begun = query("update organizations set feed_epoch = $1 where id = $2");
+        self.control.execute(begun.bind(epoch).bind(id)).await.map(drop)
+    }
+
+    /// Who was logged out since must not be in again.
+    async fn targets_and_logins(&self, restored: &mut Restored) -> Result<(), Error> {
+        let now = self.now;
+        let written = self.control.write(move |connection| {
+            Box::pin(async move {
+                let leased = "select count(*) from targets where lease_host is not null";
+                let leased: i64 = query_scalar(leased).fetch_one(&mut *connection).await?;
+                let targets = query(
+                    "update targets set fence = fence + $1, due_at = $2, lease_host = null,
+                            lease_until = 0",
+                );
+                let targets = targets.bind(FENCES).bind(now).execute(&mut *connection).await?;
+                query("delete from login_codes").execute(&mut *connection).await?;
+                let sessions = query("delete from sessions").execute(connection).await?;
+                Ok((leased.unsigned_abs(), targets.rows_affected(), sessions.rows_affected()))
+            })
+        });
+        let (leased, targets, sessions) = written.await?;
+        restored.leases += leased;
+        (restored.targets, restored.sessions) = (targets, sessions);
+        Ok(())
+    }
+
+    async fn last_id(&self, table: &str) -> Result<i64, Error> {
+        let last = query_scalar(format!("select coalesce(max(id), 0) from {table}"));
+        Ok(last.fetch_one(self.control).await?)
+    }
+
+    /// The next row of a table gets an id behind this one.
+    async fn give_ids_behind(&self, table: &str, id: i64) -> Result<(), Error> {
+        match self.control.dialect() {
+            Dialect::Postgres => {
+                let set = format!(
+                    "select setval('{table}_id_seq',
+                                   greatest($1, (select last_value from {table}_id_seq)))"
+                );
+                self.control.fetch(query_scalar::<i64>(set).bind(id)).await.map(drop)
+            }
+            Dialect::Sqlite => {
+                let moved =
+                    format!("update sqlite_sequence set seq = max(seq, $1) where name = '{table}'");
+                let moved = self.control.execute(query(moved).bind(id)).await?;
+                if moved.rows_affected() == 0 {
+                    let first =
+                        format!("insert into sqlite_sequence (name, seq) values ('{table}', $1)");
+                    self.control.execute(query(first).bind(id)).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whatever was committed later isn't in these tables.
+async fn last_commit(replication: &Database) -> Result<Micros, Error> {
+    let last: Option<Micros> = query_scalar("select max(committed_at) from rowgate_commits")
+        .fetch_one(replication)
+        .await?;
+    Ok(last.unwrap_or(0))
+}
+
+async fn known_ids(replication: &Database) -> Result<Known, Error> {
+    let (owner, item) = query_as::<(OwnerId, i64)>(
+        "select coalesce((select max(owner_id) from rowgate_owners), 0),
+                coalesce((select max(item) from (
+                  select max(inbox_id) as item from rowgate_applied
+                  union all select max(grant_id) from rowgate_owners) as items), 0)",
+    )
+    .fetch_one(replication)
+    .await?;
+    Ok(Known { owner, item })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! Databases of a server while they are put right: marked, so that no host begins to work on them.
+
+use super::{PutBack, Restored};
+use crate::store::hosts::{LIVING, Living};
+use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
+
+/// Whoever holds it puts these databases right; freed when its connection ends.
+#[derive(Debug)]
+#[must_use]
+pub struct RestoreLock {
+    _connection: Connection,
+}
+
+impl Store {
+    /// Keeps others from putting the same databases right at the same time.
+    pub async fn lock_restore(&self) -> Result<RestoreLock, Error> {
+        let mut connection = self.control.reader().await?;
+        let lock = "select pg_try_advisory_lock(hashtext('rowgate restore'))";
+        let locked: bool = query_scalar(lock).fetch_one(&mut connection).await?;
+        if !locked {
+            let said = "another process puts these databases right";
+            return Err(Error::Refused(said.into()));
+        }
+        Ok(RestoreLock { _connection: connection })
+    }
+
+    /// Marks the databases, unless hosts may be alive: then it answers which.
+    pub async fn begin_restore(&self) -> Result<Vec<Living>, Error> {
+        let now = self.clock.now();
+        self.control
+            .write(move |connection| {
+                Box::pin(async move {
+                    // Hosts that enter themselves this moment are seen, or see the mark.
+                    connection.run("lock table hosts in exclusive mode").await?;
+                    let living: Vec<Living> =
+                        query_as(LIVING).bind(now).fetch_all(&mut *connection).await?;
+                    if living.is_empty() {
+                        // One that only stood still finds itself gone, and ends.
+                        query("delete from hosts").execute(&mut *connection).await?;
+                        query(
+                            "insert into restoring (begun_at)
+                             select $1 where not exists (select 1 from restoring)",
+                        )
+                        .bind(now)
+                        .execute(connection)
+                        .await?;
+                    }
+                    Ok(living)
+                })
+            })
+            .await
+    }
+
+    /// Puts marked databases right, and takes the mark away. If it is broken off, the mark stays.
+    pub async fn restore(&self) -> Result<Restored, Error> {
+        let (now, chance) = (self.clock.now(), &self.chance);
+        let put_back = PutBack { control: &self.control, begun_at: None, now, chance };
+        let restored =
+            put_back.put_right(async |id, key| self.open_replication(id, &key).await).await?;
+        self.control.execute(query("delete from restoring")).await?;
+        Ok(restored)
+    }
+}
