@@ -298,21 +298,24 @@ create index error_handlers_organization on error_handlers (organization_id);
 create table alerts (
   id integer primary key,
   organization_id bigint not null references organizations (id),
+  error_type text not null,                            -- each type has its number a day
   signature text not null,
   body text not null,                                  -- JSON
   raised_at bigint not null,
   unique (organization_id, signature)
 );
 create index alerts_raised on alerts (raised_at);
-create index alerts_organization on alerts (organization_id, raised_at);
+create index alerts_organization on alerts (organization_id, error_type, raised_at);
 create table alert_posts (
   alert_id bigint not null references alerts (id) on delete cascade,
   handler_id text not null references error_handlers (id) on delete cascade,
+  organization_id bigint not null references organizations (id), -- they are told in turn
   attempts bigint not null default 0,
   due_at bigint not null,
   primary key (alert_id, handler_id)
 );
 create index alert_posts_due on alert_posts (due_at);
+create index alert_posts_organization on alert_posts (organization_id, due_at);
 create index alert_posts_handler on alert_posts (handler_id);
 
 -- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.
