@@ -10,7 +10,7 @@ use super::notification::Subscriber;
 use super::receiver::Receiver;
 use crate::clock::Clock;
 use crate::egress::{Poster, Relays};
-use crate::store::targets::Kind;
+use crate::store::targets::{Kind, Target};
 
 /// What the operator allows beside encrypted connections to public addresses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +79,27 @@ impl Destination {
             Self::Receiver(receiver) => receiver.shown(),
             Self::Subscriber(subscriber) => subscriber.shown(),
             Self::Database(address) => address.shown(),
+        }
+    }
+
+    /// Of a database: which one it is, whoever asks: host, port and name. Empty for others.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Receiver(_) | Self::Subscriber(_) => String::new(),
+            Self::Database(address) => address.place(),
+        }
+    }
+
+    /// Lets go of what a target keeps there, once it is gone: another one may have its place. Rows stay.
+    ///
+    /// # Errors
+    /// Why it couldn't be said there, without secrets.
+    pub async fn leave(&self, clients: &Clients, target: &Target) -> Result<(), String> {
+        match self {
+            Self::Receiver(_) | Self::Subscriber(_) => Ok(()),
+            Self::Database(address) => {
+                mirror::leave(&clients.relays, address, target, VERIFICATION_TIMEOUT).await
+            }
         }
     }
 

@@ -250,6 +250,7 @@ create table targets (
   integration_id text not null references integrations (id),
   root_id text not null,
   kind text not null check (kind in ('http', 'db', 'notification')), -- a receiver, a database, a subscriber
+  to_place text not null,                              -- of a database: host:port/name, without user and password
   to_schema text not null,                             -- of a database: where the mirror stands
   to_table text not null,
   subscription_id text references subscriptions (id) on delete cascade, -- of a subscriber
@@ -262,8 +263,9 @@ create table targets (
   created_at bigint not null,
   number bigint not null,                              -- ascending in the order of creation
   bookmark text not null,                              -- JSON; moves only when a page was taken
+  taken text,                                          -- the bookmark behind what was taken last; a mirror has the same
   rewinds bigint not null default 0,                   -- what comes again after one is no repetition
-  rows_max bigint,                                     -- less than page_size after a 413
+  rows_max bigint,                                     -- less than page_size where that was too large
   fence bigint not null default 0,                     -- raised by each claim; deliveries carry it
   lease_host text,
   lease_until bigint not null default 0,               -- later than the timeout of the last delivery
@@ -284,6 +286,8 @@ create index targets_ready on targets (
 ) where paused is null;
 create index targets_root on targets (root_id);
 create index targets_organization on targets (organization_id, number);
+-- Two in one place would remove each other's rows.
+create unique index targets_place on targets (organization_id, to_place, to_schema, to_table) where kind = 'db';
 create index targets_subscription on targets (subscription_id) where subscription_id is not null;
 
 -- Owners whose first sync is complete, for targets that are still to be told of it.
