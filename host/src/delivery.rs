@@ -77,6 +77,14 @@ pub struct Deliveries {
     stopping: watch::Sender<bool>,
 }
 
+/// What a look at the targets found.
+enum Seen {
+    /// One that is delivered to now.
+    Due { claimed: Claimed, was_failing: bool },
+    /// None, before this time.
+    Nothing { until: Micros },
+}
+
 impl Deliveries {
     /// Nothing is delivered yet.
     pub fn new(
@@ -104,15 +112,17 @@ impl Deliveries {
                 over(ended, &mut failing);
             }
             unmarked.append(&mut self.store.changed().take());
-            let next = self.next(&mut unmarked, running.len(), failing.len()).await;
-            match next {
-                Ok(Some((claimed, was_failing))) => {
+            let now = self.store.clock().now();
+            match self.look(&mut unmarked, running.len(), failing.len(), now).await {
+                Ok(Seen::Due { claimed, was_failing }) => {
                     if was_failing {
                         failing.insert(claimed.id.clone());
                     }
                     running.spawn(Arc::clone(&self).deliver(claimed));
                 }
-                Ok(None) => self.rest(&mut running, &mut failing).await,
+                Ok(Seen::Nothing { until }) => {
+                    self.rest(&mut running, &mut failing, now, until).await;
+                }
                 Err(error) => {
                     tracing::error!(%error, "no target can be claimed");
                     tokio::select! {
@@ -126,23 +136,30 @@ impl Deliveries {
     }
 
     /// Marks targets whose tables changed, and claims one.
-    async fn next(
+    async fn look(
         &self,
         unmarked: &mut BTreeSet<String>,
         running: usize,
         failing: usize,
-    ) -> Result<Option<(Claimed, bool)>, Error> {
-        let (control, now) = (self.store.control(), self.store.clock().now());
+        now: Micros,
+    ) -> Result<Seen, Error> {
+        let control = self.store.control();
         if !unmarked.is_empty() {
             targets::mark_due(control, unmarked, now).await?;
             self.store.changed().marked(unmarked);
             unmarked.clear();
         }
+        // What is due and can't be claimed waits for a slot, or another host has it by now.
+        let poll = now.saturating_add(micros(self.options.poll));
         if running >= self.options.workers.max(1) {
-            return Ok(None);
+            return Ok(Seen::Nothing { until: poll });
         }
-        if targets::next_due(control).await?.is_none_or(|due_at| due_at > now) {
-            return Ok(None);
+        match targets::next_due(control).await? {
+            None => return Ok(Seen::Nothing { until: poll }),
+            Some(due_at) if due_at > now => {
+                return Ok(Seen::Nothing { until: due_at.min(poll) });
+            }
+            Some(_) => {}
         }
         let lease_until = self.options.lease_until(now);
         for also_failing in [false, true] {
@@ -152,25 +169,23 @@ impl Deliveries {
             let host = &self.options.host;
             let claimed = targets::claim(control, host, also_failing, now, lease_until).await?;
             if let Some(claimed) = claimed {
-                return Ok(Some((claimed, also_failing)));
+                return Ok(Seen::Due { claimed, was_failing: also_failing });
             }
         }
-        Ok(None)
+        Ok(Seen::Nothing { until: poll })
     }
 
     /// Waits until something changed, a delivery ended, or a target falls due.
-    async fn rest(&self, running: &mut JoinSet<String>, failing: &mut BTreeSet<String>) {
-        let now = self.store.clock().now();
-        let next = match targets::next_due(self.store.control()).await {
-            Ok(next) => next.unwrap_or(Micros::MAX),
-            Err(_) => Micros::MAX,
-        };
-        // What is due and can't be claimed waits for a slot, or another host has it by now.
-        let poll = now.saturating_add(micros(self.options.poll));
-        let until = if next <= now { poll } else { next.min(poll) };
+    async fn rest(
+        &self,
+        running: &mut JoinSet<String>,
+        failing: &mut BTreeSet<String>,
+        looked_at: Micros,
+        until: Micros,
+    ) {
         tokio::select! {
             () = self.stopped() => {}
-            () = self.store.changed().wait() => self.breathe(now).await,
+            () = self.store.changed().wait() => self.breathe(looked_at).await,
             Some(ended) = running.join_next() => over(ended, failing),
             () = self.store.clock().sleep_until(until) => {}
         }

@@ -5,6 +5,7 @@
 
 mod address;
 mod capture;
+mod connect;
 mod direct;
 mod fill;
 mod limits;

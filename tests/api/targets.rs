@@ -120,6 +120,8 @@ async fn a_database_is_made_and_mirrored_to() {
     assert_eq!((&made["schema"], &made["table"]), (&json!("public"), &json!("calendars")));
     assert!(made["connection_url"].as_str().unwrap().starts_with("postgres://***:***@"), "{made}");
     assert_eq!(made["associated_id"], calendar.id.as_str());
+    let again = body(&url.replace("postgres://", "postgresql://"));
+    assert_eq!(owner.post(&create, again).await.code(), "conflict", "it has a target");
     let listed = member.get(DATABASES).await.ok();
     assert_eq!(listed["items"][0]["opaque_id"], made["opaque_id"]);
     assert!(!listed.to_string().contains("hush-0451"));

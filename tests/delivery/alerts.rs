@@ -24,7 +24,7 @@ fn told(handler: &Vendor) -> Vec<Value> {
 async fn a_dead_grant_is_told_once() {
     let case = Case::start().await;
     let (one, hanging) = (handler(), Vendor::start(|_| VendorAnswer::HangUp));
-    let url = format!("{}/errors?key=hush-7116", one.base_url());
+    let url = format!("{}/errors/hush-7116-0123456789?key=hush-7116", one.base_url());
     create(&case, &url).await;
     create(&case, hanging.base_url()).await;
     let dead = json!({

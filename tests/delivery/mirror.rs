@@ -169,6 +169,108 @@ async fn a_mirror_is_put_right_from_the_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_put_back_to_an_older_copy_gets_what_it_lost() {
+    let case = Case::linked(3).await;
+    let mirror = Mirror::start();
+    mirror.created(&case, &[]).await;
+    case.until("the mirror is the table", async || mirror.is_table(&case).await).await;
+    let events = case.tree.events();
+    let mut client = mirror.database.connect().unwrap();
+    let backup = format!(
+        "create table kept as table {events}; create table kept_mirrors as table rowgate_mirrors"
+    );
+    client.query(&backup).unwrap();
+    case.add("four", 4);
+    case.simulator.model().cancel_event(ANA, "event-1").unwrap();
+    case.catch_up().await;
+    case.until("it follows", async || mirror.is_table(&case).await).await;
+    let restore = format!(
+        "truncate {events}, rowgate_mirrors; insert into {events} table kept;
+         insert into rowgate_mirrors table kept_mirrors"
+    );
+    client.query(&restore).unwrap();
+    assert!(!mirror.is_table(&case).await);
+    case.add("five", 5);
+    case.catch_up().await;
+    case.until("it is the table again", async || mirror.is_table(&case).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_targets_do_not_share_a_mirror() {
+    let case = Case::linked(2).await;
+    let mirror = Mirror::start();
+    let place = ["--schema", "calendars", "--table", "events"];
+    let first = mirror.created(&case, &place).await;
+    case.until("it is there", async || mirror.rows("calendars.events").len() == 2).await;
+    // The list of calendars, by the same address.
+    let url = mirror.url();
+    let list = case.tree.list.table.as_str();
+    let mut command = vec!["dbsync", "create", list, "--url", &url, "--period", "60"];
+    command.extend(place);
+    let refused = case.command(&command).await;
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("is the mirror of the target {}", id(&first))), "{stderr}");
+    // The same events by an address that nobody can tell is the same.
+    let elsewhere = url.replace("127.0.0.1", "localhost");
+    let second = create(&case, &elsewhere, &place).await;
+    case.until("it fails", async || shown(&case, id(&second)).await["state"] == "failing").await;
+    let reason = shown(&case, id(&second)).await["reason"].as_str().unwrap().to_owned();
+    let says = format!("table events is the mirror of the target {}", id(&first));
+    assert!(reason.starts_with(&says), "{reason}");
+    assert_eq!(mirror.rows("calendars.events"), table(&case).await);
+    assert_eq!(shown(&case, id(&first)).await["state"], "ok");
+    // Who is deleted leaves it to others.
+    assert!(case.command(&["dbsync", "delete", id(&first)]).await.status.success());
+    case.until("it is well", async || shown(&case, id(&second)).await["state"] == "ok").await;
+    assert_eq!(mirror.rows("calendars.events"), table(&case).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_stored_is_named_and_the_others_arrive() {
+    let case = Case::linked(3).await;
+    let mirror = Mirror::start();
+    let created = mirror.created(&case, &[]).await;
+    case.until("the mirror is the table", async || mirror.is_table(&case).await).await;
+    let (events, id) = (case.tree.events(), id(&created));
+    let trigger = format!(
+        "create function picky() returns trigger language plpgsql as $$ begin
+           if new.google_id = 'event-6' then
+             raise exception using errcode = '22021', message = 'no sixes';
+           end if;
+           return new;
+         end $$;
+         create trigger picky before insert on {events} for each row execute function picky()"
+    );
+    let mut client = mirror.database.connect().unwrap();
+    client.query(&trigger).unwrap();
+    for day in 4..=8 {
+        case.add(&format!("event-{day}"), day);
+    }
+    case.catch_up().await;
+    case.until("it is paused", async || shown(&case, id).await["state"] == "paused").await;
+    let reason = shown(&case, id).await["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("the row whose compound_identity is "), "{reason}");
+    assert!(
+        reason.contains("event-6 can't be stored there: no sixes (SQLSTATE 22021)"),
+        "{reason}"
+    );
+    let six = table(&case).await.into_values().find(|row| row["google_id"] == "event-6");
+    let six = six.unwrap()["pk"].as_i64().unwrap();
+    let before = |rows: BTreeMap<i64, Value>| -> Vec<i64> {
+        rows.into_keys().filter(|pk| *pk < six).collect()
+    };
+    assert_eq!(
+        before(mirror.rows(events)),
+        before(table(&case).await),
+        "those before it are there"
+    );
+    client.query(&format!("drop trigger picky on {events}")).unwrap();
+    assert!(case.command(&["dbsync", "resume", id]).await.status.success());
+    case.until("the mirror is the table", async || mirror.is_table(&case).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_away_is_caught_up_with() {
     let case = Case::linked(3).await;
     // Not the server that others use.

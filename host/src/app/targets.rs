@@ -152,6 +152,7 @@ impl Targets {
         let new = NewTarget {
             integration,
             kind: self.kind,
+            to_place: destination.place(),
             to_schema,
             to_table,
             url: Zeroizing::new(asked.connection_url.trim().to_owned()),
@@ -234,10 +235,19 @@ impl Targets {
         self.get(organization, id).await
     }
 
-    /// Forgets it.
+    /// Forgets it. Of a mirror its rows stay, and another target may have its place.
     pub async fn delete(&self, organization: OrganizationId, id: &str) -> Result<(), TargetError> {
         let target = self.get(organization, id).await?;
-        Ok(self.store.delete_target(&target.id).await?)
+        let secrets = self.store.target_secrets(&target.id).await;
+        self.store.delete_target(&target.id).await?;
+        let left = match secrets {
+            Ok(secrets) => self.leave(&target, &secrets.url).await,
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(reason) = left {
+            tracing::warn!(target = id, reason, "its mirror can't be told that it is gone");
+        }
+        Ok(())
     }
 
     /// Delivers now what there is, also where it waits after a failure.
@@ -290,6 +300,11 @@ impl Targets {
         let target = self.get(organization, id).await?;
         self.store.resume_target(&target.id).await?;
         self.get(organization, id).await
+    }
+
+    async fn leave(&self, target: &Target, url: &str) -> Result<(), String> {
+        let destination = Destination::parse(self.kind, url, self.rules)?;
+        destination.leave(&self.clients, target).await
     }
 
     async fn verified(&self, url: &str) -> Result<Destination, TargetError> {

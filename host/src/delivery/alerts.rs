@@ -12,7 +12,7 @@ use url::Url;
 use super::destination::{DestinationRules, url};
 use super::receiver::Receiver;
 use crate::egress::Poster;
-use crate::model::Micros;
+use crate::model::{Micros, OrganizationId};
 use crate::store::alerts::{self, Claimed};
 use crate::store::{Error, Store};
 
@@ -25,15 +25,18 @@ const WORKERS: usize = 8;
 /// Posts what is due. Never ends.
 pub async fn keep(store: Arc<Store>, poster: Poster, rules: DestinationRules, poll: Duration) {
     let mut posting = JoinSet::new();
+    // Whose post was claimed last.
+    let mut told_last = OrganizationId::MIN;
     loop {
         while posting.try_join_next().is_some() {}
         let now = store.clock().now();
         let claimed = match posting.len() < WORKERS {
-            true => next(&store, now).await,
+            true => next(&store, told_last, now).await,
             false => Ok(None),
         };
         match claimed {
             Ok(Some(claimed)) => {
+                told_last = claimed.organization_id;
                 posting.spawn(tell(Arc::clone(&store), poster.clone(), rules, claimed));
             }
             Ok(None) => store.clock().sleep(poll).await,
@@ -46,9 +49,13 @@ pub async fn keep(store: Arc<Store>, poster: Poster, rules: DestinationRules, po
 }
 
 /// Looks before it writes.
-async fn next(store: &Store, now: Micros) -> Result<Option<Claimed>, Error> {
+async fn next(
+    store: &Store,
+    told_last: OrganizationId,
+    now: Micros,
+) -> Result<Option<Claimed>, Error> {
     match alerts::next_due(store.control()).await? {
-        Some(due_at) if due_at <= now => alerts::claim(store.control(), now).await,
+        Some(due_at) if due_at <= now => alerts::claim(store.control(), told_last, now).await,
         _ => Ok(None),
     }
 }

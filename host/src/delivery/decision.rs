@@ -12,9 +12,15 @@ pub(super) enum Outcome {
     Status { status: u16, retry_after_s: Option<i64> },
     /// No answer; the text says why.
     Unanswered(String),
+    /// The same, and fewer rows may fit into the time.
+    Slow(String),
+    /// The destination had no room for so much at once; the text says why.
+    TooLarge(String),
+    /// One of its rows can never be stored. Of a row that came alone the text says which one it is.
+    Unstorable(String),
     /// A part of it was done for good; the same again does more of it.
     HasMore,
-    /// The destination has nothing of what came before.
+    /// The destination hasn't what came before.
     Lost,
 }
 
@@ -55,10 +61,10 @@ pub(super) enum Decision {
     Smaller { rows_max: i64 },
     /// The whole table from the beginning.
     Restart,
-    /// Again at a time.
-    Later { at: Micros, error: String, alert: bool },
+    /// Again at a time, with so many rows.
+    Later { at: Micros, error: String, alert: bool, rows_max: i64 },
     /// No more, until somebody resumes it.
-    Pause { at: Micros, error: String },
+    Pause { at: Micros, error: String, reason: String },
 }
 
 /// No receiver may ask for more.
@@ -68,33 +74,63 @@ const RETRY_AFTER_MAX_S: i64 = 3_600;
 const DOUBLINGS_MAX: i64 = 30;
 
 pub(super) fn decide(outcome: &Outcome, standing: Standing, patience: Patience) -> Decision {
-    let Standing { now, attempts, rows, rows_max, page_size, .. } = standing;
-    let (error, retry_after_s) = match outcome {
+    let Standing { rows, rows_max, page_size, .. } = standing;
+    let half = if rows > 1 { rows / 2 } else { rows_max };
+    match outcome {
         Outcome::Taken => {
             // Back to the full size by and by: one row may have been the large one.
             let grown = rows_max + (rows_max / 8).max(1);
-            return Decision::Advance { rows_max: grown.min(page_size) };
+            Decision::Advance { rows_max: grown.min(page_size) }
         }
-        Outcome::Status { status: 413, .. } if rows > 1 => {
-            return Decision::Smaller { rows_max: (rows / 2).max(1) };
+        Outcome::HasMore => Decision::GoOn,
+        Outcome::Lost => Decision::Restart,
+        Outcome::Status { status: 413, .. } | Outcome::TooLarge(_) | Outcome::Unstorable(_)
+            if rows > 1 =>
+        {
+            Decision::Smaller { rows_max: half }
         }
-        Outcome::Status { status: 413, .. } => ("413: one row alone is too large".to_owned(), None),
-        Outcome::Status { status, retry_after_s } => (format!("answered {status}"), *retry_after_s),
-        Outcome::Unanswered(error) => (error.clone(), None),
-        Outcome::HasMore => return Decision::GoOn,
-        Outcome::Lost => return Decision::Restart,
-    };
-    let doubled = patience.back_off_base.saturating_mul(1 << attempts.clamp(0, DOUBLINGS_MAX));
+        Outcome::Status { status: 413, .. } => {
+            failed("413: one row alone is too large".to_owned(), None, rows_max, standing, patience)
+        }
+        Outcome::Status { status, retry_after_s } => {
+            failed(format!("answered {status}"), *retry_after_s, rows_max, standing, patience)
+        }
+        // A database that hangs takes long, too: not at once.
+        Outcome::Slow(error) => failed(error.clone(), None, half, standing, patience),
+        Outcome::Unanswered(error) | Outcome::TooLarge(error) => {
+            failed(error.clone(), None, rows_max, standing, patience)
+        }
+        Outcome::Unstorable(error) => {
+            let at = standing.now + wait(standing, patience);
+            Decision::Pause { at, error: error.clone(), reason: error.clone() }
+        }
+    }
+}
+
+fn failed(
+    error: String,
+    retry_after_s: Option<i64>,
+    rows_max: i64,
+    standing: Standing,
+    patience: Patience,
+) -> Decision {
+    let asked = retry_after_s.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_S) * 1_000_000;
+    let at = standing.now + wait(standing, patience).max(asked);
+    let failing_for = standing.failing_since.map_or(0, |since| standing.now - since);
+    if failing_for >= patience.pause_after {
+        let reason = format!("it failed for too long: {error}");
+        return Decision::Pause { at, error, reason };
+    }
+    Decision::Later { at, error, alert: failing_for >= patience.alert_after, rows_max }
+}
+
+/// Ever longer, up to a limit.
+fn wait(standing: Standing, patience: Patience) -> Micros {
+    let doublings = standing.attempts.clamp(0, DOUBLINGS_MAX);
+    let doubled = patience.back_off_base.saturating_mul(1 << doublings);
     let wait = doubled.min(patience.back_off_max);
     // Between half and all of it, so that targets of one receiver don't come back together.
-    let wait = wait / 2 + wait / 2 * standing.chance / 1_000;
-    let asked = retry_after_s.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_S) * 1_000_000;
-    let at = now + wait.max(asked);
-    let failing_for = standing.failing_since.map_or(0, |since| now - since);
-    if failing_for >= patience.pause_after {
-        return Decision::Pause { at, error };
-    }
-    Decision::Later { at, error, alert: failing_for >= patience.alert_after }
+    wait / 2 + wait / 2 * standing.chance / 1_000
 }
 
 #[cfg(test)]
@@ -153,6 +189,38 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_cannot_be_stored_is_found_by_halving() {
+        let row = || Outcome::Unstorable("row 7: NUL".into());
+        for outcome in [row(), Outcome::TooLarge("out of memory".into())] {
+            let decision = decide(&outcome, Standing { rows: 9, ..STANDING }, PATIENCE);
+            assert_eq!(decision, Decision::Smaller { rows_max: 4 }, "{outcome:?}");
+        }
+        let alone = Standing { rows: 1, rows_max: 1, ..STANDING };
+        match decide(&row(), alone, PATIENCE) {
+            Decision::Pause { reason, .. } => assert_eq!(reason, "row 7: NUL"),
+            other => panic!("{other:?}"),
+        }
+        // There may be room later.
+        let decision = decide(&Outcome::TooLarge("out of memory".into()), alone, PATIENCE);
+        assert!(matches!(decision, Decision::Later { rows_max: 1, .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn what_is_slow_is_tried_later_with_fewer_rows() {
+        for (rows, rows_max, then) in [(100, 100, 50), (3, 100, 1), (1, 1, 1), (0, 100, 100)] {
+            let standing = Standing { rows, rows_max, ..STANDING };
+            match decide(&Outcome::Slow("no answer in time".into()), standing, PATIENCE) {
+                Decision::Later { rows_max, .. } => assert_eq!(rows_max, then, "{rows}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        match decide(&Outcome::Unanswered("gone".into()), STANDING, PATIENCE) {
+            Decision::Later { rows_max, .. } => assert_eq!(rows_max, STANDING.rows_max),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn who_has_lost_everything_gets_everything() {
         assert_eq!(decide(&Outcome::Lost, STANDING, PATIENCE), Decision::Restart);
     }
@@ -196,7 +264,10 @@ mod tests {
             let decision = decide(&outcome, Standing { failing_since, ..STANDING }, PATIENCE);
             match (decision, alert) {
                 (Decision::Later { alert: found, .. }, Some(alert)) => assert_eq!(found, alert),
-                (Decision::Pause { error, .. }, None) => assert_eq!(error, "no connection"),
+                (Decision::Pause { error, reason, .. }, None) => {
+                    assert_eq!(error, "no connection");
+                    assert_eq!(reason, "it failed for too long: no connection");
+                }
                 (decision, _) => panic!("{failing_for_s:?}: {decision:?}"),
             }
         }

@@ -1,22 +1,21 @@
 //! One holding of a target: page after page until there is nothing more, it fails, or others wait.
 
+mod send;
+
 use std::sync::Arc;
 
 use super::Deliveries;
-use super::decision::{Decision, Outcome, Standing, decide};
-use super::destination::Destination;
-use super::mirror::{self, Holder, Session};
+use super::mirror::Session;
 use super::notification;
-use super::payload::{Payload, payload, told_of};
-use super::receiver::Sent;
-use crate::clock::{micros, monotonic};
-use crate::failpoint;
+use super::payload::{payload, told_of};
+use crate::clock::micros;
 use crate::model::Micros;
 use crate::rows::TableSpec;
 use crate::store::feed::{self, Bookmark, Page, PageLimits};
 use crate::store::synced::{self, SyncedOwner};
-use crate::store::targets::{self, Claimed, Failed, Kind, Saved, Target, TargetSecrets};
+use crate::store::targets::{Claimed, Kind, Target, TargetSecrets};
 use crate::store::{Database, Error, Store};
+use send::{Delivery, Went, What};
 
 /// Values of one page; a receiver must be able to hold it in memory.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -51,39 +50,12 @@ struct Holding<'a> {
     session: Option<Session>,
 }
 
-/// What goes to the destination at once.
-struct Delivery<'p> {
-    what: What<'p>,
-    /// Changes that it tells of.
-    rows: usize,
-    /// Where the target stands when it was taken.
-    end: Bookmark,
-}
-
-enum What<'p> {
-    Post(Payload),
-    /// To a mirror.
-    Page(&'p Page),
-}
-
 /// How the sending of rows ended.
 enum RowsEnd {
     /// All there were are sent.
     Reached,
     /// Others wait.
     TurnIsOver,
-    /// The target was given back.
-    Ended,
-}
-
-/// What became of a delivery.
-enum Went {
-    /// It was taken.
-    On,
-    /// It was too large, not what is needed, or only a part of it was done: once more from the bookmark.
-    Again,
-    /// The turn is over, and the bookmark stands behind what was taken.
-    Halfway,
     /// The target was given back.
     Ended,
 }
@@ -220,12 +192,24 @@ impl<'a> Holding<'a> {
             });
             return deliveries.collect();
         }
-        let Some(rows) = told_of(target, page) else { return Vec::new() };
+        let Some(rows) = told_of(target, page).or_else(|| self.asks_mirror(page)) else {
+            return Vec::new();
+        };
         let what = match target.kind {
             Kind::Db => What::Page(page),
             _ => What::Post(payload(target, spec, page, self.claimed.fence, self.begun_at)),
         };
         vec![Delivery { what, rows, end: page.end.clone() }]
+    }
+
+    /// Nothing is said to a mirror whose table is quiet, and so it would not be noticed that it was put
+    /// back to an older copy: once a day it gets the page all the same. Answers how many rows that has.
+    fn asks_mirror(&self, page: &Page) -> Option<usize> {
+        let asks = self.target.kind == Kind::Db
+            && self.session.is_none()
+            && !page.more
+            && self.is_first_of_the_day();
+        asks.then_some(0)
     }
 
     fn turn_is_over(&self) -> bool {
@@ -245,129 +229,6 @@ impl<'a> Holding<'a> {
         let limits = PageLimits { rows, bytes: PAGE_BYTES_MAX };
         let copy_id = self.of.store.chance().base36(8);
         feed::read(&self.replication, &self.spec, &self.bookmark, limits, &copy_id).await
-    }
-
-    async fn send(&mut self, delivery: Delivery<'_>) -> Result<Went, Error> {
-        // Whoever comes next waits until the lease is over, and so until this delivery is.
-        if !self.renewed().await? {
-            return self.end().await;
-        }
-        let Delivery { what, rows, end } = delivery;
-        let sent_at = monotonic();
-        let outcome = self.carry(what).await;
-        let took_ms = i64::try_from(sent_at.elapsed().as_millis()).unwrap_or(i64::MAX);
-        failpoint::reach("page_delivered");
-        let standing = Standing {
-            now: self.now(),
-            attempts: self.target.attempts,
-            failing_since: self.target.failing_since,
-            rows: i64::try_from(rows).unwrap_or(i64::MAX),
-            rows_max: self.rows_max,
-            page_size: self.target.page_size,
-            chance: i64::try_from(self.of.store.chance().below(1_000)).unwrap_or(0),
-        };
-        let metrics = &self.of.metrics;
-        match decide(&outcome, standing, self.of.options.patience) {
-            Decision::Advance { rows_max } => {
-                metrics.delivery("taken", rows as u64);
-                (self.bookmark, self.rows_max) = (end, rows_max);
-                (self.target.attempts, self.target.failing_since) = (0, None);
-                if !self.save(Some(took_ms)).await? {
-                    return self.end().await;
-                }
-                failpoint::reach("bookmark_moved");
-                Ok(Went::On)
-            }
-            Decision::GoOn => {
-                (self.target.attempts, self.target.failing_since) = (0, None);
-                if !self.save(Some(took_ms)).await? {
-                    return self.end().await;
-                }
-                Ok(if self.turn_is_over() { Went::Halfway } else { Went::Again })
-            }
-            Decision::Smaller { rows_max } => {
-                metrics.delivery("too_large", 0);
-                tracing::info!(rows, rows_max, "the receiver finds the delivery too large");
-                self.rows_max = rows_max;
-                Ok(Went::Again)
-            }
-            Decision::Restart => {
-                tracing::info!("the destination has lost what it had: it gets everything");
-                self.bookmark = Bookmark::Start;
-                Ok(Went::Again)
-            }
-            Decision::Later { at, error, alert } => {
-                metrics.delivery("failed", 0);
-                match alert {
-                    true => tracing::error!(error, "the receiver has failed for long"),
-                    false => tracing::info!(error, "the receiver failed; it is tried again"),
-                }
-                self.fail(at, error, None).await
-            }
-            Decision::Pause { at, error } => {
-                metrics.delivery("failed", 0);
-                tracing::error!(error, "the receiver has failed for too long: paused");
-                let reason = format!("it failed for too long: {error}");
-                self.fail(at, error, Some(reason)).await
-            }
-        }
-    }
-
-    async fn carry(&mut self, what: What<'_>) -> Outcome {
-        let (options, clients) = (&self.of.options, &self.of.clients);
-        let (fence, timeout) = (self.claimed.fence, options.timeout);
-        let target = &self.target;
-        let destination = Destination::parse(target.kind, &self.secrets.url, options.rules);
-        let sent = |payload| {
-            let (secret, attempt) = (&self.secrets.signing_secret, target.attempts + 1);
-            Sent { payload, secret, fence, attempt, at: self.now(), timeout }
-        };
-        match (destination, what) {
-            (Err(reason), _) => Outcome::Unanswered(format!("its address {reason}")),
-            (Ok(Destination::Receiver(receiver)), What::Post(payload)) => {
-                receiver.take(&clients.poster, sent(payload)).await
-            }
-            (Ok(Destination::Subscriber(subscriber)), What::Post(payload)) => {
-                subscriber.take(&clients.poster, sent(payload)).await
-            }
-            (Ok(Destination::Database(address)), What::Page(page)) => {
-                let holder = Holder { target, spec: &self.spec, fence, timeout };
-                let session = &mut self.session;
-                mirror::apply(session, &clients.relays, &address, &holder, page).await
-            }
-            (Ok(_), _) => unreachable!("a target's kind says what is delivered"),
-        }
-    }
-
-    /// Renews the lease where a delivery doesn't fit into it any more. False: it was paused.
-    async fn renewed(&mut self) -> Result<bool, Error> {
-        let fits = self.now() + micros(self.of.options.timeout) <= self.claimed.lease_until;
-        Ok(fits || self.save(None).await?)
-    }
-
-    /// False: it was paused.
-    async fn save(&mut self, took_ms: Option<i64>) -> Result<bool, Error> {
-        let rows_max = (self.rows_max < self.target.page_size).then_some(self.rows_max);
-        let lease_until = self.of.options.lease_until(self.now());
-        let saved = Saved { bookmark: &self.bookmark, rows_max, took_ms, lease_until };
-        targets::save(self.of.store.control(), &mut self.claimed, saved).await
-    }
-
-    async fn fail(&self, at: Micros, error: String, pause: Option<String>) -> Result<Went, Error> {
-        let rows_max = (self.rows_max < self.target.page_size).then_some(self.rows_max);
-        let failed = Failed { error, at, rows_max, pause };
-        let control = self.of.store.control();
-        targets::settle_failure(control, &self.claimed, failed, self.now()).await?;
-        Ok(Went::Ended)
-    }
-
-    /// It was paused.
-    async fn end(&self) -> Result<Went, Error> {
-        self.release(self.now(), None).await.map(|()| Went::Ended)
-    }
-
-    async fn release(&self, next: Micros, synced_at: Option<Micros>) -> Result<(), Error> {
-        targets::release(self.of.store.control(), &self.claimed, next, synced_at).await
     }
 
     fn now(&self) -> Micros {

@@ -10,7 +10,7 @@ use super::notification::Subscriber;
 use super::receiver::Receiver;
 use crate::clock::Clock;
 use crate::egress::{Poster, Relays};
-use crate::store::targets::Kind;
+use crate::store::targets::{Kind, Target};
 
 /// What the operator allows beside encrypted connections to public addresses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +82,27 @@ impl Destination {
         }
     }
 
+    /// Of a database: which one it is, whoever asks: host, port and name. Empty for others.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Receiver(_) | Self::Subscriber(_) => String::new(),
+            Self::Database(address) => address.place(),
+        }
+    }
+
+    /// Lets go of what a target keeps there, once it is gone: another one may have its place. Rows stay.
+    ///
+    /// # Errors
+    /// Why it couldn't be said there, without secrets.
+    pub async fn leave(&self, clients: &Clients, target: &Target) -> Result<(), String> {
+        match self {
+            Self::Receiver(_) | Self::Subscriber(_) => Ok(()),
+            Self::Database(address) => {
+                mirror::leave(&clients.relays, address, target, VERIFICATION_TIMEOUT).await
+            }
+        }
+    }
+
     /// Asks whether it takes deliveries, before there is a target. Subscribers are asked on demand
     /// ([`Subscriber::test`]).
     ///
@@ -114,6 +135,37 @@ pub(super) fn masked(url: &str) -> String {
     }
 }
 
+/// Of a path so many segments are shown.
+const SEGMENTS_SHOWN: usize = 3;
+
+/// The beginning of a path, without what may be a token: services that take posts from anybody often
+/// have one there.
+pub(super) fn shown_path(path: &str) -> String {
+    let mut segments = path.trim_start_matches('/').split('/');
+    let mut shown = String::new();
+    for segment in segments.by_ref().take(SEGMENTS_SHOWN) {
+        shown.push('/');
+        shown.push_str(if may_be_token(segment) { "…" } else { segment });
+    }
+    let rest: Vec<&str> = segments.collect();
+    match rest.as_slice() {
+        [] => {}
+        [""] => shown.push('/'),
+        _ => shown.push_str("/…"),
+    }
+    shown
+}
+
+/// It is long, or longer than a word and made of letters and digits.
+fn may_be_token(segment: &str) -> bool {
+    const CHARS_MAX: usize = 20;
+    const MIXED_CHARS_MAX: usize = 12;
+    let chars = segment.chars().count();
+    let has = |is: fn(char) -> bool| segment.chars().any(is);
+    let is_mixed = has(char::is_alphabetic) && has(char::is_numeric);
+    chars > CHARS_MAX || is_mixed && chars > MIXED_CHARS_MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +182,27 @@ mod tests {
             let replaced = Destination::with_credentials(url, "v w", "q:/").unwrap();
             assert!(replaced.contains("://v%20w:q%3A%2F@a.example/x"), "{}", *replaced);
             assert_eq!(Destination::parse(kind, &replaced, RULES).unwrap().shown(), shown);
+        }
+    }
+
+    #[test]
+    fn paths_are_shown_without_tokens() {
+        for (path, shown) in [
+            ("/", "/"),
+            ("", "/"),
+            ("/sync", "/sync"),
+            ("/calendar-events/", "/calendar-events/"),
+            ("/api/42/envelope/", "/api/42/envelope/"),
+            ("/v1/abc123def456/x", "/v1/abc123def456/x"),
+            ("/v1/abc123def4567", "/v1/…"),
+            ("/twenty-letters-is-ok", "/twenty-letters-is-ok"),
+            ("/one-more-than-a-twenty", "/…"),
+            ("/123456789012345678", "/123456789012345678"),
+            ("/a/b/c/d", "/a/b/c/…"),
+            ("/a/b/c/d/", "/a/b/c/…"),
+            ("//hush0123456789", "/…"),
+        ] {
+            assert_eq!(shown_path(path), shown, "{path}");
         }
     }
 

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 use zeroize::Zeroizing;
 
 use super::decision::Outcome;
-use super::destination::{DestinationRules, VERIFICATION_TIMEOUT, masked};
+use super::destination::{DestinationRules, VERIFICATION_TIMEOUT, masked, shown_path};
 use super::payload::{Payload, VERIFICATION};
 use crate::auth::sign::sign;
 use crate::egress::{HttpError, Post, Posted, Poster};
@@ -83,15 +83,16 @@ impl Receiver {
         Ok(Self { url, authorization, private_addresses: http || rules.allow_private_addresses })
     }
 
-    /// The address as it may be shown: user, password and query hidden.
+    /// The address as it may be shown: user, password and query hidden, and what may be a token in the
+    /// path.
     pub(super) fn shown(&self) -> String {
-        let mut url = self.url.clone();
-        if url.query().is_some() {
-            url.set_query(Some("***"));
-        }
+        let origin = &self.url[..Position::BeforePath];
+        let path = shown_path(self.url.path());
+        let query = self.url.query().map_or("", |_| "?***");
+        let url = format!("{origin}{path}{query}");
         match self.authorization {
-            Some(_) => masked(url.as_str()),
-            None => url.to_string(),
+            Some(_) => masked(&url),
+            None => url,
         }
     }
 
@@ -267,12 +268,16 @@ mod tests {
             assert!(!error.contains("secret"), "{error}");
         }
     }
+
     #[test]
     fn some_need_name_nobody() {
         let open = |text: &str| Receiver::parse_open(Url::parse(text).unwrap(), HTTP);
         let found = open("https://a.example/x?key=hush").unwrap();
         assert_eq!((found.authorization.is_none(), found.private_addresses), (true, false));
         assert_eq!(found.shown(), "https://a.example/x?***");
+        let hook =
+            open("https://hooks.example:8443/services/T00000000/hush0123456789abcdef?x=hush");
+        assert_eq!(hook.unwrap().shown(), "https://hooks.example:8443/services/T00000000/…?***");
         assert_eq!(open("https://u:p@a.example/").unwrap().shown(), "https://***:***@a.example/");
         for (refused, reason) in [
             ("http://a.example/", "must be https"),

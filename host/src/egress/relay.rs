@@ -7,16 +7,16 @@ mod handshake;
 
 use std::fs::DirBuilder;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::address::is_public;
+use super::connect::connect;
 use super::message::HttpError;
 use super::post::ADVICE;
 use super::resolve::{Lookup, SystemLookup, reachable};
@@ -97,9 +97,7 @@ impl Relays {
         let addresses = self.lookup.lookup(host.clone()).await.map_err(no_connection)?;
         let addresses = reachable(host, addresses, *private_addresses)
             .map_err(|blocked| HttpError::Denied(format!("{blocked}; {ADVICE}")))?;
-        let sockets: Vec<SocketAddr> =
-            addresses.into_iter().map(|address| SocketAddr::new(address, *port)).collect();
-        let stream = TcpStream::connect(sockets.as_slice()).await.map_err(no_connection)?;
+        let stream = connect(addresses, *port).await.map_err(no_connection)?;
         let is_private = stream.peer_addr().is_ok_and(|peer| !is_public(peer.ip()));
         // What is sent together is written together already.
         stream.set_nodelay(true).map_err(no_connection)?;

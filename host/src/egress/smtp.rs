@@ -4,7 +4,6 @@
 mod letter;
 mod session;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -14,6 +13,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
+use super::connect::connect;
 use super::resolve::{Lookup as _, SystemLookup};
 use super::tls::{Stream, public_roots, verified};
 use session::Session;
@@ -154,8 +154,7 @@ impl Smtp {
         let mut addresses = SystemLookup.lookup(self.host.clone()).await.map_err(broken)?;
         // Whatever the resolver says of `localhost`.
         addresses.retain(|address| self.security != Security::Clear || address.is_loopback());
-        let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, self.port));
-        TcpStream::connect(addresses.collect::<Vec<_>>().as_slice()).await.map_err(broken)
+        connect(addresses, self.port).await.map_err(broken)
     }
 
     async fn encrypt(&self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, SmtpError> {

@@ -2,6 +2,7 @@
 //! what raises it, in one transaction, and posted by whichever host comes first; the same is not told
 //! again for a day. Nothing waits for it, and nothing is stored where nobody wants to hear.
 
+mod posts;
 mod unreadable;
 
 use serde_json::{Value, json};
@@ -10,22 +11,20 @@ use sqlx::FromRow;
 use zeroize::Zeroizing;
 
 use super::targets::place;
-use super::{Connection, Database, Dialect, Error, Store, query, query_as, query_scalar};
+use super::{Connection, Database, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
+pub use posts::{Claimed, TRIES, claim, next_due, settle};
 pub(super) use unreadable::tell_unreadable;
 
 /// The same alert is told once in so long.
 pub const QUIET: Micros = 24 * 3_600_000_000;
 
-/// Posts of an alert to one handler, so far apart.
-pub const TRIES: i64 = 5;
-const TRY_AGAIN: Micros = 60_000_000;
-
 /// Alerts that go in one transaction.
 const SLICE: i64 = 1_000;
 
-/// Alerts that an organization is told of in a day. Who has as many won't read one more.
+/// Alerts of one type that an organization is told of in a day. Who has as many won't read one more, but
+/// one of another type.
 const A_DAY_MAX: i64 = 1_000;
 
 /// Each alert is posted to all of an organization's.
@@ -54,11 +53,13 @@ pub(super) async fn raise(
         "select g.id, g.key, i.service, i.table_name
          from integrations i join organizations g on g.id = i.organization_id
          where i.id = $1 and exists (select 1 from error_handlers h where h.organization_id = g.id)
-           and (select count(*) from alerts a where a.organization_id = g.id and a.raised_at > $2) < $3",
+           and (select count(*) from alerts a where a.organization_id = g.id
+                  and a.error_type = $4 and a.raised_at > $2) < $3",
     )
     .bind(raised.integration_id)
     .bind(now.saturating_sub(QUIET))
     .bind(A_DAY_MAX)
+    .bind(raised.error_type)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((organization, key, service, table)) = of else { return Ok(()) };
@@ -74,7 +75,8 @@ pub(super) async fn raise(
         "service_integration_table": table,
     });
     let alert: Option<i64> = query_scalar(
-        "insert into alerts (organization_id, signature, body, raised_at) values ($1, $2, $3, $4)
+        "insert into alerts (organization_id, signature, body, raised_at, error_type)
+         values ($1, $2, $3, $4, $6)
          on conflict (organization_id, signature) do update
          set body = excluded.body, raised_at = excluded.raised_at
          where alerts.raised_at <= excluded.raised_at - $5 returning id",
@@ -84,12 +86,13 @@ pub(super) async fn raise(
     .bind(body.to_string())
     .bind(now)
     .bind(QUIET)
+    .bind(raised.error_type)
     .fetch_optional(&mut *connection)
     .await?;
     let Some(alert) = alert else { return Ok(()) };
     query(
-        "insert into alert_posts (alert_id, handler_id, due_at)
-         select $1, h.id, $2 from error_handlers h where h.organization_id = $3
+        "insert into alert_posts (alert_id, handler_id, organization_id, due_at)
+         select $1, h.id, h.organization_id, $2 from error_handlers h where h.organization_id = $3
          on conflict (alert_id, handler_id) do update set attempts = 0, due_at = excluded.due_at",
     )
     .bind(alert)
@@ -104,47 +107,6 @@ fn signature(raised: &Raised<'_>) -> String {
     let text = [raised.error_type, raised.integration_id, raised.subject].join("\n");
     let digest = Sha256::digest(text);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A post that is to be made.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Claimed {
-    /// The alert.
-    pub alert_id: i64,
-    /// `oeh_...`
-    pub handler_id: String,
-    /// This one too.
-    pub attempts: i64,
-}
-
-/// Claims the post that has been due the longest. It is due again in a minute, should nobody settle it.
-pub async fn claim(control: &Database, now: Micros) -> Result<Option<Claimed>, Error> {
-    let skip = match control.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for no key update skip locked",
-    };
-    let sql = format!(
-        "update alert_posts set attempts = attempts + 1, due_at = $2
-         where (alert_id, handler_id) = (
-           select alert_id, handler_id from alert_posts where due_at <= $1
-           order by due_at limit 1 {skip}
-         )
-         returning alert_id, handler_id, attempts"
-    );
-    control.fetch(query_as(sql).bind(now).bind(now.saturating_add(TRY_AGAIN))).await
-}
-
-/// When the next post is due.
-pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
-    let next = query_scalar("select min(due_at) from alert_posts");
-    Ok(next.fetch_one(control.readers()).await?)
-}
-
-/// A post was taken, or is given up.
-pub async fn settle(control: &Database, claimed: &Claimed) -> Result<(), Error> {
-    let statement = query("delete from alert_posts where alert_id = $1 and handler_id = $2");
-    let statement = statement.bind(claimed.alert_id).bind(claimed.handler_id.clone());
-    control.execute(statement).await.map(drop)
 }
 
 /// Forgets alerts that may be told again and that nobody waits for; answers how many.
@@ -165,7 +127,7 @@ pub(super) async fn forget(control: &Database, now: Micros) -> Result<u64, Error
 pub struct ErrorHandler {
     /// `oeh_...`
     pub id: String,
-    /// Where posts go; user, password and query hidden.
+    /// Where posts go, without user, password, query and what may be a token.
     pub shown_url: String,
     /// When it was made.
     pub created_at: Micros,

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::feed::Bookmark;
 use super::integrations::Integration;
-use super::targets::{RESUME, bookmark_text, place};
+use super::targets::{RESUME, place};
 use super::{Connection, Dialect, Error, Query, Row, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
@@ -188,17 +188,17 @@ async fn insert_targets(
 ) -> Result<(), Error> {
     let sql = format!(
         "insert into targets
-           (id, organization_id, integration_id, root_id, kind, to_schema, to_table,
+           (id, organization_id, integration_id, root_id, kind, to_place, to_schema, to_table,
             subscription_id, shown_url, period_s, page_size, deletions, created_at, number,
             bookmark, due_at)
-         select n.id || '.' || i.id, n.organization_id, i.id, i.root_id, 'notification', '', '',
+         select n.id || '.' || i.id, n.organization_id, i.id, i.root_id, 'notification', '', '', '',
            n.id, n.shown_url, {PERIOD_S}, {PAGE_SIZE}, n.deletions, $2,
            (select coalesce(max(number), 0) + 1 from targets), $3, $2 + {PERIOD_S} * 1000000
          from subscriptions n join integrations i on i.organization_id = n.organization_id
            and (n.integration_id is null or n.integration_id = i.id)
          where {which}"
     );
-    query(sql).bind(id).bind(now).bind(bookmark_text(bookmark)).execute(connection).await?;
+    query(sql).bind(id).bind(now).bind(bookmark.text()).execute(connection).await?;
     Ok(())
 }
 

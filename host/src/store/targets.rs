@@ -12,7 +12,7 @@ use crate::model::{Micros, OrganizationId};
 
 pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save, settle_failure};
 pub use operate::NewTarget;
-pub(super) use operate::{RESUME, text as bookmark_text};
+pub(super) use operate::RESUME;
 
 /// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub struct Target {
     #[allow(missing_docs)]
     #[sqlx(try_from = "String")]
     pub kind: Kind,
+    /// Of a database: host, port and name.
+    pub to_place: String,
     /// Of a database: the schema that the mirror stands in.
     pub to_schema: String,
     /// Of a database: the mirror's name.
@@ -72,7 +74,7 @@ pub struct Target {
     pub subscription_id: Option<String>,
     /// It is told of rows. Only a subscriber may want none.
     pub tells_rows: bool,
-    /// Where deliveries go, user and password hidden.
+    /// Where deliveries go, without user, password and what may be a token.
     pub shown_url: String,
     /// At most so long without a look at the feed.
     pub period_s: i64,
@@ -86,6 +88,9 @@ pub struct Target {
     pub created_at: Micros,
     /// A [`Bookmark`] as JSON: see [`Target::bookmark`].
     pub bookmark: String,
+    /// The bookmark behind what was taken last. None: nothing was yet. What a database says of itself
+    /// is compared with it.
+    pub taken: Option<String>,
     /// How often it was put elsewhere by an operator.
     pub rewinds: i64,
     /// Raised by each claim.
@@ -111,10 +116,9 @@ pub struct Target {
 }
 
 const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
-  t.kind, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
-  t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.rewinds,
-  t.fence,
-  t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
+  t.kind, t.to_place, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
+  t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.taken,
+  t.rewinds, t.fence, t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
   t.last_synced_at, t.last_delivery_ms, t.paused
   from targets t join integrations i on i.id = t.integration_id
     left join subscriptions n on n.id = t.subscription_id";

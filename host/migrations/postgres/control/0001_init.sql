@@ -261,6 +261,7 @@ create table targets (
   integration_id text not null references integrations (id),
   root_id text not null,
   kind text not null check (kind in ('http', 'db', 'notification')), -- a receiver, a database, a subscriber
+  to_place text not null,                              -- of a database: host:port/name, without user and password
   to_schema text not null,                             -- of a database: where the mirror stands
   to_table text not null,
   subscription_id text references subscriptions (id) on delete cascade, -- of a subscriber
@@ -273,8 +274,9 @@ create table targets (
   created_at bigint not null,
   number bigint not null,                              -- ascending in the order of creation
   bookmark text not null,                              -- JSON; moves only when a page was taken
+  taken text,                                          -- the bookmark behind what was taken last; a mirror has the same
   rewinds bigint not null default 0,                   -- what comes again after one is no repetition
-  rows_max bigint,                                     -- less than page_size after a 413
+  rows_max bigint,                                     -- less than page_size where that was too large
   fence bigint not null default 0,                     -- raised by each claim; deliveries carry it
   lease_host text,
   lease_until bigint not null default 0,               -- later than the timeout of the last delivery
@@ -296,6 +298,8 @@ create index targets_ready on targets (
 create index targets_root on targets (root_id);
 create index targets_integration on targets (integration_id);
 create index targets_organization on targets (organization_id, number);
+-- Two in one place would remove each other's rows.
+create unique index targets_place on targets (organization_id, to_place, to_schema, to_table) where kind = 'db';
 create index targets_subscription on targets (subscription_id) where subscription_id is not null;
 
 -- Owners whose first sync is complete, for targets that are still to be told of it.
@@ -322,21 +326,24 @@ create index error_handlers_organization on error_handlers (organization_id);
 create table alerts (
   id bigint generated always as identity primary key,
   organization_id bigint not null references organizations (id),
+  error_type text not null,                            -- each type has its number a day
   signature text not null,
   body text not null,                                  -- JSON
   raised_at bigint not null,
   unique (organization_id, signature)
 );
 create index alerts_raised on alerts (raised_at);
-create index alerts_organization on alerts (organization_id, raised_at);
+create index alerts_organization on alerts (organization_id, error_type, raised_at);
 create table alert_posts (
   alert_id bigint not null references alerts (id) on delete cascade,
   handler_id text not null references error_handlers (id) on delete cascade,
+  organization_id bigint not null references organizations (id), -- they are told in turn
   attempts bigint not null default 0,
   due_at bigint not null,
   primary key (alert_id, handler_id)
 );
 create index alert_posts_due on alert_posts (due_at);
+create index alert_posts_organization on alert_posts (organization_id, due_at);
 create index alert_posts_handler on alert_posts (handler_id);
 
 -- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.

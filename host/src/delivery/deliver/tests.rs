@@ -1,7 +1,8 @@
-//! A holding whose lease is nearly over.
+//! Holdings that have nothing to send.
 
 use std::time::Duration;
 
+use postgres_cluster::Cluster;
 use zeroize::Zeroizing;
 
 use super::*;
@@ -10,11 +11,13 @@ use crate::clock::Clock;
 use crate::delivery::{Clients, DeliveryOptions, DestinationRules, Patience};
 use crate::egress::{Poster, Relays};
 use crate::rows::fixture::spec;
-use crate::store::targets::{Kind, NewTarget};
+use crate::store::targets::{self, NewTarget};
 use crate::store::{Dialect, fixture, query, tables};
 
 const NOW: Micros = 1_000_000_000;
 const TIMEOUT: Duration = Duration::from_secs(30);
+const RULES: DestinationRules =
+    DestinationRules { allow_http: true, allow_private_addresses: false };
 
 fn deliveries(store: &Arc<Store>) -> Deliveries {
     let options = DeliveryOptions {
@@ -24,57 +27,111 @@ fn deliveries(store: &Arc<Store>) -> Deliveries {
         turn: Duration::from_secs(60),
         poll: Duration::from_secs(1),
         patience: Patience { back_off_base: 1, back_off_max: 1, alert_after: 1, pause_after: 1 },
-        rules: DestinationRules::default(),
+        rules: RULES,
     };
     let relays = Relays::new(Chance::seeded(1)).unwrap();
     let clients = Clients { poster: Poster::new().unwrap(), relays };
     Deliveries::new(Arc::clone(store), clients, Arc::default(), options)
 }
 
+/// A table and a target for it.
+struct Case {
+    store: Arc<Store>,
+    replication: Database,
+    spec: Arc<TableSpec>,
+    target: Target,
+}
+
+impl Case {
+    async fn new(store: Store, service: &str, kind: Kind, url: &str) -> Self {
+        fixture::root(&store, "svi_1").await;
+        let integration = store.integration("svi_1").await.unwrap().unwrap();
+        let replication = store.replication(integration.organization_id).await.unwrap();
+        let spec = Arc::new(spec(service));
+        tables::create_all(&replication, vec![Arc::clone(&spec)]).await.unwrap();
+        let new = NewTarget {
+            integration,
+            kind,
+            to_place: String::new(),
+            to_schema: "public".into(),
+            to_table: "mirror".into(),
+            url: Zeroizing::new(url.into()),
+            shown_url: String::new(),
+            period_s: 60,
+            page_size: 200,
+            deletions: kind == Kind::Db,
+        };
+        let target = store.create_target(new).await.unwrap();
+        Self { store: Arc::new(store), replication, spec, target }
+    }
+
+    /// Holds the target once.
+    async fn hold(&self, lease: Micros) {
+        let (control, now) = (self.store.control(), self.store.clock().now());
+        let claimed = targets::claim(control, "host", true, now, now + lease).await.unwrap();
+        let found = self.store.claimed_target(&self.target.id).await.unwrap();
+        let (target, secrets) = found.unwrap();
+        let deliveries = deliveries(&self.store);
+        let mut holding = Holding {
+            of: &deliveries,
+            claimed: claimed.unwrap(),
+            secrets,
+            bookmark: target.bookmark().unwrap(),
+            target,
+            replication: self.replication.clone(),
+            spec: Arc::clone(&self.spec),
+            rows_max: 200,
+            begun_at: now,
+            session: None,
+        };
+        holding.run().await.unwrap();
+    }
+
+    async fn target(&self) -> Target {
+        let Target { organization_id, id, .. } = &self.target;
+        self.store.target(*organization_id, id).await.unwrap().unwrap()
+    }
+}
+
+/// Its lease is nearly over.
 #[tokio::test]
 async fn what_is_read_without_a_delivery_is_stored_before_the_lease_is_over() {
     let opened = fixture::open(Dialect::Sqlite, Clock::simulated(NOW)).await;
-    fixture::root(&opened, "svi_1").await;
-    let store = Arc::new(opened.store);
-    let integration = store.integration("svi_1").await.unwrap().unwrap();
-    let organization = integration.organization_id;
-    let replication = store.replication(organization).await.unwrap();
-    let spec = Arc::new(spec("thing_v1"));
-    tables::create_all(&replication, vec![Arc::clone(&spec)]).await.unwrap();
-    let new = NewTarget {
-        integration,
-        kind: Kind::Http,
-        to_schema: String::new(),
-        to_table: String::new(),
-        url: Zeroizing::new("https://u:hush@a.example/".into()),
-        shown_url: "https://***:***@a.example/".into(),
-        period_s: 60,
-        page_size: 200,
-        deletions: false,
-    };
-    let target = store.create_target(new).await.unwrap();
-    let id = target.id.clone();
+    let case = Case::new(opened.store, "thing_v1", Kind::Http, "https://u:hush@a.example/").await;
     // A commit without anything to send.
-    let head = feed::head(&replication).await.unwrap();
+    let head = feed::head(&case.replication).await.unwrap();
     let commit = query("insert into rowgate_commits (owner_id, committed_at) values (1, 0)");
-    replication.execute(commit).await.unwrap();
+    case.replication.execute(commit).await.unwrap();
+    let read = Bookmark::behind(&head.epoch, head.number);
+    case.store.rewind_target(&case.target.id, &read).await.unwrap();
+    case.hold(micros(TIMEOUT) - 1).await;
+    let behind = Bookmark::behind(&head.epoch, head.number + 1);
+    assert_eq!(case.target().await.bookmark().unwrap(), behind);
+}
 
-    let lease_until = NOW + micros(TIMEOUT) - 1;
-    let claimed = targets::claim(store.control(), "host", true, NOW, lease_until).await.unwrap();
-    let deliveries = deliveries(&store);
-    let mut holding = Holding {
-        of: &deliveries,
-        claimed: claimed.unwrap(),
-        secrets: store.target_secrets(&id).await.unwrap(),
-        target,
-        replication,
-        spec,
-        bookmark: Bookmark::behind(&head.epoch, head.number),
-        rows_max: 200,
-        begun_at: NOW,
-        session: None,
-    };
-    holding.run().await.unwrap();
-    let target = store.target(organization, &id).await.unwrap().unwrap();
-    assert_eq!(target.bookmark().unwrap(), Bookmark::behind(&head.epoch, head.number + 1));
+/// Nothing is sent that would show that it was put back to an older copy.
+#[tokio::test]
+async fn a_quiet_mirror_is_asked_once_a_day() {
+    const LEASE: Micros = 35_000_000;
+    let database = Cluster::shared().create_database().unwrap();
+    let clock = Clock::simulated(NOW);
+    let opened = fixture::open(Dialect::Sqlite, clock.clone()).await;
+    let case = Case::new(opened.store, "ticket_v1", Kind::Db, &database.url()).await;
+    let mut client = database.connect().unwrap();
+    case.hold(LEASE).await;
+    let taken = case.target().await.taken;
+    assert_eq!(client.value("select bookmark from rowgate_mirrors").ok(), taken);
+    let put_back = "update rowgate_mirrors set bookmark = 'older', since = 'older still';
+         insert into mirror (pk, owner_id, number, row_created_at, row_updated_at)
+         values (1, 'ann', 1, now(), now())";
+    client.query(put_back).unwrap();
+    case.store.trigger_target(&case.target.id).await.unwrap();
+    case.hold(LEASE).await;
+    assert_eq!(client.value("select count(*) from mirror").unwrap(), "1", "not each time");
+    clock.advance(Duration::from_secs(24 * 3_600));
+    case.hold(LEASE).await;
+    let target = case.target().await;
+    assert_eq!((target.failing_since, target.paused), (None, None), "{:?}", target.last_error);
+    assert_eq!(client.value("select count(*) from mirror").unwrap(), "0");
+    assert_eq!(client.value("select bookmark from rowgate_mirrors").ok(), target.taken);
 }

@@ -63,6 +63,13 @@ impl DatabaseAddress {
         self.shown.clone()
     }
 
+    /// Which database it is, whoever asks for it: host, port and name.
+    pub(in crate::delivery) fn place(&self) -> String {
+        let DatabaseServer { host, port, .. } = &self.server;
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        format!("{host}:{port}/{}", self.database)
+    }
+
     /// A text that a server sent, without the credentials that it may repeat.
     pub(super) fn hide(&self, text: &str) -> String {
         let user = format!("\"{}\"", self.user);
@@ -193,6 +200,18 @@ mod tests {
         let found = parse("postgres://a%40b:p%2F%3A@a.example/d%20e", HERE).unwrap();
         assert_eq!((found.user.as_str(), found.password.as_str()), ("a@b", "p/:"));
         assert_eq!(found.database, "d e");
+    }
+
+    #[test]
+    fn one_database_is_one_place_however_it_is_written() {
+        for (text, place) in [
+            ("postgres://u:p@a.example/app", "a.example:5432/app"),
+            ("postgresql://v:q@A.Example.:5432/%61pp?sslmode=require", "a.example:5432/app"),
+            ("postgres://u:p@a.example:6432/app", "a.example:6432/app"),
+            ("postgres://u:p@a.example/App", "a.example:5432/App"),
+        ] {
+            assert_eq!(parse(text, HERE).unwrap().place(), place);
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use crate::rows::{ColumnSpec, Role, TableSpec};
 use crate::store::Dialect;
 use crate::store::tables::{array_type, definition, quoted};
 
-/// Beside the mirrors of a schema: which target has filled them, and under which fence. A page of a
-/// holder that was replaced is refused by it, whenever it comes.
+/// Beside the mirrors of a schema: which target fills which table, under which fence, and how far it has
+/// come in the feed (`bookmark`), by a page that began where (`since`; null: at a copy's beginning). A page
+/// of a holder that was replaced is refused by it, whenever it comes.
 const MIRRORS: &str = "rowgate_mirrors";
 
 /// Where a mirror stands, and what it is a mirror of.
@@ -48,6 +49,11 @@ where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped"
 pub(super) const ALONE: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('rowgate_mirrors'))";
 
+/// Arguments: target. It has no mirror any more in this schema.
+pub(super) fn leave(schema: &str) -> String {
+    format!("delete from {}.{} where target = $1", quoted(schema), quoted(MIRRORS))
+}
+
 impl Mirror<'_> {
     pub(super) fn create_schema(&self) -> String {
         format!("create schema if not exists {}", quoted(self.schema))
@@ -55,7 +61,9 @@ impl Mirror<'_> {
 
     pub(super) fn create_mirrors(&self) -> String {
         format!(
-            "create table if not exists {} (target text primary key, fence bigint not null)",
+            "create table if not exists {} (
+               target text primary key, table_name text not null unique, fence bigint not null,
+               since text, bookmark text not null)",
             self.in_schema(MIRRORS)
         )
     }
@@ -72,20 +80,39 @@ impl Mirror<'_> {
         format!("alter table {} add column if not exists {definition}", self.table())
     }
 
-    /// Arguments: target. Whether it has filled a mirror here.
-    pub(super) fn known(&self) -> String {
-        format!("select exists (select 1 from {} where target = $1)", self.in_schema(MIRRORS))
+    /// Arguments: table, target. Another target that fills it.
+    pub(super) fn filled_by(&self) -> String {
+        format!(
+            "select target from {} where table_name = $1 and target <> $2",
+            self.in_schema(MIRRORS)
+        )
     }
 
-    /// Arguments: target, fence. Touches no row: a later holder was here. The row stays locked, so
-    /// pages of one target follow each other.
-    pub(super) fn plant_fence(&self) -> String {
+    /// Arguments: target, fence, bookmark, table. A copy begins. Touches no row: a later holder was here.
+    /// The row stays locked, so pages of one target follow each other.
+    pub(super) fn begin(&self) -> String {
         format!(
-            "insert into {} as known (target, fence) values ($1, $2)
-             on conflict (target) do update set fence = excluded.fence
+            "insert into {} as known (target, fence, bookmark, table_name) values ($1, $2, $3, $4)
+             on conflict (target) do update set fence = excluded.fence, since = null,
+               bookmark = excluded.bookmark, table_name = excluded.table_name
              where known.fence <= excluded.fence",
             self.in_schema(MIRRORS)
         )
+    }
+
+    /// Arguments: target, fence, bookmark, the bookmark behind what was taken last. A page goes on from
+    /// there. Touches no row: a later holder was here, or the mirror doesn't stand there.
+    pub(super) fn go_on(&self) -> String {
+        format!(
+            "update {} set fence = $2, since = $4, bookmark = $3
+             where target = $1 and fence <= $2 and (bookmark = $4 or since = $4)",
+            self.in_schema(MIRRORS)
+        )
+    }
+
+    /// Arguments: target. Its fence.
+    pub(super) fn fence(&self) -> String {
+        format!("select fence from {} where target = $1", self.in_schema(MIRRORS))
     }
 
     /// Arguments: numbers and keys, as arrays. Removes rows that have a number of another key: they

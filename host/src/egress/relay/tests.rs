@@ -10,6 +10,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::*;
+use crate::egress::connect::tests::{PATIENCE, Swallowing};
 
 /// A name that says something else each time.
 struct Turning(Mutex<Vec<IpAddr>>);
@@ -65,6 +66,27 @@ async fn private_addresses_are_refused_however_they_are_written() {
         let refused = relays.open(&server("db.example", 1, false)).await.unwrap_err();
         assert!(matches!(refused, HttpError::Denied(_)), "{refused}");
     }
+}
+
+/// A name with several addresses.
+struct Several(Vec<IpAddr>);
+
+impl Lookup for Several {
+    fn lookup(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let all = self.0.clone();
+        Box::pin(async move { Ok(all) })
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_everything_is_passed_by() {
+    let swallowing = Swallowing::start().await;
+    let several = Several(swallowing.addresses());
+    let relays = Relays::with_lookup(Arc::new(several), Chance::from_system()).unwrap();
+    let server = server("db.example", swallowing.port(), true);
+    let opened = tokio::time::timeout(PATIENCE, relays.open(&server)).await;
+    opened.expect("it waits for the first one").unwrap();
+    swallowing.answering.accept().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Clock;
+use crate::store::Dialect;
 use crate::store::fixture::{self, Opened, on_both};
 use crate::store::leases::{self, Claimant};
 use crate::store::streams::{self, Ended};
@@ -7,7 +8,8 @@ use crate::store::streams::{self, Ended};
 on_both! {
     the_same_is_told_once_a_day,
     posts_are_given_up,
-    a_flood_is_cut_off,
+    a_flood_of_one_type_is_cut_off,
+    organizations_are_told_in_turn,
     handlers_are_not_without_number,
     a_broken_integration_is_told_once_a_day,
     what_fails_for_long_is_told_once,
@@ -22,11 +24,21 @@ async fn filled(dialect: Dialect) -> Opened {
 }
 
 async fn raise_at(store: &Opened, subject: &'static str, now: Micros) {
+    raise_of(store, "svi_1", "grant_dead", subject, now).await;
+}
+
+async fn raise_of(
+    store: &Opened,
+    integration_id: &'static str,
+    error_type: &'static str,
+    subject: &'static str,
+    now: Micros,
+) {
     let write = store.control().write(move |connection| {
         Box::pin(async move {
             let raised = Raised {
-                error_type: "grant_dead",
-                integration_id: "svi_1",
+                error_type,
+                integration_id,
                 subject,
                 message: "it was revoked",
                 details: json!({ "external_owner_id": subject }),
@@ -38,8 +50,16 @@ async fn raise_at(store: &Opened, subject: &'static str, now: Micros) {
 }
 
 async fn handler(store: &Opened) -> ErrorHandler {
+    handler_of(store, 1).await
+}
+
+async fn handler_of(store: &Opened, organization: OrganizationId) -> ErrorHandler {
     let url = Zeroizing::new("https://u:hush@a.example/".to_owned());
-    store.create_error_handler(1, &url, "shown".into()).await.unwrap()
+    store.create_error_handler(organization, &url, "shown".into()).await.unwrap()
+}
+
+async fn claim(control: &Database, now: Micros) -> Result<Option<Claimed>, Error> {
+    super::claim(control, OrganizationId::MIN, now).await
 }
 
 async fn the_same_is_told_once_a_day(dialect: Dialect) {
@@ -84,27 +104,76 @@ async fn posts_are_given_up(dialect: Dialect) {
     raise_at(&store, "ana", NOW).await;
     for attempt in 1..=TRIES {
         let at = next_due(control).await.unwrap().unwrap();
-        assert_eq!(at, NOW + (attempt - 1) * TRY_AGAIN);
+        assert_eq!(at, NOW + (attempt - 1) * posts::TRY_AGAIN);
         assert_eq!(claim(control, at).await.unwrap().unwrap().attempts, attempt);
     }
 }
 
-async fn a_flood_is_cut_off(dialect: Dialect) {
+async fn a_flood_of_one_type_is_cut_off(dialect: Dialect) {
     let store = filled(dialect).await;
     let control = store.control();
     handler(&store).await;
     let flood = format!(
         "with recursive n (n) as (select 1 union all select n + 1 from n where n < {A_DAY_MAX})
-         insert into alerts (organization_id, signature, body, raised_at)
-         select 1, cast(n as text), '{{}}', {NOW} from n"
+         insert into alerts (organization_id, error_type, signature, body, raised_at)
+         select 1, 'grant_dead', cast(n as text), '{{}}', {NOW} from n"
     );
     fixture::run(&store, flood).await;
     raise_at(&store, "ana", NOW + 1).await;
     assert_eq!(next_due(control).await.unwrap(), None);
+    raise_of(&store, "svi_1", "target_paused", "syt_1", NOW + 2).await;
+    let other = told(&store, NOW + 2).await.expect("it isn't crowded out");
+    assert_eq!(other["error_type"], "target_paused");
     raise_at(&store, "ana", NOW + QUIET).await;
     assert_eq!(next_due(control).await.unwrap(), Some(NOW + QUIET), "the day after");
     let forgotten = forget(control, NOW + 2 * QUIET).await.unwrap();
-    assert_eq!(forgotten, A_DAY_MAX.unsigned_abs());
+    assert_eq!(forgotten, A_DAY_MAX.unsigned_abs() + 1);
+}
+
+/// One has many alerts, which are older.
+async fn organizations_are_told_in_turn(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    let quiet = store.create_organization("Quiet").await.unwrap().id;
+    let integration = format!(
+        "insert into integrations (id, organization_id, plugin, service, table_name, root_id,
+           created_at, number) values ('svi_2', {quiet}, 'p', 's', 't', 'svi_2', 0, 2)"
+    );
+    fixture::run(&store, integration).await;
+    handler(&store).await;
+    handler_of(&store, quiet).await;
+    for (nth, subject) in ["ana", "bob", "cy", "di"].into_iter().enumerate() {
+        raise_at(&store, subject, NOW + nth as i64).await;
+    }
+    for (nth, subject) in ["eve", "fay"].into_iter().enumerate() {
+        raise_of(&store, "svi_2", "grant_dead", subject, NOW + 10 + nth as i64).await;
+    }
+    let (mut after, mut told) = (OrganizationId::MIN, Vec::new());
+    while let Some(claimed) = super::claim(control, after, NOW + 20).await.unwrap() {
+        let (_, body) = store.alert_post(&claimed).await.unwrap().unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        told.push(body["details"]["external_owner_id"].as_str().unwrap().to_owned());
+        after = claimed.organization_id;
+    }
+    assert_eq!(told, ["ana", "eve", "bob", "fay", "cy", "di"]);
+}
+
+/// However many posts there are, a claim steps from organization to organization.
+#[tokio::test]
+async fn a_claim_looks_through_no_ones_posts() {
+    let store = filled(Dialect::Sqlite).await;
+    let sql = posts::claim_sql(Dialect::Sqlite);
+    let (select, _) = sql.split_once(" returning").unwrap();
+    let steps: Vec<(i64, i64, i64, String)> = query_as(format!("explain query plan {select}"))
+        .bind(NOW)
+        .bind(NOW)
+        .bind(1_i64)
+        .fetch_all(store.control().readers())
+        .await
+        .unwrap();
+    let scans: Vec<String> = steps.into_iter().map(|(_, _, _, detail)| detail).collect();
+    let scans: Vec<&String> = scans.iter().filter(|detail| detail.starts_with("SCAN")).collect();
+    assert!(!scans.is_empty() && scans.iter().all(|detail| *detail == "SCAN told"), "{scans:?}");
 }
 
 async fn handlers_are_not_without_number(dialect: Dialect) {

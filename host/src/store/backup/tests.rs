@@ -29,10 +29,10 @@ async fn filled() -> Opened {
            values (1, 'svi_1', 0, 'POST', '', '', '[]', '', {BEGUN_AT} - 1),
                   (1, 'svi_1', 0, 'POST', '', '', '[]', '', {BEGUN_AT}),
                   (1, 'svi_1', 0, 'POST', '', '', '[]', '', null);
-         insert into targets (id, organization_id, integration_id, root_id, kind, to_schema,
+         insert into targets (id, organization_id, integration_id, root_id, kind, to_place, to_schema,
            to_table, url, shown_url, signing_secret, period_s, page_size, deletions, created_at, number, bookmark, fence, due_at,
            lease_host, lease_until)
-           values ('syt_1', 1, 'svi_1', 'svi_1', 'http', '', '', '', '', '', 60, 1, true, 0, 1, '\"start\"', 12, {NOW} * 2,
+           values ('syt_1', 1, 'svi_1', 'svi_1', 'http', '', '', '', '', '', '', 60, 1, true, 0, 1, '\"start\"', 12, {NOW} * 2,
                    'host', {NOW} * 2);
          insert into customers (id, opaque_id, email, created_at) values (1, 'cus_1', 'a@b', 0);
          insert into sessions (digest, customer_id, created_at, expires_at)

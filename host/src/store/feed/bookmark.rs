@@ -40,6 +40,11 @@ impl Bookmark {
         Self::At { epoch: epoch.to_owned(), position: Position { number, within: None } }
     }
 
+    /// As it is stored: the same text for the same place.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("a bookmark is plain data")
+    }
+
     /// The same if a reader can go on from there, else the beginning of a copy.
     pub(super) fn on(self, head: &Head, copy_id: &str) -> Self {
         if self.holds(head) {
@@ -102,8 +107,7 @@ mod tests {
                 after_pk: None,
             };
             assert_eq!(on, if holds { bookmark.clone() } else { begun }, "{bookmark:?}");
-            let text = serde_json::to_string(&bookmark).unwrap();
-            assert_eq!(serde_json::from_str::<Bookmark>(&text).unwrap(), bookmark);
+            assert_eq!(serde_json::from_str::<Bookmark>(&bookmark.text()).unwrap(), bookmark);
         }
     }
 }

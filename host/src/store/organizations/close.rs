@@ -219,10 +219,10 @@ mod tests {
         };
         store.create_subscription(to_all, Bookmark::Start).await.unwrap();
         let alert = format!(
-            "insert into alerts (organization_id, signature, body, raised_at)
-             values ({0}, 's', '{{}}', 0);
-             insert into alert_posts (alert_id, handler_id, due_at)
-             select a.id, h.id, 0 from alerts a, error_handlers h;
+            "insert into alerts (organization_id, error_type, signature, body, raised_at)
+             values ({0}, 'grant_dead', 's', '{{}}', 0);
+             insert into alert_posts (alert_id, handler_id, organization_id, due_at)
+             select a.id, h.id, {0}, 0 from alerts a, error_handlers h;
              insert into sweeps (what, organization_id, due_at) values ('feed', {0}, 0)",
             closed.id
         );

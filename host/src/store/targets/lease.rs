@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sqlx::FromRow;
 
-use super::operate::text;
 use crate::model::Micros;
 use crate::store::alerts::{self, Raised};
 use crate::store::feed::Bookmark;
@@ -128,6 +127,7 @@ pub async fn save(
     let Saved { bookmark, rows_max, took_ms, lease_until } = saved;
     let statement = query_scalar(
         "update targets set bookmark = $3, rows_max = $4,
+                taken = case when $5 is null then taken else $3 end,
                 attempts = case when $5 is null then attempts else 0 end,
                 failing_since = case when $5 is null then failing_since end,
                 last_error = case when $5 is null then last_error end,
@@ -137,7 +137,7 @@ pub async fn save(
     )
     .bind(claimed.id.clone())
     .bind(claimed.fence)
-    .bind(text(bookmark))
+    .bind(bookmark.text())
     .bind(rows_max)
     .bind(took_ms)
     .bind(lease_until);

@@ -5,13 +5,14 @@ use zeroize::Zeroizing;
 use super::{Kind, Target, by_id, place};
 use crate::store::feed::Bookmark;
 use crate::store::integrations::Integration;
-use crate::store::{Done, Error, Query, Row, Store, query};
+use crate::store::{Connection, Done, Error, Query, Row, Store, query, query_scalar};
 
 /// A target that is to be made.
 #[allow(missing_docs, reason = "see Target")]
 pub struct NewTarget {
     pub integration: Integration,
     pub kind: Kind,
+    pub to_place: String,
     pub to_schema: String,
     pub to_table: String,
     pub url: Zeroizing<String>,
@@ -39,14 +40,16 @@ impl Store {
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
-                query(
+                let made = query(
                     "insert into targets
                            (id, organization_id, integration_id, root_id, url, shown_url,
                             signing_secret, period_s, page_size, deletions, created_at, number,
-                            bookmark, due_at, kind, to_schema, to_table)
+                            bookmark, due_at, kind, to_schema, to_table, to_place)
                          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
                                  (select coalesce(max(number), 0) + 1 from targets), $12, $11,
-                                 $13, $14, $15)",
+                                 $13, $14, $15, $16)
+                         on conflict (organization_id, to_place, to_schema, to_table)
+                           where kind = 'db' do nothing",
                 )
                 .bind(&id)
                 .bind(new.integration.organization_id)
@@ -59,13 +62,17 @@ impl Store {
                 .bind(new.page_size)
                 .bind(new.deletions)
                 .bind(now)
-                .bind(text(&Bookmark::Start))
+                .bind(Bookmark::Start.text())
                 .bind(new.kind.name())
                 .bind(&new.to_schema)
                 .bind(&new.to_table)
+                .bind(&new.to_place)
                 .execute(&mut *connection)
                 .await?;
-                by_id(connection, &id).await
+                match made.rows_affected() {
+                    0 => Err(taken_place(connection, &new).await?),
+                    _ => by_id(connection, &id).await,
+                }
             })
         });
         let made = made.await;
@@ -134,7 +141,7 @@ impl Store {
                     not_before = 0
              where id = $1",
         );
-        self.one(statement.bind(id.to_owned()).bind(text(to)).bind(self.clock.now())).await
+        self.one(statement.bind(id.to_owned()).bind(to.text()).bind(self.clock.now())).await
     }
 
     /// Stops deliveries, after one that is in flight.
@@ -162,6 +169,21 @@ impl Store {
     }
 }
 
-pub(in crate::store) fn text(bookmark: &Bookmark) -> String {
-    serde_json::to_string(bookmark).expect("a bookmark is plain data")
+/// Whose place it is that a target was to have.
+async fn taken_place(connection: &mut Connection, new: &NewTarget) -> Result<Error, Error> {
+    let id: String = query_scalar(
+        "select id from targets where kind = 'db' and organization_id = $1 and to_place = $2
+           and to_schema = $3 and to_table = $4",
+    )
+    .bind(new.integration.organization_id)
+    .bind(&new.to_place)
+    .bind(&new.to_schema)
+    .bind(&new.to_table)
+    .fetch_one(connection)
+    .await?;
+    let NewTarget { to_schema, to_table, .. } = new;
+    Ok(Error::Refused(format!(
+        "{to_schema}.{to_table} in that database is the mirror of the target {id}; two would remove \
+         each other's rows: choose another table or schema, or delete that target"
+    )))
 }

@@ -22,9 +22,15 @@ async fn target(store: &Opened) -> Target {
 }
 
 async fn target_of(store: &Opened, kind: Kind) -> Target {
+    let new = NewTarget { kind, ..new_target(1, "a.example:5432/app", "mirror") };
+    store.create_target(new).await.unwrap()
+}
+
+/// Of a mirror.
+fn new_target(organization_id: OrganizationId, place: &str, table: &str) -> NewTarget {
     let integration = Integration {
         id: "svi_1".into(),
-        organization_id: 1,
+        organization_id,
         plugin: "p".into(),
         service: "s".into(),
         table_name: "t".into(),
@@ -32,18 +38,18 @@ async fn target_of(store: &Opened, kind: Kind) -> Target {
         root_id: "svi_1".into(),
         created_at: 0,
     };
-    let new = NewTarget {
+    NewTarget {
         integration,
-        kind,
+        kind: Kind::Db,
+        to_place: place.into(),
         to_schema: "public".into(),
-        to_table: "mirror".into(),
+        to_table: table.into(),
         url: Zeroizing::new("https://u:hush@a.example/".into()),
         shown_url: "https://***:***@a.example/".into(),
         period_s: 60,
         page_size: 200,
         deletions: false,
-    };
-    store.create_target(new).await.unwrap()
+    }
 }
 
 async fn claim_at(store: &Opened, now: Micros) -> Option<Claimed> {
@@ -61,6 +67,8 @@ fn saved(bookmark: &Bookmark, lease_until: Micros) -> Saved<'_> {
 on_both! {
     secrets_are_sealed,
     both_kinds_are_targets,
+    two_mirrors_have_two_places,
+    what_was_taken_is_known,
     one_holder_at_a_time,
     a_mark_during_a_holding_is_not_lost,
     what_fails_waits_and_comes_last,
@@ -103,6 +111,42 @@ async fn both_kinds_are_targets(dialect: Dialect) {
         assert_eq!((made.kind, place), (kind, ("public", "mirror")));
     }
     assert!(Kind::try_from("ftp".to_owned()).is_err());
+}
+
+async fn two_mirrors_have_two_places(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let other = store.create_organization("Other").await.unwrap().id;
+    let made = store.create_target(new_target(1, "a.example:5432/app", "mirror")).await.unwrap();
+    let refused = store.create_target(new_target(1, "a.example:5432/app", "mirror")).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains(&format!("the mirror of the target {}", made.id)), "{refused}");
+    for (organization, place, table) in [
+        (1, "a.example:5432/app", "mirror_2"),
+        (1, "a.example:5432/other", "mirror"),
+        (other, "a.example:5432/app", "mirror"),
+    ] {
+        store.create_target(new_target(organization, place, table)).await.unwrap();
+    }
+    // Receivers may be as many as one likes.
+    for _ in 0..2 {
+        target(&store).await;
+    }
+    store.delete_target(&made.id).await.unwrap();
+    store.create_target(new_target(1, "a.example:5432/app", "mirror")).await.unwrap();
+}
+
+/// What moved without a delivery isn't: the mirror knows nothing of it.
+async fn what_was_taken_is_known(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let made = target(&store).await;
+    assert_eq!(made.taken, None);
+    let mut held = claim_at(&store, NOW).await.unwrap();
+    let (read, taken) = (Bookmark::behind("e", 2), Bookmark::behind("e", 1));
+    save(store.control(), &mut held, saved(&taken, NOW + LEASE)).await.unwrap();
+    let moved = Saved { took_ms: None, ..saved(&read, NOW + LEASE) };
+    save(store.control(), &mut held, moved).await.unwrap();
+    let now = again(&store, &made.id).await;
+    assert_eq!((now.bookmark().unwrap(), now.taken), (read, Some(taken.text())));
 }
 
 async fn one_holder_at_a_time(dialect: Dialect) {

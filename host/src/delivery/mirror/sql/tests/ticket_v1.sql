@@ -1,5 +1,7 @@
 create schema if not exists "theirs";
-create table if not exists "theirs"."rowgate_mirrors" (target text primary key, fence bigint not null);
+create table if not exists "theirs"."rowgate_mirrors" (
+               target text primary key, table_name text not null unique, fence bigint not null,
+               since text, bookmark text not null);
 create table if not exists "theirs"."mirror" (
   "pk" bigint primary key,
   "owner_id" text collate "C" not null,
@@ -10,10 +12,15 @@ create table if not exists "theirs"."mirror" (
   "data" jsonb not null default '{}'
 );
 alter table "theirs"."mirror" add column if not exists "title" text collate "C";
-select exists (select 1 from "theirs"."rowgate_mirrors" where target = $1);
-insert into "theirs"."rowgate_mirrors" as known (target, fence) values ($1, $2)
-             on conflict (target) do update set fence = excluded.fence
+select target from "theirs"."rowgate_mirrors" where table_name = $1 and target <> $2;
+insert into "theirs"."rowgate_mirrors" as known (target, fence, bookmark, table_name) values ($1, $2, $3, $4)
+             on conflict (target) do update set fence = excluded.fence, since = null,
+               bookmark = excluded.bookmark, table_name = excluded.table_name
              where known.fence <= excluded.fence;
+update "theirs"."rowgate_mirrors" set fence = $2, since = $4, bookmark = $3
+             where target = $1 and fence <= $2 and (bookmark = $4 or since = $4);
+select fence from "theirs"."rowgate_mirrors" where target = $1;
+delete from "theirs"."rowgate_mirrors" where target = $1;
 delete from "theirs"."mirror" as old using unnest($1::bigint[], $2::bigint[]) as input (pk, key)
              where old."pk" = input.pk and old."number" <> input.key;
 delete from "theirs"."mirror" where "number" = any($1::bigint[]);

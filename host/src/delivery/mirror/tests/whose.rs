@@ -1,0 +1,52 @@
+//! Whose a mirror is.
+
+use super::*;
+
+#[tokio::test]
+async fn who_was_replaced_is_refused_whenever_it_comes() {
+    let mut case = Case::new("ticket_v1");
+    case.takes(&copy(vec![ticket(1, 10, "a")], None, true)).await;
+    case.fence = 3;
+    case.takes(&page(vec![ticket(1, 10, "c")])).await;
+    case.fence = 2;
+    let reason = refused(case.apply(&page(vec![ticket(1, 10, "b")])).await);
+    assert_eq!(reason, "another host has gone on meanwhile");
+    assert_eq!(case.tickets(), [(1, 10, "c".to_owned())]);
+    // Another target's fence is its own.
+    case.target = Target { to_table: "other".into(), ..target("syt_2") };
+    case.takes(&copy(vec![ticket(1, 10, "c")], None, true)).await;
+}
+
+#[tokio::test]
+async fn another_targets_mirror_is_left_alone_until_that_one_is_gone() {
+    let mut case = Case::new("ticket_v1");
+    case.takes(&copy(vec![ticket(1, 10, "a"), ticket(2, 20, "b")], None, true)).await;
+    let first = std::mem::replace(&mut case.target, target("syt_2"));
+    case.session = None;
+    let others = copy(vec![ticket(1, 30, "c")], None, true);
+    let reason = refused(case.apply(&others).await);
+    assert!(reason.starts_with("table mirror is the mirror of the target syt_1"), "{reason}");
+    assert!(reason.contains("delete its row in theirs.rowgate_mirrors"), "{reason}");
+    assert_eq!(case.tickets(), [(1, 10, "a".to_owned()), (2, 20, "b".to_owned())]);
+    leave(&case.relays, &case.address, &first, TIMEOUT).await.unwrap();
+    case.takes(&others).await;
+    assert_eq!(case.tickets(), [(1, 30, "c".to_owned())]);
+    (case.target, case.session) = (first, None);
+    let reason = refused(case.apply(&page(vec![ticket(1, 10, "a")])).await);
+    assert!(reason.starts_with("table mirror is the mirror of the target syt_2"), "{reason}");
+}
+
+#[tokio::test]
+async fn somebody_elses_table_is_left_alone() {
+    let mut case = Case::new("ticket_v1");
+    for (columns, says) in [
+        ("id bigint, title text", "column pk is missing and can't be added"),
+        ("pk bigint primary key, owner_id text, number text", "column number has type text"),
+    ] {
+        case.query("drop schema if exists theirs cascade; create schema theirs");
+        case.query(&format!("create table theirs.mirror ({columns})"));
+        let reason = refused(case.apply(&copy(vec![ticket(1, 1, "a")], None, true)).await);
+        assert!(reason.starts_with("table mirror: ") && reason.contains(says), "{reason}");
+        assert_eq!(case.query("select count(*) from theirs.mirror"), [[Some("0".to_owned())]]);
+    }
+}
