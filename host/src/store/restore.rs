@@ -77,10 +77,11 @@ impl PutBack<'_> {
                 .await?;
         for (id, key) in organizations {
             let replication = open(id, key).await?;
-            self.organization(&replication, id, &mut restored).await?;
+            // Before some of it is told otherwise.
             let here = known_ids(&replication).await?;
             known.owner = known.owner.max(here.owner);
             known.item = known.item.max(here.item);
+            self.organization(&replication, id, &mut restored).await?;
             let unknown = query_scalar("select count(*) from rowgate_owners where owner_id > $1");
             let unknown: i64 = unknown.bind(last_owner).fetch_one(&replication).await?;
             restored.unknown += unknown.unsigned_abs();
