@@ -1,6 +1,7 @@
 //! Composition: from a configuration to everything wired, for `serve` and for the commands.
 
 pub mod backup;
+mod endings;
 pub mod integrations;
 pub mod keys;
 pub mod notifications;
@@ -35,10 +36,11 @@ use crate::run::{BackOff, InFlight, RunOptions, Runner};
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::secrets::Keyring;
 use crate::server::{self, Status, StatusOptions};
-use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::retention::Kept;
-use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
+use crate::store::{self, leases::Claimant};
+use crate::store::{Heard, ServerOptions, SessionLimits, Store};
+use crate::store::{leases, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
 
 /// A host that ends waits so long for mail under way.
@@ -210,7 +212,10 @@ pub async fn serve_at(
     config.data_dir().create()?;
     let lock = config.data_dir().lock()?;
     let app = App::open_at(config, clock).await?;
-    app.store.organization(&app.config.org).await?;
+    // One that is being closed is closed by this host, too.
+    if !app.store.is_closing(&app.config.org).await? {
+        app.store.organization(&app.config.org).await?;
+    }
     let engine = app.engine()?;
     let refused = match app.config.plugins.as_path() {
         directory if directory == Path::new("") => Vec::new(),
@@ -311,6 +316,7 @@ async fn start(
     if app.config.database_url.given().is_none() {
         // The data directory is locked: leases of a host that died here are nobody's.
         leases::take_back(app.store.control()).await?;
+        store::endings::take_back(app.store.control()).await?;
     }
     let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let options = ScheduleOptions {
@@ -325,7 +331,7 @@ async fn start(
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
     let (mut heard, told) = (app.store.watch().await?, wake.clone());
-    let changed = app.store.changed().clone();
+    let store = Arc::clone(&app.store);
     let egress = runner.egress.clone();
     tokio::spawn(async move {
         while let Some(heard) = heard.recv().await {
@@ -334,7 +340,8 @@ async fn start(
                 Heard::Paused(root_id, until) => egress.pause_tree(&root_id, until),
                 Heard::Something => {
                     told.nudge();
-                    changed.look();
+                    store.changed().look();
+                    store.look_for_endings();
                 }
             }
         }
@@ -343,6 +350,9 @@ async fn start(
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
     let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     let poll = Duration::from_millis(run.poll_ms);
+    let trees = Arc::clone(&runner);
+    let let_go = move || trees.trees.let_go();
+    tokio::spawn(store::endings::keep(Arc::clone(&app.store), poll, let_go));
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);

@@ -113,6 +113,14 @@ impl Wake {
         signals
     }
 
+    /// It doesn't run here any more, unless it was claimed again meanwhile.
+    fn let_go(&self, owner_id: OwnerId, signals: &Arc<Signals>) {
+        let mut holders = self.holders();
+        if holders.get(&owner_id).is_some_and(|held| Arc::ptr_eq(&held.signals, signals)) {
+            holders.remove(&owner_id);
+        }
+    }
+
     fn runs_by_organization(&self) -> HashMap<OrganizationId, usize> {
         let mut runs = HashMap::new();
         for holding in self.holders().values() {
@@ -299,7 +307,7 @@ async fn hold(
 ) {
     let owner_id = lease.owner_id;
     let done = runner.execute(run_id, lease, signals).await;
-    wake.holders().remove(&owner_id);
+    wake.let_go(owner_id, signals);
     // What arrived between the last look and the release is due in the database.
     wake.look();
     match done {

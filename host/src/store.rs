@@ -11,6 +11,7 @@ mod changed;
 pub mod channels;
 pub mod commit;
 mod database;
+pub mod endings;
 pub mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -45,6 +46,7 @@ use std::sync::{Arc, Mutex};
 
 use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 pub use changed::Changed;
@@ -78,6 +80,8 @@ pub struct Store {
     /// Owners of whom other hosts are to be told.
     told: Told,
     changed: Changed,
+    /// Something was marked as ended.
+    ended: Notify,
     outcomes: outcomes::Outcomes,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.
@@ -120,7 +124,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed, outcomes) = Default::default();
+        let (replication, manifests, told, changed, ended, outcomes) = Default::default();
         Self {
             control,
             server,
@@ -130,6 +134,7 @@ impl Store {
             chance,
             told,
             changed,
+            ended,
             outcomes,
             replication,
             manifests,
@@ -161,19 +166,30 @@ impl Store {
         &self.control
     }
 
-    /// The replication database of an organization, opened at first use.
+    /// The replication database of an organization, opened at first use. While it is opened nobody drops
+    /// it: it would be made again behind that.
     pub async fn replication(&self, organization: OrganizationId) -> Result<Database, Error> {
         let mut open = self.replication.lock().await;
         if let Some(database) = open.get(&organization) {
             return Ok(database.clone());
         }
-        let key = self.organization_key(organization).await?;
         let database = match &self.server {
-            None => Database::open(&self.data_dir.replication(&key), &REPLICATION).await?,
+            None => {
+                let held = self.data_dir.hold_replication().await;
+                let held = held.map_err(|error| Error::Unavailable(error.to_string()))?;
+                let key = self.organization_key(organization).await?;
+                let opened = Database::open(&self.data_dir.replication(&key), &REPLICATION).await;
+                drop(held);
+                opened?
+            }
             Some(server) => {
                 let password = self.reader_password(organization).await?;
                 let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
-                server.open_replication(&key, &reader).await?
+                let held = server.hold(organization).await?;
+                let key = self.organization_key(organization).await?;
+                let opened = server.open_replication(&key, &reader).await;
+                held.let_go().await;
+                opened?
             }
         };
         open.insert(organization, database.clone());
@@ -211,8 +227,9 @@ impl Store {
         &self.data_dir
     }
 
+    /// Refused where the database of its tables is dropped.
     async fn organization_key(&self, organization: OrganizationId) -> Result<String, Error> {
-        let key = query_scalar("select key from organizations where id = $1")
+        let key = query_scalar("select key from organizations where id = $1 and not dropping")
             .bind(organization)
             .fetch_optional(&self.control)
             .await?;

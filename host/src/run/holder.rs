@@ -97,6 +97,9 @@ impl Holder {
             clear_on_success: AtomicBool::new(false),
             turn_ends_at,
         };
+        if tree.ended {
+            return Ok(holder);
+        }
         let tables = Arc::clone(&tree.tables);
         let under = holder.under_now();
         let now = holder.now();
@@ -230,8 +233,8 @@ impl Holder {
     pub(super) async fn may_run(&self) -> Result<bool, Error> {
         let pauses = streams::pauses(self.control(), self.owner_id()).await?;
         let now = self.now();
-        if pauses.state != "linked" || pauses.owner_not_before > now || pauses.tree_not_before > now
-        {
+        let paused = pauses.owner_not_before > now || pauses.tree_not_before > now;
+        if pauses.state != "linked" || pauses.ended || paused {
             return Ok(false);
         }
         let broken = pauses.misconfigured.is_some();

@@ -16,7 +16,7 @@ use super::{Database, Error, query_as};
 use crate::model::{Micros, OwnerId, StreamId, Topic};
 
 pub use asking::{Made, NewChannel, activate, begin, failed, learn, pause_push, unsupported};
-pub(super) use grants::{carry_over, drop_secrets, retire};
+pub(super) use grants::{RETIRED_LIFE, carry_over, drop_secrets, retire};
 pub use notified::Known;
 pub use settling::{Settlement, settle, shown};
 pub use status::{ChannelCount, TopicStatus};

@@ -19,6 +19,7 @@ use super::database::{PostgresDatabase, SessionLimits};
 use super::tables::literal;
 use super::{Database, Error};
 use crate::config::Isolation;
+use crate::model::OrganizationId;
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
 static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
@@ -72,6 +73,16 @@ impl ReaderPassword<'_> {
     }
 }
 
+/// See [`Server::hold`]. Dropping it lets go, too.
+pub(super) struct Held(PgConnection);
+
+impl Held {
+    pub(super) async fn let_go(self) {
+        // The server lets go as soon as it sees that the connection is gone.
+        let _ = self.0.close().await;
+    }
+}
+
 /// Where an organization's tables lie.
 struct Place {
     database: String,
@@ -118,6 +129,18 @@ impl Server {
         let search_path = [place.internal.as_str(), place.tables.as_str()];
         let opened = PostgresDatabase::open(options, search_path, &REPLICATION, self.limits);
         opened.await.map(Database::Postgres)
+    }
+
+    /// Holds an organization's row: nobody begins to drop its part meanwhile. On a connection of its own,
+    /// without the limits of a session: to make a part may take long.
+    pub(super) async fn hold(&self, organization: OrganizationId) -> Result<Held, Error> {
+        let mut connection = connect_or_create(&self.control).await?;
+        connection.execute("begin").await?;
+        sqlx::query("select id from organizations where id = $1 for key share")
+            .bind(organization)
+            .execute(&mut connection)
+            .await?;
+        Ok(Held(connection))
     }
 
     /// How the role that may only read an organization's tables connects.

@@ -40,7 +40,8 @@ async fn what_is_read_without_a_delivery_is_stored_before_the_lease_is_over() {
     let organization = integration.organization_id;
     let replication = store.replication(organization).await.unwrap();
     let spec = Arc::new(spec("thing_v1"));
-    tables::create_all(&replication, vec![Arc::clone(&spec)]).await.unwrap();
+    let layout = tables::layout(&replication).await.unwrap();
+    tables::create_all(&replication, vec![Arc::clone(&spec)], layout).await.unwrap();
     let new = NewTarget {
         integration,
         kind: Kind::Http,
