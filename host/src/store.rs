@@ -46,7 +46,6 @@ use std::sync::{Arc, Mutex};
 
 use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
-use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 pub use changed::Changed;
@@ -80,8 +79,7 @@ pub struct Store {
     /// Owners of whom other hosts are to be told.
     told: Told,
     changed: Changed,
-    /// Something was marked as ended.
-    ended: Notify,
+    ended: endings::Signals,
     outcomes: outcomes::Outcomes,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
     /// By digest, so they never go stale.

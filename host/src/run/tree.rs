@@ -171,3 +171,6 @@ async fn create_tables(
     tables::create_all(replication, specs.values().cloned().collect(), layout).await?;
     Ok(specs)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,11 @@ mod organization;
 mod tree;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::FromRow;
+use tokio::sync::Notify;
 
 use super::{Connection, Database, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
@@ -25,6 +27,15 @@ const WAIT_MAX: Micros = 60_000_000;
 
 /// Stands for a tree where an organization is meant.
 const NO_ROOT: &str = "";
+
+/// What this process knows of deletions.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// Something may have been marked.
+    marked: Notify,
+    /// A database that was open was dropped here, and others may have it still.
+    let_go: AtomicBool,
+}
 
 /// A deletion that is worked off.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -59,7 +70,7 @@ pub async fn keep(store: Arc<Store>, poll: Duration, let_go: impl Fn()) {
             tracing::warn!(%error, "deletions wait");
         }
         tokio::select! {
-            () = store.ended.notified() => {}
+            () = store.ended.marked.notified() => {}
             () = store.clock.sleep(poll) => {}
         }
     }
@@ -111,15 +122,24 @@ impl Store {
 
     /// Something may have been marked as ended, here or by another process.
     pub fn look_for_endings(&self) {
-        self.ended.notify_one();
+        self.ended.marked.notify_one();
+    }
+
+    /// Lets go of the database of an organization that is about to be dropped here.
+    async fn let_go(&self, of: OrganizationId) {
+        if self.replication.lock().await.remove(&of).is_some() {
+            self.ended.let_go.store(true, Ordering::Release);
+            self.look_for_endings();
+        }
     }
 
     /// Lets go of the databases of organizations that are dropped, if the configuration has moved since
     /// it was last looked at; true: there was one.
     async fn let_go_of_dropped(&self, looked_at: &mut Option<i64>) -> Result<bool, Error> {
         let epoch = Some(self.config_epoch().await?);
+        let dropped_here = self.ended.let_go.swap(false, Ordering::AcqRel);
         if *looked_at == epoch {
-            return Ok(false);
+            return Ok(dropped_here);
         }
         let known: Vec<OrganizationId> = self.replication.lock().await.keys().copied().collect();
         let ids: Vec<String> = known.iter().map(OrganizationId::to_string).collect();
@@ -133,7 +153,7 @@ impl Store {
         let before = open.len();
         open.retain(|id, _| !known.contains(id) || there.contains(id));
         *looked_at = epoch;
-        Ok(open.len() < before)
+        Ok(dropped_here || open.len() < before)
     }
 }
 

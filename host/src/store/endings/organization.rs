@@ -67,7 +67,7 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     });
     let Some(key) = drops.await? else { return Ok(Progress::Waits) };
     failpoint::reach("organization_dropping");
-    store.replication.lock().await.remove(&of);
+    store.let_go(of).await;
     match &store.server {
         None => store.data_dir.remove_replication(&key).await.map_err(unavailable)?,
         Some(server) => server.drop_replication(&key).await?,
