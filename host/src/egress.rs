@@ -57,6 +57,7 @@ use crate::store::Database;
 use address::check_literal;
 use fill::Filled;
 use limits::Buckets;
+pub(crate) use mask::without;
 use mask::{Masker, Unsearchable};
 use policy::Policy;
 use secret::Known;

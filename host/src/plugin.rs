@@ -12,7 +12,7 @@ mod meter;
 mod precompiled;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trap;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ mod changed;
 pub mod channels;
 pub mod commit;
 mod database;
+pub mod endings;
 pub mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -82,6 +83,7 @@ pub struct Store {
     /// Owners of whom other hosts are to be told.
     told: Told,
     changed: Changed,
+    ended: endings::Signals,
     outcomes: outcomes::Outcomes,
     counted_trees: stats::CountedTrees,
     replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
@@ -138,7 +140,8 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed, outcomes, counted_trees) = Default::default();
+        let (replication, manifests, told, changed, ended) = Default::default();
+        let (outcomes, counted_trees) = Default::default();
         Self {
             control,
             server,
@@ -148,6 +151,7 @@ impl Store {
             chance,
             told,
             changed,
+            ended,
             outcomes,
             counted_trees,
             replication,
@@ -180,19 +184,35 @@ impl Store {
         &self.control
     }
 
-    /// The replication database of an organization, opened at first use.
+    /// The replication database of an organization, opened at first use. While it is opened nobody drops
+    /// it: it would be made again behind that.
     pub async fn replication(&self, organization: OrganizationId) -> Result<Database, Error> {
         let mut open = self.replication.lock().await;
         if let Some(database) = open.get(&organization) {
             return Ok(database.clone());
         }
-        let key = self.organization_key(organization).await?;
-        let database = self.open_replication(organization, &key).await?;
+        let database = match &self.server {
+            None => {
+                let held = self.data_dir.hold_replication().await;
+                let held = held.map_err(|error| Error::Unavailable(error.to_string()))?;
+                let key = self.organization_key(organization).await?;
+                let opened = self.open_replication(organization, &key).await;
+                drop(held);
+                opened?
+            }
+            Some(server) => {
+                let held = server.hold(organization).await?;
+                let key = self.organization_key(organization).await?;
+                let opened = self.open_replication(organization, &key).await;
+                held.let_go().await;
+                opened?
+            }
+        };
         open.insert(organization, database.clone());
         Ok(database)
     }
 
-    /// The same, each time anew.
+    /// The same, each time anew, and whether or not it is dropped meanwhile.
     async fn open_replication(
         &self,
         organization: OrganizationId,
@@ -237,8 +257,9 @@ impl Store {
         &self.data_dir
     }
 
+    /// Refused where the database of its tables is dropped.
     async fn organization_key(&self, organization: OrganizationId) -> Result<String, Error> {
-        let key = query_scalar("select key from organizations where id = $1")
+        let key = query_scalar("select key from organizations where id = $1 and not dropping")
             .bind(organization)
             .fetch_optional(&self.control)
             .await?;

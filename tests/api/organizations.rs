@@ -206,3 +206,21 @@ async fn a_closed_organization_is_gone_with_all_that_was_its() {
     api.host.settle().await;
     assert_eq!(owner.sql(&format!("select count(*) from {}", calendar.table)).await, [json!([1])]);
 }
+
+/// Else what was deleted takes room on the disk until the host ends.
+#[tokio::test]
+async fn a_host_lets_go_of_the_tables_of_a_closed_organization() {
+    let api = Api::start_with(Settings::default().on_files()).await;
+    let owner = api.owner().await;
+    let [list, ..] = owner.make_tree().await;
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    let open = || {
+        let handles = std::fs::read_dir(format!("/proc/{}/fd", api.host.pid())).unwrap();
+        let files = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
+        files.filter(|file| file.to_string_lossy().contains("replication/default.db")).count()
+    };
+    assert!(open() > 0);
+    owner.post("/v1/organizations/default/close", json!({ "confirm": "default" })).await.ok();
+    api.host.until("no file is open", async || open() == 0).await;
+}

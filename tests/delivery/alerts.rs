@@ -1,7 +1,11 @@
 //! Error handlers: told once of what somebody must act on, and never in the way.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowgate::clock::Clock;
 use serde_json::{Value, json};
-use simulator::{Fault, Then, When};
+use simulator::{Fault, Options, Simulator, Then, When};
 use tests::{Vendor, VendorAnswer};
 
 use crate::receiver::{Does, Receiver};
@@ -82,6 +86,68 @@ async fn a_broken_client_is_told_once() {
     .await;
     case.settle().await;
     assert_eq!(told(&handler).len(), 1);
+}
+
+const HOUR_S: u64 = 3_600;
+
+/// A host under a clock that the test moves, and the vendor's with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn calendars_that_are_unreadable_for_a_day_are_told_once() {
+    let simulator = Arc::new(Simulator::start(Options::default()).unwrap());
+    let clock = Clock::simulated(simulator.model().now_us);
+    let case = Case::with(settings().simulator(Arc::clone(&simulator)).clock(clock.clone())).await;
+    let advance = |seconds: u64| {
+        simulator.advance(i64::try_from(seconds).unwrap());
+        clock.advance(Duration::from_secs(seconds));
+    };
+    case.add("one", 1);
+    case.link_ana().await;
+    let handler = handler();
+    create(&case, handler.base_url()).await;
+    let gone = Then::Answer { status: 404, body: String::new() };
+    let fault = simulator.add_fault(Fault::when(When::path("*/events"), gone));
+    case.refresh(&case.tree, OWNER, ANA).await;
+    let unreadable = "select count(*) from streams where unreadable is not null";
+    case.until("it is unreadable", async || case.number(unreadable).await == 1).await;
+    advance(23 * HOUR_S);
+    case.settle().await;
+    assert_eq!(told(&handler), [] as [Value; 0], "it may pass by itself");
+    // What is looked for now and then, is looked for at some time after that.
+    let until_told = async |count: usize| {
+        advance(3 * HOUR_S);
+        case.until("it is told", async || {
+            advance(10);
+            case.number(unreadable).await == 1 && told(&handler).len() >= count
+        })
+        .await;
+    };
+    until_told(1).await;
+    let alert = told(&handler).remove(0);
+    assert_eq!(alert["error_type"], "streams_unreadable");
+    assert_eq!(alert["service_integration_name"], "google_calendar_event_v1");
+    assert_eq!(alert["service_integration_table"], case.tree.events());
+    assert_eq!(alert["organization_key"], "default");
+    let details = &alert["details"];
+    assert_eq!((&details["count"], &details["external_owner_ids"]), (&json!(1), &json!([OWNER])));
+    assert!(details["since"].is_string() && details["stream_ids"][0].is_i64(), "{alert}");
+    let message = alert["message"].as_str().unwrap();
+    assert!(message.contains("could not be read to its end since"), "{message}");
+    // A calendar's key is somebody's address.
+    assert!(!alert.to_string().contains(ANA), "{alert}");
+    // Once, until it was read again.
+    advance(48 * HOUR_S);
+    case.settle().await;
+    assert_eq!(told(&handler).len(), 1);
+    simulator.clear_faults(Some(fault));
+    case.refresh(&case.tree, OWNER, ANA).await;
+    case.until("it is read again", async || case.number(unreadable).await == 0).await;
+    case.settle().await;
+    let gone = Then::Answer { status: 404, body: String::new() };
+    simulator.add_fault(Fault::when(When::path("*/events"), gone));
+    case.refresh(&case.tree, OWNER, ANA).await;
+    case.until("it is unreadable again", async || case.number(unreadable).await == 1).await;
+    advance(24 * HOUR_S);
+    until_told(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod crashed;
+mod deleted;
 mod notifications;
 mod refusals;
 mod renewal;

@@ -12,7 +12,7 @@ use super::endpoint::Json::Text;
 use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use super::machine::{self, VALUE};
-use crate::app::integrations::{self, Draft};
+use crate::app::integrations::{self, Deleted, Draft};
 use crate::store::integrations::Integration;
 
 const NAMED: &[Field] = &[
@@ -21,6 +21,9 @@ const NAMED: &[Field] = &[
     field("opaque_id", "Id", Text),
 ];
 const KEY: &[Field] = &[field("webhookdb_api_key", "API key", Text)];
+/// Behind what was deleted.
+pub(super) const STILL_GOING_ON: &str = ". Nobody sees anything of it any more. What is left goes on by itself: tables that take long, and the \
+     vendor's push channels, which are stopped within a day";
 const CONFIRM: Param = Param::text("confirm", "The name of the table");
 
 /// A path below the integrations of an organization.
@@ -229,9 +232,13 @@ async fn delete(call: Call) -> Result<Answer, Failure> {
         );
         return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
     }
-    let gone = integrations::delete(&call.app, &of).await?;
-    let tables: Vec<&str> = gone.iter().map(|one| one.table_name.as_str()).collect();
-    Ok(Answer::single(named(&of), format!("Deleted: {}", tables.join(", ")), NAMED))
+    let Deleted { integrations, wholly } = integrations::delete(&call.app, &of).await?;
+    let tables: Vec<&str> = integrations.iter().map(|one| one.table_name.as_str()).collect();
+    let mut message = format!("Deleted: {}", tables.join(", "));
+    if !wholly {
+        message.push_str(STILL_GOING_ON);
+    }
+    Ok(Answer::single(named(&of), message, NAMED))
 }
 
 async fn rename(call: Call) -> Result<Answer, Failure> {

@@ -7,6 +7,7 @@ use super::call::Call;
 use super::endpoint::Json::{Integer, Text};
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
+use super::integrations::STILL_GOING_ON;
 use crate::app;
 use crate::store::organizations::Organization;
 
@@ -99,9 +100,10 @@ async fn close(call: Call) -> Result<Answer, Failure> {
         );
         return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
     }
-    app::organizations::close(&call.app, of.id).await?;
-    tracing::info!(organization = of.key, by = call.email(), "an organization was closed");
-    Ok(Answer::step(&Step::complete(format!("{} is closed. Nothing is left of it.", of.name))))
+    let wholly = app::organizations::close(&call.app, of.id).await?;
+    tracing::info!(organization = of.key, by = call.email(), wholly, "an organization was closed");
+    let rest = if wholly { ". Nothing is left of it" } else { STILL_GOING_ON };
+    Ok(Answer::step(&Step::complete(format!("{} is closed{rest}.", of.name))))
 }
 
 pub(super) fn organization(of: &Organization, message: String) -> Answer {

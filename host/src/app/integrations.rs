@@ -18,7 +18,7 @@ use crate::store::Error;
 use crate::store::integrations::Integration;
 
 pub(super) use change::named;
-pub use change::{change, delete, find, key, open_questions, rename, reset, roll_key};
+pub use change::{Deleted, change, delete, find, key, open_questions, rename, reset, roll_key};
 pub use draft::{Created, Draft, Question};
 pub use parent::Candidates;
 pub use refusal::Refusal;

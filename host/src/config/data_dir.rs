@@ -89,8 +89,20 @@ impl DataDir {
         self.0.join("replication").join(format!("{organization_key}.db"))
     }
 
+    /// Until the file is dropped, nobody else opens or removes a replication database.
+    pub async fn hold_replication(&self) -> std::io::Result<File> {
+        let path = self.0.join("replication").join("lock");
+        let hold = move || {
+            let file = File::options().create(true).truncate(false).write(true).open(path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        tokio::task::spawn_blocking(hold).await.map_err(std::io::Error::other)?
+    }
+
     /// Removes an organization's replication database, if it is there.
-    pub fn remove_replication(&self, organization_key: &str) -> std::io::Result<()> {
+    pub async fn remove_replication(&self, organization_key: &str) -> std::io::Result<()> {
+        let _held = self.hold_replication().await?;
         let path = self.replication(organization_key);
         for end in ["db", "db-wal", "db-shm", "migrate-lock"] {
             match fs::remove_file(path.with_extension(end)) {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::message::{HttpError, HttpResponse};
 use escaped::find_escaped;
 
-const MASK: &[u8] = b"***";
+const MASK: &str = "***";
 
 /// Shorter values would hide half of an innocent answer.
 const SECRET_BYTES_MIN: usize = 4;
@@ -33,6 +33,14 @@ pub(super) struct Masker {
     exact: Option<AhoCorasick>,
     /// Texts whose characters may be escaped in any mixture.
     escaped: Vec<Zeroizing<String>>,
+    /// What stands for them.
+    shown: &'static str,
+}
+
+/// A text with `shown` wherever it repeats something that isn't to be told, in the same forms.
+pub(crate) fn without(text: &str, untold: &str, shown: &'static str) -> String {
+    let masker = Masker { shown, ..Masker::new(&[Arc::new(Zeroizing::new(untold.to_owned()))]) };
+    masker.text(text.to_owned()).unwrap_or_else(|Unsearchable| shown.to_owned())
 }
 
 /// The answer repeats secrets so often that it can't be searched in reasonable time.
@@ -55,7 +63,7 @@ impl Masker {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(patterns);
         let exact = if exact.is_empty() { None } else { built.ok() };
-        Self { exact, escaped }
+        Self { exact, escaped, shown: MASK }
     }
 
     /// Masks everything of an answer that a guest can see.
@@ -69,7 +77,7 @@ impl Masker {
 
     /// Masks the text of an error.
     pub(super) fn error(&self, error: HttpError) -> HttpError {
-        let masked = |text| self.text(text).unwrap_or_else(|Unsearchable| "***".into());
+        let masked = |text| self.text(text).unwrap_or_else(|Unsearchable| self.shown.into());
         match error {
             HttpError::Denied(text) => HttpError::Denied(masked(text)),
             HttpError::Connect(text) => HttpError::Connect(masked(text)),
@@ -103,7 +111,7 @@ impl Masker {
         for range in found {
             if range.start >= at {
                 masked.extend_from_slice(&text[at..range.start]);
-                masked.extend_from_slice(MASK);
+                masked.extend_from_slice(self.shown.as_bytes());
             }
             at = at.max(range.end);
         }

@@ -3,7 +3,7 @@
 
 mod budgets;
 mod effects;
-mod guest;
+pub(crate) mod guest;
 mod loading;
 
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ impl Environment for Outside {
     }
 }
 
-fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     Engine::new(EngineOptions { memories: 4, ..EngineOptions::new([7; 32]) }).unwrap()
 }
 

@@ -1,6 +1,8 @@
 //! The holder of a lease: one owner, its inbox items in the order of acceptance, its due streams.
 
 mod call;
+mod commits;
+mod pauses;
 mod told;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -19,11 +21,11 @@ use crate::clock::micros;
 use crate::egress::CountedUnder;
 use crate::failpoint;
 use crate::metrics::Metrics;
-use crate::model::{Effects, Failure, Micros, OwnerId};
+use crate::model::{Micros, OwnerId};
 use crate::secrets::Keyring;
-use crate::store::commit::{self, CommitOf, Committed, StepCommit, Under};
+use crate::store::commit::{self, Under};
 use crate::store::leases::{self, Lease};
-use crate::store::{Database, Error, feed, items, relay, streams, synced};
+use crate::store::{Database, Error, feed, items, relay, synced};
 
 pub(super) use call::{Authority, CalledAt};
 
@@ -97,6 +99,9 @@ impl Holder {
             clear_on_success: AtomicBool::new(false),
             turn_ends_at,
         };
+        if tree.ended {
+            return Ok(holder);
+        }
         let tables = Arc::clone(&tree.tables);
         let under = holder.under_now();
         let now = holder.now();
@@ -104,88 +109,6 @@ impl Holder {
             holder.relay(&tree).await?;
         }
         Ok(holder)
-    }
-
-    /// Commits a call, unless the owner has moved on since `at`.
-    pub(super) async fn commit(
-        &self,
-        tree: &Tree,
-        at: &Standpoint,
-        step: CommitOf,
-        effects: Effects,
-        read_at: Option<i64>,
-    ) -> Result<Committed, Error> {
-        let received = self.received.read().await;
-        if *received != at.received {
-            return Err(Error::Superseded("an inbox item came between"));
-        }
-        let tables = Arc::clone(&tree.tables);
-        let step = StepCommit {
-            under: at.under.clone(),
-            now: self.now(),
-            tree: tables,
-            step,
-            effects,
-            read_at,
-        };
-        failpoint::reach("page_called");
-        let committed = self.store(tree, "page", step).await?;
-        failpoint::reach("page_committed");
-        if committed.outbox {
-            self.relay(tree).await?;
-        }
-        Ok(committed)
-    }
-
-    /// Commits a `receive`. An UNLINK of many rows takes several transactions.
-    pub(super) async fn commit_item(
-        &self,
-        tree: &Tree,
-        step: CommitOf,
-        effects: Effects,
-        read_at: Option<i64>,
-    ) -> Result<(), Error> {
-        let mut received = self.received.write().await;
-        let mut moved = false;
-        loop {
-            let step = StepCommit {
-                under: self.under_now(),
-                now: self.now(),
-                tree: Arc::clone(&tree.tables),
-                step: step.clone(),
-                effects: effects.clone(),
-                read_at,
-            };
-            failpoint::reach("item_called");
-            let committed = self.store(tree, "item", step).await?;
-            failpoint::reach("item_committed");
-            if committed.generation != self.generation.load(Ordering::Acquire) {
-                self.interrupted.store(true, Ordering::Release);
-                moved = true;
-            }
-            self.generation.store(committed.generation, Ordering::Release);
-            self.grant_id.store(committed.grant_id.unwrap_or(0), Ordering::Release);
-            *received += 1;
-            if !committed.unfinished {
-                break;
-            }
-        }
-        self.relay(tree).await?;
-        if moved {
-            // A new token lifts the pauses of the one before.
-            let pauses = streams::pauses(self.control(), self.owner_id()).await?;
-            self.runner.egress.pause_owner(self.owner_id(), pauses.owner_not_before);
-        }
-        Ok(())
-    }
-
-    /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
-    pub(super) async fn relay(&self, tree: &Tree) -> Result<(), Error> {
-        let mut lease = self.lease();
-        relay::relay(self.control(), &tree.replication, &mut lease, self.now()).await?;
-        let mut held = self.lock();
-        held.relayed_no = held.relayed_no.max(lease.relayed_no);
-        Ok(())
     }
 
     /// Stores who is to be told, if the owner's first sync after its link is complete.
@@ -214,58 +137,6 @@ impl Holder {
             }
         }
         Ok(())
-    }
-
-    /// A call has succeeded: clears failure counts and marks, if there are any.
-    pub(super) async fn works(&self, tree: &Tree) -> Result<(), Error> {
-        if !self.clear_on_success.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        streams::owner_works(self.control(), &self.lease()).await?;
-        tracing::debug!(services = tree.integrations.len(), "the tree works");
-        streams::tree_works(self.control(), &self.lease().root_id).await
-    }
-
-    /// May streams of the owner run now? While its tree is misconfigured, one owner probes.
-    pub(super) async fn may_run(&self) -> Result<bool, Error> {
-        let pauses = streams::pauses(self.control(), self.owner_id()).await?;
-        let now = self.now();
-        if pauses.state != "linked" || pauses.owner_not_before > now || pauses.tree_not_before > now
-        {
-            return Ok(false);
-        }
-        let broken = pauses.misconfigured.is_some();
-        self.clear_on_success.store(broken || pauses.attempts > 0, Ordering::Release);
-        if !broken {
-            return Ok(true);
-        }
-        let next = self.later(self.back_off().max_ms);
-        streams::probe_tree(self.control(), &self.lease().root_id, now, next).await
-    }
-
-    /// The vendor asked for a pause: nobody asks it for this owner until then.
-    pub(super) async fn pause_owner(&self, until: Micros, failure: &Failure) -> Result<(), Error> {
-        self.runner.egress.pause_owner(self.owner_id(), until);
-        streams::pause_owner(self.control(), &self.lease(), until, failure.to_string()).await
-    }
-
-    /// The same for all owners of the tree, on all hosts.
-    pub(super) async fn pause_tree(&self, until: Micros) -> Result<(), Error> {
-        let root_id = self.lease().root_id;
-        self.runner.egress.pause_tree(&root_id, until);
-        streams::pause_tree(self.control(), &root_id, until).await?;
-        self.runner.store.tell_hosts_of_pause(&root_id, until);
-        Ok(())
-    }
-
-    pub(super) async fn misconfigured(&self, failure: &Failure) -> Result<(), Error> {
-        let (lease, not_before) = (self.lease(), self.later(self.back_off().max_ms));
-        let reason = failure.to_string();
-        // This owner rests longer than the tree, so that others probe.
-        let rest = self.later(self.back_off().max_ms * 8);
-        streams::pause_owner(self.control(), &lease, rest, reason.clone()).await?;
-        let (control, now) = (self.control(), self.now());
-        streams::tree_is_misconfigured(control, &lease.root_id, not_before, reason, now).await
     }
 
     pub(super) async fn tree(&self) -> Result<Arc<Tree>, Error> {

@@ -40,7 +40,7 @@ pub(super) async fn work(holder: &Holder, runs: bool) -> Result<bool, Error> {
     let rules = Rules {
         now,
         generation: holder.generation(),
-        wanted: wanted(&tree, &streams, base_url),
+        wanted: wanted(&tree, &streams, base_url.filter(|_| !tree.ended)),
         base_url,
         may_ask: runs,
         may_stop: pauses.owner_not_before <= now && pauses.tree_not_before <= now,

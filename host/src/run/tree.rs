@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rowgate_manifest::{Manifest, StreamKind};
+use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use super::components::Components;
@@ -21,6 +22,8 @@ pub(crate) struct Tree {
     pub(super) component: Arc<Component>,
     pub(super) tables: Arc<TreeTables>,
     pub(super) replication: Database,
+    /// It is being deleted: its tables are gone, and its push channels are stopped.
+    pub(super) ended: bool,
     root_service: String,
     /// Service to integration id.
     pub(super) integrations: HashMap<String, String>,
@@ -52,7 +55,14 @@ pub(crate) fn grant(stored: crate::store::integrations::Grant) -> Result<Grant, 
 pub(crate) struct Trees {
     store: Arc<Store>,
     components: Components,
-    ready: Mutex<HashMap<String, (i64, Arc<Tree>)>>,
+    ready: Mutex<Ready>,
+}
+
+/// What was loaded since the configuration last moved.
+#[derive(Default)]
+struct Ready {
+    epoch: i64,
+    trees: HashMap<String, Arc<OnceCell<Arc<Tree>>>>,
 }
 
 impl Trees {
@@ -60,32 +70,56 @@ impl Trees {
         Self { store, components, ready: Mutex::default() }
     }
 
-    /// The tree under this root.
+    /// The tree under this root, loaded once, however many ask for it together.
     pub(crate) async fn get(&self, root_id: &str) -> Result<Arc<Tree>, Error> {
         // Read before the rows: a change in between makes the next call load again.
         let epoch = self.store.config_epoch().await?;
-        if let Some((of, tree)) = self.lock().get(root_id)
-            && *of == epoch
-        {
-            return Ok(Arc::clone(tree));
+        let place = self.place(epoch, root_id);
+        let tree = place.get_or_try_init(|| async { self.loaded(root_id).await.map(Arc::new) });
+        tree.await.map(Arc::clone)
+    }
+
+    /// Lets go of all trees; those that are needed are loaded again.
+    pub(crate) fn let_go(&self) {
+        self.lock().trees.clear();
+    }
+
+    fn place(&self, epoch: i64, root_id: &str) -> Arc<OnceCell<Arc<Tree>>> {
+        let mut ready = self.lock();
+        if ready.epoch < epoch {
+            *ready = Ready { epoch, trees: HashMap::new() };
         }
-        let tree = Arc::new(self.load(root_id).await?);
-        self.lock().insert(root_id.to_owned(), (epoch, Arc::clone(&tree)));
-        Ok(tree)
+        Arc::clone(ready.trees.entry(root_id.to_owned()).or_default())
+    }
+
+    async fn loaded(&self, root_id: &str) -> Result<Tree, Error> {
+        loop {
+            match self.load(root_id).await {
+                // Some of its tables may have another name now, or be gone.
+                Err(Error::Superseded(_)) => {}
+                loaded => return loaded,
+            }
+        }
     }
 
     async fn load(&self, root_id: &str) -> Result<Tree, Error> {
+        let organization = self.store.organization_of(root_id).await?;
+        let replication = self.store.replication(organization).await?;
+        let layout = tables::layout(&replication).await?;
         let stored = self.store.tree(root_id).await?;
         let component = self.components.active(&stored.root.plugin).await?;
         let manifest = Arc::clone(&component.manifest);
-        let replication = self.store.replication(stored.root.organization_id).await?;
-        let tables = create_tables(&replication, &manifest, &stored).await?;
+        let tables = match stored.ended {
+            true => HashMap::new(),
+            false => create_tables(&replication, &manifest, &stored, layout).await?,
+        };
         let secrets = self.secrets(&manifest, &stored).await?;
         let members = stored.members.into_iter();
         Ok(Tree {
             tables: Arc::new(TreeTables { manifest, tables }),
             component,
             replication,
+            ended: stored.ended,
             root_service: stored.root.service,
             config: stored.config,
             secrets: Arc::new(secrets),
@@ -113,7 +147,7 @@ impl Trees {
         Ok(secrets)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (i64, Arc<Tree>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ready> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,6 +156,7 @@ async fn create_tables(
     replication: &Database,
     manifest: &Manifest,
     stored: &Stored,
+    layout: i64,
 ) -> Result<HashMap<String, Arc<TableSpec>>, Error> {
     let mut specs = HashMap::new();
     for member in &stored.members {
@@ -133,6 +168,9 @@ async fn create_tables(
             .map_err(|error| Error::Refused(format!("table of {}: {error}", member.service)))?;
         specs.insert(member.service.clone(), Arc::new(spec));
     }
-    tables::create_all(replication, specs.values().cloned().collect()).await?;
+    tables::create_all(replication, specs.values().cloned().collect(), layout).await?;
     Ok(specs)
 }
+
+#[cfg(test)]
+mod tests;

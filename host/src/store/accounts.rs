@@ -150,7 +150,7 @@ async fn insert_customer(
     let name = if first { DEFAULT.to_owned() } else { format!("{email} Org") };
     let existing: Option<i64> = match first {
         true => {
-            query_scalar("select id from organizations where key = $1")
+            query_scalar("select id from organizations where key = $1 and closing_at is null")
                 .bind(DEFAULT)
                 .fetch_optional(&mut *connection)
                 .await?

@@ -52,7 +52,8 @@ pub(super) async fn raise(
     let of: Option<(OrganizationId, String, String, String)> = query_as(
         "select g.id, g.key, i.service, i.table_name
          from integrations i join organizations g on g.id = i.organization_id
-         where i.id = $1 and exists (select 1 from error_handlers h where h.organization_id = g.id)
+         where i.id = $1 and i.ended_at is null
+           and exists (select 1 from error_handlers h where h.organization_id = g.id)
            and (select count(*) from alerts a where a.organization_id = g.id
                   and a.error_type = $4 and a.raised_at > $2) < $3",
     )

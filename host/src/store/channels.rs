@@ -17,7 +17,7 @@ use super::{Database, Error, query_as};
 use crate::model::{Micros, OwnerId, StreamId, Topic};
 
 pub use asking::{NewChannel, begin, failed, pause_push, unsupported};
-pub(super) use grants::{carry_over, drop_secrets, retire};
+pub(super) use grants::{RETIRED_LIFE, carry_over, drop_secrets, retire};
 pub use made::{Made, activate, learn};
 pub use notified::Known;
 pub use settling::{Settlement, settle, shown};

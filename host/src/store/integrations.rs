@@ -2,9 +2,8 @@
 
 pub mod change;
 mod create;
-mod delete;
 mod drafts;
-mod telling;
+pub(super) mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +58,9 @@ pub struct Tree {
     pub grants: Vec<Grant>,
     /// The reason; none: all well.
     pub misconfigured: Option<String>,
+    /// It is being deleted: all that is still to be done for it is to stop its push channels. Its members are
+    /// as they were, but have no tables.
+    pub ended: bool,
 }
 
 /// An origin that the operator granted to a tree.
@@ -70,7 +72,7 @@ pub struct Grant {
     pub private_addresses: bool,
 }
 
-const COLUMNS: &str = "i.id, i.organization_id, i.plugin, i.service, i.table_name, i.depends_on, \
+pub(super) const COLUMNS: &str = "i.id, i.organization_id, i.plugin, i.service, i.table_name, i.depends_on, \
                        i.root_id, i.created_at";
 
 /// Where a secret configuration value lives.
@@ -89,25 +91,34 @@ impl Store {
         Ok(Some(Endpoint { integration, digest: plugin.digest, manifest: plugin.manifest }))
     }
 
-    /// The integration with this opaque id.
+    /// The integration with this opaque id. One that has ended isn't there, here as below.
     pub async fn integration(&self, id: &str) -> Result<Option<Integration>, Error> {
-        let sql = format!("select {COLUMNS} from integrations i where i.id = $1");
+        let sql =
+            format!("select {COLUMNS} from integrations i where i.id = $1 and i.ended_at is null");
         Ok(query_as(&sql).bind(id).fetch_optional(self.control.readers()).await?)
     }
 
     /// All integrations of an organization, oldest first.
     pub async fn integrations(&self, of: OrganizationId) -> Result<Vec<Integration>, Error> {
         let sql = format!(
-            "select {COLUMNS} from integrations i where i.organization_id = $1
+            "select {COLUMNS} from integrations i where i.organization_id = $1 and i.ended_at is null
              order by i.number, i.id"
         );
         Ok(query_as(&sql).bind(of).fetch_all(self.control.readers()).await?)
     }
 
+    /// Whose the tree with this root is, also one that has ended.
+    pub async fn organization_of(&self, root_id: &str) -> Result<OrganizationId, Error> {
+        let of = query_scalar("select organization_id from integrations where id = $1");
+        let of = of.bind(root_id).fetch_optional(self.control.readers()).await?;
+        of.ok_or_else(|| Error::Inconsistent(format!("there is no integration {root_id}")))
+    }
+
     /// The tree with this root.
     pub async fn tree(&self, root_id: &str) -> Result<Tree, Error> {
         let sql = format!(
-            "select {COLUMNS} from integrations i where i.root_id = $1
+            "select {COLUMNS} from integrations i join integrations r on r.id = i.root_id
+             where i.root_id = $1 and (i.ended_at is null or r.ended_at is not null)
              order by i.number, i.id"
         );
         let reader = self.control.readers();
@@ -116,8 +127,10 @@ impl Store {
         let root = root.ok_or_else(|| {
             Error::Inconsistent(format!("{root_id} is not the root of an integration tree"))
         })?;
-        let (config, config_version, misconfigured): (String, i64, Option<String>) = query_as(
-            "select config, config_version, misconfigured from integrations where id = $1",
+        type OfRoot = (String, i64, Option<String>, bool);
+        let (config, config_version, misconfigured, ended): OfRoot = query_as(
+            "select config, config_version, misconfigured, ended_at is not null
+             from integrations where id = $1",
         )
         .bind(root_id)
         .fetch_one(reader)
@@ -132,7 +145,7 @@ impl Store {
         let given: BTreeMap<String, String> = serde_json::from_str(&config)
             .map_err(|error| Error::Inconsistent(format!("configuration of {root_id}: {error}")))?;
         resolved.extend(given);
-        Ok(Tree { root, members, config: resolved, config_version, grants, misconfigured })
+        Ok(Tree { root, members, config: resolved, config_version, grants, misconfigured, ended })
     }
 
     /// A secret configuration value of a tree.

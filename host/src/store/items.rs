@@ -25,7 +25,8 @@ pub struct InboxItem {
     pub not_before: Micros,
 }
 
-/// The first open inbox item of the owner; later ones wait for it (order of acceptance).
+/// The first open inbox item of the owner; later ones wait for it (order of acceptance). What came for a tree
+/// that has ended is never handled.
 pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<InboxItem>, Error> {
     let item = query_as(
         "select id, integration_id, received_at, method, path, query, headers, body,
@@ -33,7 +34,10 @@ pub async fn next_item(control: &Database, owner_id: OwnerId) -> Result<Option<I
                   select 1 from owner_secrets as kept
                   where kept.owner_id = inbox.owner_id and kept.grant_id = inbox.id
                 ) as grants, attempts, not_before
-         from inbox where owner_id = $1 and done_at is null and not parked order by id limit 1",
+         from inbox where owner_id = $1 and done_at is null and not parked and exists (
+           select 1 from owners o join integrations r on r.id = o.root_id
+           where o.id = inbox.owner_id and r.ended_at is null)
+         order by id limit 1",
     )
     .bind(owner_id)
     .fetch_optional(control.readers())

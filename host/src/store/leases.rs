@@ -179,7 +179,7 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 
 /// Gives a lease back and works out when the owner must be looked at again: the earliest of its
 /// open inbox items, of its streams, and of what its push channels ask for, each no earlier than its
-/// pauses allow. If the configuration has moved since the claim, at once: an integration that was created meanwhile made the owner due,
+/// pauses allow; of a tree that has ended only the channels count. If the configuration has moved since the claim, at once: an integration that was created meanwhile made the owner due,
 /// but this holder derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
@@ -194,6 +194,7 @@ update owners set lease_host = null, lease_until = 0, unreleased = false, bucket
     select min(work.at) from (
       select not_before as at from inbox
       where owner_id = $1 and done_at is null and not parked
+        and (select ended_at from integrations where id = owners.root_id) is null
       union all
       select (select max(column1) from (values
                 (coalesce(s.due_at, 0)), (s.not_before), (owners.not_before),
@@ -201,6 +202,7 @@ update owners set lease_host = null, lease_until = 0, unreleased = false, bucket
       from streams s
       where s.owner_id = $1 and owners.state = 'linked'
         and (s.due_at is not null or s.taken is not null)
+        and (select ended_at from integrations where id = owners.root_id) is null
       union all
       select (select max(at) from (
         select t.due_at as at
@@ -209,6 +211,7 @@ update owners set lease_host = null, lease_until = 0, unreleased = false, bucket
         union all select p.not_before from push_pauses p where p.root_id = owners.root_id
       ) as latest) as at
       from topics t where t.owner_id = $1 and owners.state = 'linked' and t.due_at is not null
+        and (select ended_at from integrations where id = owners.root_id) is null
       union all
       select 0 as at from topics t where t.owner_id = $1 and t.unshown
       union all

@@ -77,7 +77,7 @@ impl Store {
         let rows: Vec<Row> = query_as(
             "select o.id, o.key, o.name, o.created_at, m.role, m.invitation
              from memberships m join organizations o on o.id = m.organization_id
-             where m.email = $1 order by m.created_at, o.id",
+             where m.email = $1 and o.closing_at is null order by m.created_at, o.id",
         )
         .bind(email)
         .fetch_all(self.control.readers())

@@ -1,8 +1,6 @@
 //! Organizations: whom integrations, owners and tables belong to.
 
-mod close;
-
-use super::{Connection, Error, Store, query, query_as, query_scalar};
+use super::{Connection, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// An organization.
@@ -29,9 +27,10 @@ impl Store {
         self.found_organization(name, None, i64::MAX).await
     }
 
-    /// All organizations, oldest first.
+    /// All organizations that aren't being closed, oldest first.
     pub async fn organizations(&self) -> Result<Vec<Organization>, Error> {
-        let all = "select id, key, name, created_at from organizations order by id";
+        let all = "select id, key, name, created_at from organizations where closing_at is null
+                   order by id";
         Ok(query_as(all).fetch_all(self.control.readers()).await?)
     }
 
@@ -39,6 +38,11 @@ impl Store {
     pub async fn organization(&self, key_or_id: &str) -> Result<Organization, Error> {
         if let Some(found) = self.find_organization(key_or_id).await? {
             return Ok(found);
+        }
+        if self.is_closing(key_or_id).await? {
+            return Err(Error::Refused(format!(
+                "the organization `{key_or_id}` is being closed; its name is free when that is done"
+            )));
         }
         if key_or_id == DEFAULT {
             return match self.create_organization(DEFAULT).await {
@@ -59,12 +63,37 @@ impl Store {
         )))
     }
 
-    /// The organization with this key or id, if there is one.
+    /// Whether an organization of this key or id is being closed.
+    pub async fn is_closing(&self, key_or_id: &str) -> Result<bool, Error> {
+        let closing = query_scalar(
+            "select exists (select 1 from organizations
+                            where (key = $1 or cast(id as text) = $1) and closing_at is not null)",
+        );
+        Ok(closing.bind(key_or_id).fetch_one(self.control.readers()).await?)
+    }
+
+    /// The organization with this key or id, if there is one that isn't being closed.
     pub async fn find_organization(&self, key_or_id: &str) -> Result<Option<Organization>, Error> {
         let by_key = "select id, key, name, created_at from organizations
-                      where key = $1 or cast(id as text) = $1 order by case when key = $1 then 0 else 1 end limit 1";
+                      where (key = $1 or cast(id as text) = $1) and closing_at is null order by case when key = $1 then 0 else 1 end limit 1";
         let reader = self.control.readers();
         Ok(query_as(by_key).bind(key_or_id).fetch_optional(reader).await?)
+    }
+}
+
+/// Holds an organization's row to the end of the transaction: two that change what it has come one after the
+/// other, and none while it is closed.
+pub(super) async fn hold(connection: &mut Connection, of: OrganizationId) -> Result<(), Error> {
+    let lock = match connection.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "for no key update",
+    };
+    let there = format!("select id from organizations where id = $1 and closing_at is null {lock}");
+    let there: Option<OrganizationId> =
+        query_scalar(there).bind(of).fetch_optional(connection).await?;
+    match there {
+        Some(_) => Ok(()),
+        None => Err(Error::Refused("the organization is being closed".into())),
     }
 }
 
@@ -110,10 +139,12 @@ pub(super) async fn check_founded(
         .bind(email)
         .execute(&mut *connection)
         .await?;
-    let founded: i64 = query_scalar("select count(*) from organizations where founded_by = $1")
-        .bind(email)
-        .fetch_one(connection)
-        .await?;
+    let founded: i64 = query_scalar(
+        "select count(*) from organizations where founded_by = $1 and closing_at is null",
+    )
+    .bind(email)
+    .fetch_one(connection)
+    .await?;
     match founded < max {
         true => Ok(()),
         false => Err(Error::Refused(format!(

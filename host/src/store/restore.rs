@@ -72,7 +72,7 @@ impl PutBack<'_> {
         let (mut restored, mut known) = (Restored::default(), Known::default());
         let last_owner = self.last_id("owners").await?;
         let organizations: Vec<(OrganizationId, String)> =
-            query_as("select id, key from organizations order by id")
+            query_as("select id, key from organizations where not dropping order by id")
                 .fetch_all(self.control)
                 .await?;
         for (id, key) in organizations {

@@ -82,7 +82,7 @@ impl Store {
             }
             // One whose database is away holds nobody else's up.
             match self.forget_feed(organization_id, now.saturating_sub(kept.tombstones)).await {
-                Ok(Gone { tombstones, commits }) => {
+                Ok(Gone { tombstones, commits, .. }) => {
                     metrics.forgotten("tombstones", tombstones);
                     metrics.forgotten("commits", commits);
                     if tombstones + commits > 0 {
@@ -123,17 +123,20 @@ impl Store {
 
     /// Those that something is written for.
     async fn organizations_with_tables(&self) -> Result<Vec<OrganizationId>, Error> {
-        let all = "select distinct organization_id from integrations order by organization_id";
+        let all = "select distinct organization_id from integrations where ended_at is null
+                   order by organization_id";
         Ok(query_scalar(all).fetch_all(self.control.readers()).await?)
     }
 
     /// Forgets deletions in an organization's feed that were committed before a time, and commits of
-    /// which nothing is left. Readers that come from before get a copy of the whole table.
+    /// which nothing is left; also old names of tables. Readers that come from before get a copy of the whole
+    /// table.
     pub async fn forget_feed(
         &self,
         organization_id: OrganizationId,
         before: Micros,
     ) -> Result<Gone, Error> {
+        self.forget_renames(organization_id).await?;
         let replication = self.replication(organization_id).await?;
         let head = feed::head(&replication).await?;
         let upto = feed::number_before(&replication, &head, before).await?;

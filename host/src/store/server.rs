@@ -5,6 +5,7 @@
 //! doesn't. The host's role owns everything and is never given to customers.
 
 mod drop;
+mod prepare;
 mod verifier;
 
 use std::str::FromStr as _;
@@ -16,9 +17,10 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use url::Url;
 
 use super::database::{PostgresDatabase, SessionLimits};
-use super::tables::literal;
 use super::{Database, Error};
 use crate::config::Isolation;
+use crate::model::OrganizationId;
+use prepare::prepare;
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
 static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
@@ -42,15 +44,6 @@ pub struct ServerOptions {
     pub limits: SessionLimits,
 }
 
-/// The roles that read organizations' tables get so much.
-const READER_SETTINGS: [(&str, &str); 4] = [
-    ("statement_timeout", "'60s'"),
-    ("idle_in_transaction_session_timeout", "'60s'"),
-    ("default_transaction_read_only", "on"),
-    ("timezone", "'UTC'"),
-];
-const READER_CONNECTIONS: u32 = 20;
-
 /// A server as configured.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
@@ -69,6 +62,16 @@ pub(super) struct ReaderPassword<'p> {
 impl ReaderPassword<'_> {
     fn verifier(&self) -> String {
         verifier::verifier(self.text, self.salt)
+    }
+}
+
+/// See [`Server::hold`]. Dropping it lets go, too.
+pub(super) struct Held(PgConnection);
+
+impl Held {
+    pub(super) async fn let_go(self) {
+        // The server lets go as soon as it sees that the connection is gone.
+        let _ = self.0.close().await;
     }
 }
 
@@ -118,6 +121,18 @@ impl Server {
         let search_path = [place.internal.as_str(), place.tables.as_str()];
         let opened = PostgresDatabase::open(options, search_path, &REPLICATION, self.limits);
         opened.await.map(Database::Postgres)
+    }
+
+    /// Holds an organization's row: nobody begins to drop its part meanwhile. On a connection of its own,
+    /// without the limits of a session: to make a part may take long.
+    pub(super) async fn hold(&self, organization: OrganizationId) -> Result<Held, Error> {
+        let mut connection = connect_or_create(&self.control).await?;
+        connection.execute("begin").await?;
+        sqlx::query("select id from organizations where id = $1 for key share")
+            .bind(organization)
+            .execute(&mut connection)
+            .await?;
+        Ok(Held(connection))
     }
 
     /// How the role that may only read an organization's tables connects.
@@ -196,74 +211,6 @@ impl Server {
             },
         }
     }
-}
-
-/// Schemas, the reading role and what it may. Several hosts may come at once: a lock of the
-/// database, held to the end of the transaction, lets one through at a time.
-async fn prepare(
-    connection: &mut PgConnection,
-    place: &Place,
-    password: &ReaderPassword<'_>,
-) -> Result<(), Error> {
-    let Place { database, tables, internal, reader } = place;
-    let mut transaction = connection.begin().await?;
-    sqlx::query("select pg_advisory_xact_lock(hashtext('rowgate roles'))")
-        .execute(&mut *transaction)
-        .await?;
-    let known: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
-        .bind(reader)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    let verb = if known.is_some() { "alter" } else { "create" };
-    let mut statements = vec![
-        format!(
-            "{verb} role \"{reader}\" login nosuperuser nocreatedb nocreaterole noinherit \
-             connection limit {READER_CONNECTIONS} password {}",
-            literal(&password.verifier())
-        ),
-        format!("create schema if not exists \"{tables}\""),
-        format!("create schema if not exists \"{internal}\""),
-        format!("revoke all on database \"{database}\" from public"),
-        format!("revoke all on schema \"{tables}\", \"{internal}\" from public"),
-        format!("grant connect on database \"{database}\" to \"{reader}\""),
-        format!("grant usage on schema \"{tables}\" to \"{reader}\""),
-        format!("grant select on all tables in schema \"{tables}\" to \"{reader}\""),
-        format!(
-            "alter default privileges in schema \"{tables}\" grant select on tables to \"{reader}\""
-        ),
-        format!(
-            "alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""
-        ),
-    ];
-    statements.push(without_large_objects(reader));
-    statements.extend(READER_SETTINGS.map(|(setting, value)| {
-        format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
-    }));
-    for statement in statements {
-        transaction.execute(statement.as_str()).await.map_err(|error| {
-            Error::Refused(format!(
-                "preparing the schema {tables} of the database {database}: {error}; the role of \
-                 the host must own the database and may create roles"
-            ))
-        })?;
-    }
-    transaction.commit().await?;
-    Ok(())
-}
-
-/// Large objects can be written in a read-only transaction before PostgreSQL 16. The functions are a
-/// superuser's: where the host's role is none, they stay as they are.
-fn without_large_objects(reader: &str) -> String {
-    let may = format!("has_function_privilege({}, 'lo_create(oid)', 'execute')", literal(reader));
-    format!(
-        "do $$ begin
-           if {may} then
-             revoke execute on function lo_create(oid), lo_creat(integer),
-               lo_from_bytea(oid, bytea) from public;
-           end if;
-         exception when insufficient_privilege then null;
-         end $$"
-    )
 }
 
 /// Connects; makes the database first where it is missing and the role may.

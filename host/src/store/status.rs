@@ -73,7 +73,7 @@ const OWNERS: &str = "
          and i.last_error is not null order by i.id limit 1),
       (select s.last_error from streams s where s.owner_id = o.id and s.last_error is not null
          order by s.last_error_at desc limit 1)) as last_error
-  from owners o join integrations r on r.id = o.root_id";
+  from owners o join integrations r on r.id = o.root_id and r.ended_at is null";
 
 const STREAMS: &str = "
   select s.id, o.root_id, o.external_owner_id, o.state as owner_state, o.reason as owner_reason,
@@ -81,7 +81,8 @@ const STREAMS: &str = "
     case when s.not_before > o.not_before then s.not_before else o.not_before end as not_before,
     s.page_limit, s.attempts, s.unreadable, s.last_error, s.last_error_at, s.last_success_at,
     s.last_full_at
-  from streams s join owners o on o.id = s.owner_id";
+  from streams s join owners o on o.id = s.owner_id
+    join integrations r on r.id = o.root_id and r.ended_at is null";
 
 /// Owners of an organization, or those of one external id.
 const OF_ORGANIZATION: &str =

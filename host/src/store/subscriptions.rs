@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::feed::Bookmark;
 use super::integrations::Integration;
 use super::targets::{RESUME, place};
-use super::{Connection, Dialect, Error, Query, Row, Store, query, query_as, query_scalar};
+use super::{Connection, Error, Query, Row, Store, organizations, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// At most so long without a look at the feed: what changes marks the targets by itself.
@@ -68,7 +68,7 @@ impl Store {
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
-                alone(connection, new.organization).await?;
+                organizations::hold(connection, new.organization).await?;
                 let made: i64 =
                     query_scalar("select count(*) from subscriptions where organization_id = $1")
                         .bind(new.organization)
@@ -161,21 +161,9 @@ pub(super) async fn follow(
     integration: &Integration,
     now: Micros,
 ) -> Result<(), Error> {
-    alone(connection, integration.organization_id).await?;
+    organizations::hold(connection, integration.organization_id).await?;
     let which = "i.id = $1 and n.integration_id is null";
     insert_targets(connection, which, &integration.id, &Bookmark::Start, now).await
-}
-
-/// Whoever subscribes to all of an organization, and whoever makes an integration there, comes one
-/// after the other: each finds what the other has made. SQLite has one writer.
-async fn alone(connection: &mut Connection, organization: OrganizationId) -> Result<(), Error> {
-    if connection.dialect() == Dialect::Postgres {
-        query("select id from organizations where id = $1 for no key update")
-            .bind(organization)
-            .fetch_optional(connection)
-            .await?;
-    }
-    Ok(())
 }
 
 /// `which` subscriptions `n` and integrations `i` are meant, `$1` being `id`.
@@ -195,7 +183,7 @@ async fn insert_targets(
            n.id, n.shown_url, {PERIOD_S}, {PAGE_SIZE}, n.deletions, $2,
            (select coalesce(max(number), 0) + 1 from targets), $3, $2 + {PERIOD_S} * 1000000
          from subscriptions n join integrations i on i.organization_id = n.organization_id
-           and (n.integration_id is null or n.integration_id = i.id)
+           and i.ended_at is null and (n.integration_id is null or n.integration_id = i.id)
          where {which}"
     );
     query(sql).bind(id).bind(now).bind(bookmark.text()).execute(connection).await?;

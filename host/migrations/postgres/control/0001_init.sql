@@ -9,7 +9,9 @@ create table organizations (
   founded_by text,                                     -- address of the customer who made it; null: the operator
   invited bigint not null default 0,                   -- invitations that were sent since `invited_since`
   invited_since bigint not null default 0,
-  reader_sealed bytea                                  -- password of the role that reads its tables
+  reader_sealed bytea,                                 -- password of the role that reads its tables
+  closing_at bigint,                                   -- since then it is being deleted; null: it isn't
+  dropping boolean not null default false              -- its tables' database goes: nobody opens it any more
 );
 create index organizations_founder on organizations (founded_by) where founded_by is not null;
 
@@ -45,6 +47,7 @@ create table integrations (
   config_version bigint not null default 1,
   created_at bigint not null,
   number bigint not null,                              -- ascending in the order of creation
+  ended_at bigint,                                     -- since then it is being deleted; null: it isn't
   -- Scheduling state of the tree, on the root's row.
   misconfigured text,                                  -- the reason; null: all well
   not_before bigint not null default 0,
@@ -54,6 +57,17 @@ create table integrations (
 );
 create unique index integrations_tree on integrations (root_id, service);
 create index integrations_untold on integrations (id) where untold_after is not null;
+
+-- What is being deleted: of a tree what has ended, or an organization. Whoever has claimed one goes on with it.
+create table endings (
+  organization_id bigint not null references organizations (id),
+  root_id text not null,                               -- empty: the organization itself
+  begun_at bigint not null,
+  fence bigint not null default 0,                     -- raised by each claim, and when more of the tree ends
+  due_at bigint not null,                              -- of a claimed one: when the claim runs out
+  primary key (organization_id, root_id)
+);
+create index endings_due on endings (due_at);
 
 -- Secret configuration values, sealed; associated data = integration id and name.
 create table integration_secrets (
@@ -211,8 +225,7 @@ create table channels (
   notifications bigint not null default 0              -- those that found nothing due, or no vendor id
 );
 create index channels_owner on channels (owner_id);
-create index channels_to_stop on channels (root_id)
-  where state = 'stopping' and attempts = 0 and due_at is not null;
+create index channels_to_stop on channels (root_id, due_at) where state = 'stopping';
 create index channels_vendor on channels (root_id, vendor_id) where vendor_id is not null;
 
 -- Channels that only their notifications tell of.
@@ -464,11 +477,13 @@ $$;
 create trigger configuration_plugins after insert or update on plugins
 for each statement execute function configuration_moves();
 create trigger configuration_integrations
-after insert or delete or update of config, config_version, table_name on integrations
+after insert or delete or update of config, config_version, table_name, ended_at on integrations
 for each statement execute function configuration_moves();
 create trigger configuration_secrets after insert or update or delete on integration_secrets
 for each statement execute function configuration_moves();
 create trigger configuration_grants after insert or update or delete on grants
+for each statement execute function configuration_moves();
+create trigger configuration_organizations after update of dropping on organizations
 for each statement execute function configuration_moves();
 
 -- Rows that are updated all the time: room for the new version beside the old one, and dead ones are

@@ -83,7 +83,9 @@ create index rowgate_commits_unnumbered on rowgate_commits (xid) where number is
 create table rowgate_feed_head (
   epoch text not null,
   number bigint not null,                              -- the last that was given
-  floor bigint not null default 0                      -- tombstones up to this number may be gone
+  floor bigint not null default 0,                     -- tombstones up to this number may be gone
+  swept bigint not null default 0,                     -- up to there all commits were gone through for their age
+  swept_again bigint not null default 0                -- and once more up to there: rows have left them since
 );
 insert into rowgate_feed_head (epoch, number) values (gen_random_uuid()::text, 0);
 
@@ -101,7 +103,12 @@ alter table rowgate_owners set (fillfactor = 70);
 alter table rowgate_cursors set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 alter table rowgate_outbox set (autovacuum_vacuum_scale_factor = 0.02);
 
--- Tables that got another name. A host that read the old one just before must not make it again.
+-- Moves when a table is renamed or dropped: who read names before that must read them again.
+create table rowgate_layout (version bigint not null);
+insert into rowgate_layout (version) values (0);
+
+-- Tables that got another name, until the control database knows it. Who reads the old one there meanwhile
+-- must not make it again.
 create table rowgate_renames (
   old_name text primary key,
   new_name text not null

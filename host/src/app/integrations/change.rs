@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::draft::{by_step, check_authority, if_empty, unknown_setting};
 use super::{App, Question, Refusal, fields, secret_header, values};
+use crate::app::endings::end_within_a_while;
 use crate::model::OrganizationId;
 use crate::rows::TableSpec;
 use crate::store::Store;
@@ -133,9 +134,19 @@ pub async fn rename(app: &App, of: &Integration, name: &str) -> Result<(), Refus
     Ok(app.store.rename_table(of.organization_id, old, new).await?)
 }
 
-/// Deletes it with its table, and all that depends on it; answers what is gone.
-pub async fn delete(app: &App, of: &Integration) -> Result<Vec<Integration>, Refusal> {
-    Ok(app.store.delete_integration(&of.id).await?)
+/// What a deletion came to.
+#[allow(missing_docs)]
+pub struct Deleted {
+    pub integrations: Vec<Integration>,
+    /// False: nobody sees them any more, but something is still to be done, which hosts do.
+    pub wholly: bool,
+}
+
+/// Deletes it with its table, and all that depends on it.
+pub async fn delete(app: &App, of: &Integration) -> Result<Deleted, Refusal> {
+    let integrations = app.store.end_integration(&of.id).await?;
+    let wholly = end_within_a_while(app, of.organization_id, Some(&of.root_id)).await?;
+    Ok(Deleted { integrations, wholly })
 }
 
 async fn manifest(app: &App, of: &Integration) -> Result<std::sync::Arc<Manifest>, Refusal> {

@@ -11,7 +11,7 @@ use crate::chance::Chance;
 use crate::model::OrganizationId;
 use crate::rows::TableSpec;
 use crate::store::integrations::{Grant, Integration, NewIntegration, StoredDraft};
-use crate::store::{Store, tables};
+use crate::store::{Error, Store, tables};
 
 /// See the module.
 pub struct Draft {
@@ -186,11 +186,16 @@ impl Draft {
             secrets,
             grants: grants.clone(),
         };
+        let replication = app.store.replication(self.organization).await?;
+        let layout = tables::layout(&replication).await?;
         let integration = app.store.create_integration_as(self.id, new).await?;
         let spec = TableSpec::new(&self.manifest, &self.service, &integration.table_name)
             .map_err(|error| Refusal::Conflict(error.to_string()))?;
-        let replication = app.store.replication(integration.organization_id).await?;
-        tables::create_all(&replication, vec![Arc::new(spec)]).await?;
+        match tables::create_all(&replication, vec![Arc::new(spec)], layout).await {
+            // Another table was renamed or dropped: the first run makes this one.
+            Err(Error::Superseded(_)) => {}
+            made => made?,
+        }
         Ok(Created { described: describe(app, integration).await?, grants })
     }
 

@@ -48,7 +48,8 @@ impl Case {
         let integration = store.integration("svi_1").await.unwrap().unwrap();
         let replication = store.replication(integration.organization_id).await.unwrap();
         let spec = Arc::new(spec(service));
-        tables::create_all(&replication, vec![Arc::clone(&spec)]).await.unwrap();
+        let layout = tables::layout(&replication).await.unwrap();
+        tables::create_all(&replication, vec![Arc::clone(&spec)], layout).await.unwrap();
         let new = NewTarget {
             integration,
             kind,

@@ -102,14 +102,14 @@ pub(super) const GET: &str = "(call $send (i32.const 1120) (i32.const 3) (i32.co
   (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 256))";
 
 /// Returns `ok`, without a cursor.
-pub(super) const OK: &str = "(i32.const 64)";
+pub(crate) const OK: &str = "(i32.const 64)";
 
 pub(super) fn manifest() -> Manifest {
     Manifest::from_toml(MANIFEST).unwrap()
 }
 
 /// A component whose `sync` has this body.
-pub(super) fn component(imports: &str, sync: &str) -> Vec<u8> {
+pub(crate) fn component(imports: &str, sync: &str) -> Vec<u8> {
     rowgate_manifest::embed(&bare(&module(imports, sync)), &manifest()).unwrap()
 }
 

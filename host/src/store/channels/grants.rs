@@ -4,7 +4,7 @@ use crate::model::{InboxId, Micros, OwnerId};
 use crate::store::{Connection, Error, query};
 
 /// Longest time that the secrets of a retired grant are kept to stop channels with.
-const RETIRED_LIFE: Micros = 24 * 3_600 * 1_000_000;
+pub(in crate::store) const RETIRED_LIFE: Micros = 24 * 3_600 * 1_000_000;
 
 /// The owner is linked (again): its channels go on under the new grant, and a topic that has none
 /// asks at once. Channels of an unlinked grant keep that one.

@@ -1,9 +1,13 @@
 //! Takes old tombstones away, and commits that nothing refers to any more.
 
+use super::head::known;
 use crate::store::{Database, Dialect, Error, query, query_as};
 
-/// Commits that are looked at, and tombstones that go, in one statement.
+/// Commits that are gone through, and tombstones that go, in one statement.
 const SLICE: i64 = 1_000;
+
+/// Commits that were gone through before, and are once more in one call: rows have left them since.
+const AGAIN: i64 = SLICE;
 
 /// What went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,23 +15,59 @@ const SLICE: i64 = 1_000;
 pub struct Gone {
     pub tombstones: u64,
     pub commits: u64,
+    /// Commits that were gone through.
+    pub looked_at: u64,
 }
 
 /// Forgets tombstones of commits up to a number, and those commits of which nothing is left. Readers
 /// whose bookmark lies before a tombstone that went get a copy of the whole table. Bounded slices: no
 /// writer waits for more than one of them.
+///
+/// A call goes through what no call has before, and through a slice of the rest, one behind the other: so it
+/// costs what is new, however long the feed.
 pub async fn forget(database: &Database, upto: i64) -> Result<Gone, Error> {
-    let (mut gone, mut after) = (Gone::default(), 0);
-    loop {
-        let slice = slice(database, after, upto).await?;
-        let Some(last) = slice.last() else { return Ok(gone) };
-        after = last.number;
-        gone.tombstones += forget_tombstones(database, &slice).await?;
-        gone.commits += forget_commits(database, &slice).await?;
-        if (slice.len() as i64) < SLICE {
-            return Ok(gone);
-        }
+    let (swept, swept_again): (i64, i64) =
+        query_as("select swept, swept_again from rowgate_feed_head")
+            .fetch_one(database.readers())
+            .await?;
+    // What comes later is new then.
+    let upto = upto.min(known(database).await?.number);
+    let (mut gone, mut after) = (Gone::default(), swept);
+    while let Some(last) = forget_slice(database, after, upto, SLICE, &mut gone).await? {
+        after = last;
+        note(database, "swept", after).await?;
     }
+    if after < upto {
+        note(database, "swept", upto).await?;
+    }
+    let last = forget_slice(database, swept_again, swept.min(upto), AGAIN, &mut gone).await?;
+    // Behind the last one it begins anew.
+    let again_from = last.unwrap_or(0);
+    if again_from != swept_again {
+        note(database, "swept_again", again_from).await?;
+    }
+    Ok(gone)
+}
+
+/// Goes through commits behind a number; answers the last one's if there may be more.
+async fn forget_slice(
+    database: &Database,
+    after: i64,
+    upto: i64,
+    limit: i64,
+    gone: &mut Gone,
+) -> Result<Option<i64>, Error> {
+    let slice = slice(database, after, upto, limit).await?;
+    gone.looked_at += slice.len() as u64;
+    gone.tombstones += forget_tombstones(database, &slice).await?;
+    gone.commits += forget_commits(database, &slice).await?;
+    let more = slice.len() as i64 == limit;
+    Ok(slice.last().filter(|_| more).map(|last| last.number))
+}
+
+async fn note(database: &Database, column: &str, number: i64) -> Result<(), Error> {
+    let noted = query(format!("update rowgate_feed_head set {column} = $1")).bind(number);
+    database.execute(noted).await.map(drop)
 }
 
 /// A commit, and what the feed still has of it.
@@ -39,7 +79,7 @@ struct Old {
     has_tombstones: bool,
 }
 
-async fn slice(database: &Database, after: i64, upto: i64) -> Result<Vec<Old>, Error> {
+async fn slice(database: &Database, after: i64, upto: i64, limit: i64) -> Result<Vec<Old>, Error> {
     let number = number(database);
     let sql = format!(
         "select one.id, {number} as number,
@@ -50,7 +90,7 @@ async fn slice(database: &Database, after: i64, upto: i64) -> Result<Vec<Old>, E
          from rowgate_commits as one where {number} > $1 and {number} <= $2
          order by {number} limit $3"
     );
-    let slice = query_as(sql).bind(after).bind(upto).bind(SLICE);
+    let slice = query_as(sql).bind(after).bind(upto).bind(limit);
     Ok(slice.fetch_all(database.readers()).await?)
 }
 

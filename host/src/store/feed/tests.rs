@@ -37,7 +37,8 @@ impl Fixture {
         let database = store.replication(organization).await.unwrap();
         let specs: Vec<Arc<TableSpec>> =
             ["thing_v1", "ticket_v1"].map(|service| Arc::new(spec(service))).into();
-        tables::create_all(&database, specs.clone()).await.unwrap();
+        let layout = tables::layout(&database).await.unwrap();
+        tables::create_all(&database, specs.clone(), layout).await.unwrap();
         let tables = specs.into_iter().map(|spec| (spec.service.clone(), spec)).collect();
         Self { store, database, tables }
     }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::create::insert_grants;
 use super::{Grant, place};
+use crate::failpoint;
 use crate::model::OrganizationId;
 use crate::rows::TableSpec;
 use crate::store::{Connection, Error, Store, query, query_scalar, tables};
@@ -60,6 +61,9 @@ impl Store {
     /// Gives the table of an integration another name: first in the replication database, where a
     /// host that knows the old one only can't write any more, then here. If the host dies between,
     /// the same call goes on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: another table is called so, or the integration was deleted meanwhile.
     pub async fn rename_table(
         &self,
         organization: OrganizationId,
@@ -84,10 +88,43 @@ impl Store {
                 Box::pin(async move { tables::rename_table(connection, &old, &new).await })
             })
             .await?;
+        failpoint::reach("table_renamed");
         let statement = query(
-            "update integrations set table_name = $1 where organization_id = $2 and table_name = $3",
+            "update integrations set table_name = $1
+             where organization_id = $2 and table_name = $3 and ended_at is null",
         );
-        self.control.execute(statement.bind(to).bind(organization).bind(from)).await.map(drop)
+        let statement = statement.bind(to.clone()).bind(organization).bind(from);
+        if self.control.execute(statement).await?.rows_affected() == 0 {
+            // The table goes with the integration, whatever it is called.
+            return Err(Error::Refused(format!("the integration of {to} is gone")));
+        }
+        self.forget_renames(organization).await
+    }
+
+    /// Forgets under what names tables were known before, but for those that the control database still
+    /// has: who renames one is about to say so, or died before.
+    pub async fn forget_renames(&self, organization: OrganizationId) -> Result<(), Error> {
+        let replication = self.replication(organization).await?;
+        let names: Vec<String> = query_scalar("select old_name from rowgate_renames")
+            .fetch_all(replication.readers())
+            .await?;
+        for name in names {
+            let known: bool = query_scalar(
+                "select exists (select 1 from integrations
+                                where organization_id = $1 and table_name = $2)",
+            )
+            .bind(organization)
+            .bind(&name)
+            .fetch_one(self.control.readers())
+            .await?;
+            if !known {
+                let forgotten = replication.write(move |connection| {
+                    Box::pin(async move { tables::forget_rename(connection, &name).await })
+                });
+                forgotten.await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -151,3 +188,6 @@ async fn store_plain(
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ use super::{COLUMNS, Grant, Integration, place};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId};
 use crate::secrets::Keyring;
-use crate::store::{Connection, Error, Store, query, query_as, query_scalar, subscriptions};
+use crate::store::{Connection, Dialect, Error, Store, organizations, subscriptions};
+use crate::store::{query, query_as, query_scalar};
 
 /// An integration that is to be made; values are checked already.
 pub struct NewIntegration {
@@ -55,6 +56,7 @@ impl Store {
             .control
             .write(move |connection| {
                 Box::pin(async move {
+                    organizations::hold(connection, new.organization).await?;
                     let integration = insert(connection, id, &new, &chance, now).await?;
                     super::drafts::delete(connection, &integration.id).await?;
                     insert_secrets(connection, &integration.id, &new, &keyring).await?;
@@ -117,7 +119,8 @@ async fn root_under(
     parent: &str,
 ) -> Result<String, Error> {
     let root_id: Option<String> = query_scalar(
-        "select root_id from integrations where id = $1 and organization_id = $2 and plugin = $3",
+        "select root_id from integrations
+         where id = $1 and organization_id = $2 and plugin = $3 and ended_at is null",
     )
     .bind(parent)
     .bind(new.organization)
@@ -127,15 +130,31 @@ async fn root_under(
     let Some(root_id) = root_id else {
         return Err(Error::Refused(format!("there is no integration {parent} to depend on")));
     };
-    let sibling: Option<String> =
-        query_scalar("select id from integrations where root_id = $1 and service = $2")
-            .bind(&root_id)
-            .bind(&new.service)
-            .fetch_optional(connection)
-            .await?;
+    // To the end of the transaction the tree doesn't end.
+    let lock = match connection.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "for share",
+    };
+    let root = format!("select id from integrations where id = $1 and ended_at is null {lock}");
+    let root: Option<String> =
+        query_scalar(root).bind(&root_id).fetch_optional(&mut *connection).await?;
+    if root.is_none() {
+        return Err(Error::Refused(format!("the tree of {parent} is being deleted")));
+    }
+    let sibling: Option<(String, bool)> = query_as(
+        "select id, ended_at is not null from integrations where root_id = $1 and service = $2",
+    )
+    .bind(&root_id)
+    .bind(&new.service)
+    .fetch_optional(connection)
+    .await?;
     match sibling {
         None => Ok(root_id),
-        Some(sibling) => Err(Error::Refused(format!(
+        Some((sibling, true)) => Err(Error::Refused(format!(
+            "{sibling}, the {} of this tree, is still being deleted: try again in a while",
+            new.service
+        ))),
+        Some((sibling, false)) => Err(Error::Refused(format!(
             "the tree of {root_id} has a {} already: {sibling}",
             new.service
         ))),

@@ -13,7 +13,7 @@ use crate::store::{Connection, Dialect, Error, Store, query, query_scalar};
 const SLICE: i64 = 1_000;
 
 /// So many slices whoever changed the tree tells by itself. The hosts tell the rest.
-pub(super) const AT_ONCE: usize = 10;
+pub(in crate::store) const AT_ONCE: usize = 10;
 
 /// Goes on with what is begun. Never ends.
 pub async fn keep_telling(store: Arc<Store>, poll: Duration) {
@@ -26,7 +26,10 @@ pub async fn keep_telling(store: Arc<Store>, poll: Duration) {
 }
 
 /// From now on the owners of a tree are to be told, all of them.
-pub(super) async fn begin(connection: &mut Connection, root_id: &str) -> Result<(), Error> {
+pub(in crate::store) async fn begin(
+    connection: &mut Connection,
+    root_id: &str,
+) -> Result<(), Error> {
     let begun = query("update integrations set untold_after = '' where id = $1").bind(root_id);
     begun.execute(connection).await?;
     Ok(())
@@ -44,7 +47,7 @@ impl Store {
     }
 
     /// Tells so many slices of a tree's owners. What fails is left to the hosts: the change is made.
-    pub(super) async fn tell_owners_soon(&self, root_id: &str, slices: usize) {
+    pub(in crate::store) async fn tell_owners_soon(&self, root_id: &str, slices: usize) {
         if let Err(error) = self.tell_owners(root_id, slices).await {
             tracing::warn!(%error, root_id, "its owners are told of the change later");
         }

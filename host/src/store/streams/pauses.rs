@@ -18,13 +18,15 @@ pub struct Pauses {
     pub owner_not_before: Micros,
     pub tree_not_before: Micros,
     pub misconfigured: Option<String>,
+    /// The tree is being deleted.
+    pub ended: bool,
 }
 
 /// Reads what may hold the owner's streams back.
 pub async fn pauses(control: &Database, owner_id: OwnerId) -> Result<Pauses, Error> {
     let pauses = query_as(
         "select o.state, o.attempts, o.not_before as owner_not_before,
-                i.not_before as tree_not_before, i.misconfigured
+                i.not_before as tree_not_before, i.misconfigured, i.ended_at is not null as ended
          from owners o join integrations i on i.id = o.root_id where o.id = $1",
     )
     .bind(owner_id)

@@ -94,7 +94,7 @@ async fn all_of_an_organization_means_what_comes_too(dialect: Dialect) {
     store.delete_subscription(&later.id).await.unwrap();
     assert_eq!(store.subscriptions(1).await.unwrap(), [all.clone(), one.clone()]);
     // The one goes with its integration, the other stays.
-    store.delete_integration(&integration.id).await.unwrap();
+    store.end_integration(&integration.id).await.unwrap();
     assert_eq!(store.subscriptions(1).await.unwrap(), [all]);
     assert_eq!(store.targets(1).await.unwrap(), []);
 }

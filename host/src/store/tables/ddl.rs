@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::dialect::{literal, quoted};
 use crate::rows::{ColumnSpec, IndexSpec, Role, TableSpec};
-use crate::store::{Connection, Database, Dialect, Error, query, query_as};
+use crate::store::{Connection, Database, Dialect, Error, query, query_as, query_scalar};
 use rowgate_manifest::PartialCondition;
 
 /// Why a table could not be made.
@@ -43,12 +43,37 @@ impl From<SchemaError> for Error {
     }
 }
 
-/// Creates tables that aren't there yet, and adds columns that are missing.
-pub async fn create_all(database: &Database, specs: Vec<Arc<TableSpec>>) -> Result<(), Error> {
+/// Moves when a table is renamed or dropped.
+pub async fn layout(database: &Database) -> Result<i64, Error> {
+    let version = query_scalar("select version from rowgate_layout");
+    Ok(version.fetch_one(database.readers()).await?)
+}
+
+/// See [`layout`]. Under [`alone`].
+pub(super) async fn move_layout(conn: &mut Connection) -> sqlx::Result<()> {
+    query("update rowgate_layout set version = version + 1").execute(conn).await.map(drop)
+}
+
+/// Creates tables that aren't there yet, and adds columns that are missing. `layout` was read before
+/// the names of the tables were.
+///
+/// # Errors
+/// [`Error::Superseded`]: tables were renamed or dropped since, these may be among them.
+pub async fn create_all(
+    database: &Database,
+    specs: Vec<Arc<TableSpec>>,
+    layout: i64,
+) -> Result<(), Error> {
     database
         .write(move |connection| {
             Box::pin(async move {
                 alone(connection).await?;
+                let stands: i64 = query_scalar("select version from rowgate_layout")
+                    .fetch_one(&mut *connection)
+                    .await?;
+                if stands != layout {
+                    return Err(Error::Superseded("tables were renamed or dropped meanwhile"));
+                }
                 for spec in specs {
                     create(connection, &spec).await?;
                 }

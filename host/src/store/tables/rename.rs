@@ -1,7 +1,7 @@
 //! Tables that get another name, or go.
 
 use super::create;
-use super::ddl::alone;
+use super::ddl::{alone, move_layout};
 use super::dialect::quoted;
 use crate::rows::TableSpec;
 use crate::store::{Connection, Database, Dialect, Error, query, query_scalar};
@@ -10,7 +10,7 @@ use crate::store::{Connection, Database, Dialect, Error, query, query_scalar};
 const SLICE: i64 = 1_000;
 
 /// Renames a table with its indexes, its entries in the change feed and its brackets. One that was
-/// renamed before stays.
+/// renamed before stays. Until [`forget_rename`] nobody makes one of the old name.
 pub async fn rename_table(
     conn: &mut Connection,
     old: &TableSpec,
@@ -43,8 +43,20 @@ pub async fn rename_table(
     query("insert into rowgate_renames (old_name, new_name) values ($1, $2)")
         .bind(from)
         .bind(to)
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
+    move_layout(conn).await?;
+    Ok(())
+}
+
+/// The control database knows the new name: who reads it from now on doesn't find the old one, and who has
+/// read it before is told by the layout.
+pub async fn forget_rename(conn: &mut Connection, old_name: &str) -> Result<(), Error> {
+    alone(conn).await?;
+    let gone = query("delete from rowgate_renames where old_name = $1").bind(old_name);
+    if gone.execute(&mut *conn).await?.rows_affected() > 0 {
+        move_layout(conn).await?;
+    }
     Ok(())
 }
 
@@ -54,33 +66,41 @@ pub(super) async fn renamed(conn: &mut Connection, name: &str) -> sqlx::Result<O
     query_scalar(sql).bind(name).fetch_optional(conn).await
 }
 
-/// Takes the entries of a table that is about to go out of the change feed: there may be more than one
-/// statement gets through in its time. Of what comes meanwhile [`drop_table`] takes care.
-pub async fn forget_changes(database: &Database, table_name: &str) -> Result<(), Error> {
-    let slice = || {
-        let slice = query(
-            "delete from rowgate_feed where table_name = $1 and pk in (
-               select pk from rowgate_feed where table_name = $1 limit $2)",
-        );
-        slice.bind(table_name.to_owned()).bind(SLICE)
-    };
-    database.execute_slices(SLICE, slice).await.map(drop)
+/// Takes a slice of the entries of a table that is about to go out of the change feed: there may be more
+/// than one statement gets through in its time; false: it was the last. Of what comes meanwhile
+/// [`drop_table`] takes care.
+pub async fn forget_changes(database: &Database, table_name: &str) -> Result<bool, Error> {
+    let slice = query(
+        "delete from rowgate_feed where table_name = $1 and pk in (
+           select pk from rowgate_feed where table_name = $1 limit $2)",
+    );
+    let gone = database.execute(slice.bind(table_name.to_owned()).bind(SLICE)).await?;
+    Ok(gone.rows_affected() >= SLICE.unsigned_abs())
 }
 
-/// Drops a table with its entries in the change feed and its brackets.
+/// Drops a table with its entries in the change feed and its brackets; also one that it is being renamed to.
+/// Who has read its name before doesn't make it again.
 pub async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
     alone(conn).await?;
-    query(format!("drop table if exists {}", quoted(table_name))).execute(&mut *conn).await?;
-    query(
-        "delete from rowgate_bracket_keys
-         where bracket_id in (select id from rowgate_brackets where table_name = $1)",
-    )
-    .bind(table_name)
-    .execute(&mut *conn)
-    .await?;
-    for table in ["rowgate_feed", "rowgate_brackets"] {
-        let sql = format!("delete from {table} where table_name = $1");
-        query(sql).bind(table_name).execute(&mut *conn).await?;
+    move_layout(conn).await?;
+    let renamed = renamed(conn, table_name).await?;
+    for name in renamed.iter().map(String::as_str).chain([table_name]) {
+        query(format!("drop table if exists {}", quoted(name))).execute(&mut *conn).await?;
+        query(
+            "delete from rowgate_bracket_keys
+             where bracket_id in (select id from rowgate_brackets where table_name = $1)",
+        )
+        .bind(name)
+        .execute(&mut *conn)
+        .await?;
+        for table in ["rowgate_feed", "rowgate_brackets"] {
+            let sql = format!("delete from {table} where table_name = $1");
+            query(sql).bind(name).execute(&mut *conn).await?;
+        }
     }
+    query("delete from rowgate_renames where old_name = $1 or new_name = $1")
+        .bind(table_name)
+        .execute(conn)
+        .await?;
     Ok(())
 }

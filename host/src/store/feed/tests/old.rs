@@ -12,6 +12,7 @@ on_both! {
     whose_tombstones_are_gone_gets_a_copy,
     a_time_is_a_place_in_the_feed,
     a_long_feed_is_forgotten_in_slices,
+    what_was_gone_through_costs_a_slice,
     who_comes_from_before_what_is_gone_gets_a_copy,
 }
 
@@ -29,7 +30,7 @@ async fn whose_tombstones_are_gone_gets_a_copy(dialect: Dialect) {
     assert_eq!(number, 3);
     // A tombstone and its commit; the commits of live rows stay.
     let gone = forget(&fixture.database, number - 1).await.unwrap();
-    assert_eq!(gone, Gone { tombstones: 1, commits: 1 });
+    assert_eq!((gone.tombstones, gone.commits), (1, 1));
     assert!(fixture.read(&before, MANY).await.copy.is_some());
     let at_the_floor = Bookmark::behind(&epoch(&fixture).await, 2);
     assert_eq!(shown(&fixture.read(&at_the_floor, MANY).await), ["a-s-z"]);
@@ -70,14 +71,44 @@ async fn a_long_feed_is_forgotten_in_slices(dialect: Dialect) {
     assert_eq!(head(&fixture.database).await.unwrap().number, 2_500);
     let gone = forget(&fixture.database, 2_400).await.unwrap();
     // Four of five entries are tombstones; a commit with a row in it stays.
-    assert_eq!(gone, Gone { tombstones: 1_920 + 1_200, commits: 1_920 - 1 });
+    assert_eq!(gone, Gone { tombstones: 1_920 + 1_200, commits: 1_920 - 1, looked_at: 2_400 });
     let left: Vec<i64> = query_scalar("select count(*) from rowgate_feed where deleted")
         .fetch_all(&fixture.database)
         .await
         .unwrap();
     assert_eq!(left, [80]);
     assert_eq!(head(&fixture.database).await.unwrap().floor, 2_399);
-    assert_eq!(forget(&fixture.database, 2_400).await.unwrap(), Gone::default());
+    let gone = forget(&fixture.database, 2_400).await.unwrap();
+    assert_eq!(gone, Gone { looked_at: 481, ..Gone::default() }, "those with rows");
+}
+
+/// However long the feed is, and what leaves an old commit later goes all the same.
+async fn what_was_gone_through_costs_a_slice(dialect: Dialect) {
+    let fixture = Fixture::new(dialect).await;
+    let run = async |sql: &'static str| {
+        let written = fixture
+            .database
+            .write(move |connection| Box::pin(async move { Ok(connection.run(sql).await?) }));
+        written.await.unwrap();
+    };
+    run("insert into rowgate_commits (owner_id, committed_at)
+           with recursive n (n) as (select 1 union all select n + 1 from n where n < 3000)
+           select 1, n from n;
+         insert into rowgate_feed (table_name, pk, deleted, commit_id)
+           with recursive n (n) as (select 1 union all select n + 1 from n where n < 3000)
+           select 'thing_v1', n, false, n from n;")
+    .await;
+    assert_eq!(head(&fixture.database).await.unwrap().number, 3_000);
+    let looked_at = async |upto| forget(&fixture.database, upto).await.unwrap().looked_at;
+    assert_eq!(looked_at(2_990).await, 2_990);
+    assert_eq!(looked_at(2_990).await, 1_000);
+    assert_eq!(looked_at(3_000).await, 10 + 1_000);
+    run("update rowgate_feed set commit_id = 3000 where pk in (5, 1500, 2500)").await;
+    let mut commits = 0;
+    for _ in 0..4 {
+        commits += forget(&fixture.database, 3_000).await.unwrap().commits;
+    }
+    assert_eq!(commits, 3);
 }
 
 async fn who_comes_from_before_what_is_gone_gets_a_copy(dialect: Dialect) {

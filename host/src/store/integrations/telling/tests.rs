@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::store::Dialect;
 use crate::store::fixture::{self, Opened, on_both};
 use crate::store::integrations::{Integration, NewIntegration};
+use crate::store::{Dialect, endings};
 
 on_both! {
     whoever_comes_next_goes_on,
@@ -135,8 +135,8 @@ async fn a_dependent_goes_with_its_streams(dialect: Dialect) {
     let filled = format!(
         "insert into streams (owner_id, service, kind, key, page_limit)
          select id, 'd', 'k', '1', 1 from owners where root_id = 'svi_1';
-         insert into targets (id, organization_id, integration_id, root_id, kind, to_schema,
-           to_table, to_place, shown_url, period_s, page_size, deletions, created_at, number, bookmark, due_at)
+         insert into targets (id, organization_id, integration_id, root_id, kind, to_place,
+           to_schema, to_table, shown_url, period_s, page_size, deletions, created_at, number, bookmark, due_at)
          values ('syt_1', 1, '{0}', 'svi_1', 'http', '', '', '', '', 60, 1, false, 0, 1, '', 0),
                 ('syt_2', 1, 'svi_1', 'svi_1', 'http', '', '', '', '', 60, 1, false, 0, 2, '', 0);
          insert into synced_owners (target_id, owner_id, synced_at)
@@ -145,8 +145,9 @@ async fn a_dependent_goes_with_its_streams(dialect: Dialect) {
         made.id
     );
     fixture::run(&store, filled).await;
-    let gone = store.delete_integration(&made.id).await.unwrap();
+    let gone = store.end_integration(&made.id).await.unwrap();
     assert_eq!(gone.len(), 1);
+    endings::work(&store).await.unwrap();
     for (table, left) in [
         ("streams where service = 'd'", 0),
         ("streams where service = 's'", count + 1),

@@ -1,0 +1,228 @@
+//! Serving: a data directory as a host, from its start to its end.
+
+mod parts;
+mod working;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use super::{App, clock, plugins, targets};
+use crate::clock::{Clock, micros};
+use crate::config::{Announced, Config, HostLock, Push, RefusedFile};
+use crate::delivery::alerts;
+use crate::plugin::Engine;
+use crate::schedule::{self, ScheduleOptions, Wake};
+use crate::server::{self, Status, StatusOptions};
+use crate::store::integrations::keep_telling;
+use crate::store::leases::{self, Claimant};
+use crate::store::{Heard, endings, hosts, outcomes, retention};
+use crate::webhook::{Limits, Webhooks};
+use parts::{deliveries, kept, runner};
+use working::{Working, drain_max};
+
+/// A host that ends waits so long for mail under way.
+const MAIL_MAX: Duration = Duration::from_secs(5);
+
+/// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
+/// in flight end in their commits, leases are given back, requests are answered.
+pub async fn serve(
+    config: Config,
+    api: Api,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let clock = clock(&config);
+    serve_at(config, clock, api, |_| {}, shutdown).await
+}
+
+/// Calls that are served beside webhooks.
+pub type Api = fn(App) -> Router;
+
+/// The same under a clock of the caller's; `listening` is told how the host is reached.
+pub async fn serve_at(
+    config: Config,
+    clock: Clock,
+    api: Api,
+    listening: impl FnOnce(&Announced),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    config.data_dir().create()?;
+    let lock = config.data_dir().lock()?;
+    let app = App::open_at(config, clock).await?;
+    let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
+    let lease_ttl = Duration::from_millis(app.config.run.lease_ttl_ms);
+    app.store.enlist(&host, lease_ttl).await?;
+    let mut alive = tokio::spawn(hosts::keep(Arc::clone(&app.store), host.clone(), lease_ttl));
+    // One that is being closed is closed by this host, too.
+    if !app.store.is_closing(&app.config.org).await? {
+        app.store.organization(&app.config.org).await?;
+    }
+    let engine = app.engine()?;
+    let refused = match app.config.plugins.as_path() {
+        directory if directory == Path::new("") => Vec::new(),
+        directory => plugins::install_directory(&app.store, &engine, directory).await?,
+    };
+    let listener = server::bind(app.config.server.listen).await?;
+    let announced = announce(&app, &lock, refused, &listener)?;
+    let working = start(&app, engine, push_base_url(&app, &announced), host.clone()).await?;
+    let Announced { listen: address, public_url, .. } = &announced;
+    tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
+    listening(&announced);
+    let mut taken_for_dead = false;
+    let ends = async {
+        tokio::select! {
+            () = shutdown => {}
+            _ended = &mut alive => taken_for_dead = true,
+        }
+    };
+    listen(&app, listener, working, api, ends).await;
+    alive.abort();
+    if taken_for_dead {
+        anyhow::bail!(
+            "this host stood still and was taken for dead, and the databases may have been put back \
+             meanwhile: start it again"
+        );
+    }
+    if let Err(error) = app.store.leave(&host).await {
+        tracing::warn!(%error, "that this host has ended could not be written");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Writes down how this host is reached.
+fn announce(
+    app: &App,
+    lock: &HostLock,
+    refused: Vec<RefusedFile>,
+    listener: &TcpListener,
+) -> anyhow::Result<Announced> {
+    let address = listener.local_addr().context("the listener's address")?;
+    // The port may have been left to the system.
+    let public_url = match app.config.says_public_url() {
+        true => app.config.public_url(),
+        false => format!("http://{address}"),
+    };
+    let announced = Announced { listen: address, public_url, refused };
+    lock.announce(&announced)?;
+    Ok(announced)
+}
+
+/// Where vendors are asked to post; none, which is said, where they wouldn't.
+fn push_base_url(app: &App, announced: &Announced) -> Option<String> {
+    let push = app.config.push_to(&announced.public_url);
+    if let Push::Off(reason) = &push {
+        tracing::info!(reason, "push is off");
+    }
+    push.base_url()
+}
+
+async fn start(
+    app: &App,
+    engine: Engine,
+    push_base_url: Option<String>,
+    host: String,
+) -> anyhow::Result<Working> {
+    let run = &app.config.run;
+    let wake = Wake::default();
+    let runner = Arc::new(runner(app, engine, push_base_url)?);
+    if app.config.database_url.given().is_none() {
+        // The data directory is locked: leases of a host that died here are nobody's.
+        leases::take_back(app.store.control()).await?;
+        endings::take_back(app.store.control()).await?;
+    }
+    let options = ScheduleOptions {
+        claimant: Claimant {
+            host: host.clone(),
+            ttl: micros(Duration::from_millis(run.lease_ttl_ms)),
+            organization_leases_max: run.organization_leases_max,
+        },
+        workers: run.workers,
+        poll: Duration::from_millis(run.poll_ms),
+        drain_max: drain_max(&app.config.server),
+    };
+    // Commands of other processes are seen here: new integrations, activated plugins.
+    let (mut heard, told) = (app.store.watch().await?, wake.clone());
+    let store = Arc::clone(&app.store);
+    let egress = runner.egress.clone();
+    tokio::spawn(async move {
+        while let Some(heard) = heard.recv().await {
+            match heard {
+                Heard::Owner(owner_id) => told.arrived(owner_id),
+                Heard::Paused(root_id, until) => egress.pause_tree(&root_id, until),
+                Heard::Something => {
+                    told.nudge();
+                    store.changed().look();
+                    store.look_for_endings();
+                }
+            }
+        }
+    });
+    tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
+    tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
+    tokio::spawn(app.store.keyring().clone().keep_up(app.clock.clone()));
+    let poll = Duration::from_millis(run.poll_ms);
+    tokio::spawn(keep_telling(Arc::clone(&app.store), poll));
+    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
+    let trees = Arc::clone(&runner);
+    let let_go = move || trees.trees.let_go();
+    tokio::spawn(endings::keep(Arc::clone(&app.store), poll, let_go));
+    tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
+    let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
+    let deliveries = Arc::new(deliveries(app, host.clone())?);
+    let delivering = tokio::spawn(Arc::clone(&deliveries).work());
+    Ok(Working { runner, wake, host, task, deliveries, delivering })
+}
+
+async fn listen(
+    app: &App,
+    listener: TcpListener,
+    working: Working,
+    api: Api,
+    shutdown: impl Future<Output = ()>,
+) {
+    let config = &app.config;
+    let webhooks = Webhooks {
+        store: app.store.clone(),
+        wake: {
+            let wake = working.wake.clone();
+            let store = Arc::clone(&app.store);
+            Arc::new(move |owner| {
+                wake.arrived(owner);
+                store.tell_hosts(owner);
+            })
+        },
+        metrics: Arc::clone(&app.metrics),
+        limits: Limits {
+            body_max_bytes: config.limits.webhook_body_max_bytes,
+            body_timeout: Duration::from_millis(config.server.body_timeout_ms),
+            accept_timeout: Duration::from_millis(config.limits.accept_timeout_ms),
+        },
+    };
+    let limits = server::Limits {
+        connections_max: config.server.connections_max,
+        header_timeout: Duration::from_millis(config.server.header_timeout_ms),
+    };
+    let status = Status::new(StatusOptions {
+        store: app.store.clone(),
+        metrics: Arc::clone(&app.metrics),
+        wake: working.wake.clone(),
+        in_flight: working.runner.in_flight.clone(),
+        host: working.host.clone(),
+        stopping: working.runner.stopping(),
+    });
+    let closing = async {
+        shutdown.await;
+        working.drain(&config.server, &app.clock).await
+    };
+    let router = server::router(webhooks, status, api(app.clone()));
+    server::serve(listener, router, limits, app.clock.clone(), closing).await;
+    if let Err(error) = app.store.store_outcomes().await {
+        tracing::warn!(%error, "the last webhooks are missing in the statistics");
+    }
+    app.settle_mail(MAIL_MAX).await;
+}

@@ -1,0 +1,95 @@
+//! What a holder commits, and tells the control database of.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Holder, Standpoint};
+use crate::failpoint;
+use crate::model::Effects;
+use crate::run::tree::Tree;
+use crate::store::commit::{CommitOf, Committed, StepCommit};
+use crate::store::{Error, relay, streams};
+
+impl Holder {
+    /// Commits a call, unless the owner has moved on since `at`.
+    pub(in crate::run) async fn commit(
+        &self,
+        tree: &Tree,
+        at: &Standpoint,
+        step: CommitOf,
+        effects: Effects,
+        read_at: Option<i64>,
+    ) -> Result<Committed, Error> {
+        let received = self.received.read().await;
+        if *received != at.received {
+            return Err(Error::Superseded("an inbox item came between"));
+        }
+        let tables = Arc::clone(&tree.tables);
+        let step = StepCommit {
+            under: at.under.clone(),
+            now: self.now(),
+            tree: tables,
+            step,
+            effects,
+            read_at,
+        };
+        failpoint::reach("page_called");
+        let committed = self.store(tree, "page", step).await?;
+        failpoint::reach("page_committed");
+        if committed.outbox {
+            self.relay(tree).await?;
+        }
+        Ok(committed)
+    }
+
+    /// Commits a `receive`. An UNLINK of many rows takes several transactions.
+    pub(in crate::run) async fn commit_item(
+        &self,
+        tree: &Tree,
+        step: CommitOf,
+        effects: Effects,
+        read_at: Option<i64>,
+    ) -> Result<(), Error> {
+        let mut received = self.received.write().await;
+        let mut moved = false;
+        loop {
+            let step = StepCommit {
+                under: self.under_now(),
+                now: self.now(),
+                tree: Arc::clone(&tree.tables),
+                step: step.clone(),
+                effects: effects.clone(),
+                read_at,
+            };
+            failpoint::reach("item_called");
+            let committed = self.store(tree, "item", step).await?;
+            failpoint::reach("item_committed");
+            if committed.generation != self.generation.load(Ordering::Acquire) {
+                self.interrupted.store(true, Ordering::Release);
+                moved = true;
+            }
+            self.generation.store(committed.generation, Ordering::Release);
+            self.grant_id.store(committed.grant_id.unwrap_or(0), Ordering::Release);
+            *received += 1;
+            if !committed.unfinished {
+                break;
+            }
+        }
+        self.relay(tree).await?;
+        if moved {
+            // A new token lifts the pauses of the one before.
+            let pauses = streams::pauses(self.control(), self.owner_id()).await?;
+            self.runner.egress.pause_owner(self.owner_id(), pauses.owner_not_before);
+        }
+        Ok(())
+    }
+
+    /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
+    pub(in crate::run) async fn relay(&self, tree: &Tree) -> Result<(), Error> {
+        let mut lease = self.lease();
+        relay::relay(self.control(), &tree.replication, &mut lease, self.now()).await?;
+        let mut held = self.lock();
+        held.relayed_no = held.relayed_no.max(lease.relayed_no);
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! An organization that is closed: its trees end first; then nobody opens its tables' database any more, that
+//! goes, and with it the organization.
+
+use super::receivers::forget_told;
+use super::{Ending, NO_ROOT, Progress, for_update, mark};
+use crate::failpoint;
+use crate::model::{Micros, OrganizationId};
+use crate::store::{Connection, Error, Store, query, query_scalar};
+
+/// What belongs to an organization beside its integrations, children before what they refer to.
+const OF_ORGANIZATIONS: [&str; 8] = [
+    "targets",
+    "alerts",
+    "error_handlers",
+    "subscriptions",
+    "saved_queries",
+    "integration_drafts",
+    "memberships",
+    "sweeps",
+];
+
+impl Store {
+    /// Closes an organization. Nobody sees it from then on, and nothing is made in it.
+    pub async fn end_organization(&self, of: OrganizationId) -> Result<(), Error> {
+        let told = "select id from integrations where organization_id = $1";
+        let told: Vec<String> =
+            query_scalar(told).bind(of).fetch_all(self.control.readers()).await?;
+        for integration_id in told {
+            forget_told(&self.control, &integration_id).await?;
+        }
+        let now = self.clock.now();
+        let ended = self.control.write(move |connection| {
+            Box::pin(async move { end_organization(connection, of, now).await })
+        });
+        ended.await?;
+        self.look_for_endings();
+        Ok(())
+    }
+}
+
+async fn end_organization(
+    connection: &mut Connection,
+    of: OrganizationId,
+    now: Micros,
+) -> Result<(), Error> {
+    // Whoever makes an integration waits, and then finds that it is closed.
+    query("update organizations set closing_at = coalesce(closing_at, $1) where id = $2")
+        .bind(now)
+        .bind(of)
+        .execute(&mut *connection)
+        .await?;
+    let roots: Vec<String> =
+        query_scalar("select distinct root_id from integrations where organization_id = $1")
+            .bind(of)
+            .fetch_all(&mut *connection)
+            .await?;
+    query("update integrations set ended_at = coalesce(ended_at, $1) where organization_id = $2")
+        .bind(now)
+        .bind(of)
+        .execute(&mut *connection)
+        .await?;
+    for root_id in &roots {
+        mark(connection, of, root_id, now).await?;
+    }
+    mark(connection, of, NO_ROOT, now).await?;
+    delete_belongings(connection, of).await
+}
+
+pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Error> {
+    let of = ending.organization_id;
+    let (claimed, now) = (ending.clone(), store.clock.now());
+    let drops = store.control.write(move |connection| {
+        Box::pin(async move { begin_to_drop(connection, &claimed, now).await })
+    });
+    let Some(key) = drops.await? else { return Ok(Progress::Waits) };
+    failpoint::reach("organization_dropping");
+    store.let_go(of).await;
+    match &store.server {
+        None => store.data_dir.remove_replication(&key).await.map_err(unavailable)?,
+        Some(server) => server.drop_replication(&key).await?,
+    }
+    failpoint::reach("organization_dropped");
+    let (claimed, now) = (ending.clone(), store.clock.now());
+    let gone = store.control.write(move |connection| {
+        Box::pin(async move {
+            claimed.hold(connection, now).await?;
+            delete_belongings(connection, of).await?;
+            claimed.delete(connection).await?;
+            let gone = query("delete from organizations where id = $1").bind(of);
+            gone.execute(connection).await?;
+            Ok(())
+        })
+    });
+    gone.await?;
+    Ok(Progress::Done)
+}
+
+/// From here on nobody opens its tables' database: who is at it is waited for. Answers the organization's key;
+/// none: it has integrations yet.
+async fn begin_to_drop(
+    connection: &mut Connection,
+    ending: &Ending,
+    now: Micros,
+) -> Result<Option<String>, Error> {
+    ending.hold(connection, now).await?;
+    let of = ending.organization_id;
+    let integrations: bool =
+        query_scalar("select exists (select 1 from integrations where organization_id = $1)")
+            .bind(of)
+            .fetch_one(&mut *connection)
+            .await?;
+    if integrations {
+        return Ok(None);
+    }
+    let key = format!("select key from organizations where id = $1{}", for_update(connection));
+    let key: Option<String> = query_scalar(key).bind(of).fetch_optional(&mut *connection).await?;
+    query("update organizations set dropping = true where id = $1")
+        .bind(of)
+        .execute(connection)
+        .await?;
+    Ok(key)
+}
+
+async fn delete_belongings(connection: &mut Connection, of: OrganizationId) -> Result<(), Error> {
+    for table in OF_ORGANIZATIONS {
+        let sql = format!("delete from {table} where organization_id = $1");
+        query(sql).bind(of).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn unavailable(error: std::io::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}

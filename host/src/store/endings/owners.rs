@@ -1,0 +1,154 @@
+//! Owners of what ends, slice by slice: there may be a million of them.
+
+use super::tree::Ended;
+use super::{Ending, for_update};
+use crate::model::{Micros, OwnerId};
+use crate::store::{Connection, Database, Error, Store, owner_slices, query, query_scalar, relay};
+
+/// What belongs to owners of a tree, children before what they refer to.
+const OF_OWNERS: [&str; 5] = ["streams", "inbox", "owner_secrets", "topics", "channels"];
+
+/// Owners that one statement names, and one transaction deletes.
+const SLICE: i64 = 500;
+
+/// Later than all items of an inbox: whatever grant an owner has, it is over.
+const AFTER_ALL: i64 = i64::MAX;
+
+/// Slice by slice, first beside the tables, where whoever works for an owner is then refused.
+pub(super) async fn let_owners_go(
+    store: &Store,
+    ending: &Ending,
+    ended: &Ended,
+) -> Result<(), Error> {
+    let replication = store.replication(ended.organization_id).await?;
+    let services: Vec<String> = ended.members.iter().map(|one| one.service.clone()).collect();
+    let mut after = String::new();
+    loop {
+        let owners =
+            owner_slices::behind(store.control.readers(), &ended.root_id, &after, SLICE).await?;
+        let Some(last) = owners.last() else { return Ok(()) };
+        after.clone_from(&last.external_owner_id);
+        // One without a name is the first, and would be found again behind itself.
+        let last_slice = (owners.len() as i64) < SLICE;
+        let owners: Vec<OwnerId> = owners.into_iter().map(|owner| owner.id).collect();
+        forget_owners(&replication, &services, &owners, ended.whole).await?;
+        let (ending, services, whole) = (ending.clone(), services.clone(), ended.whole);
+        let now = store.clock.now();
+        let let_go = store.control.write(move |connection| {
+            Box::pin(async move {
+                ending.hold(connection, now).await?;
+                match whole {
+                    true => retire(connection, &owners, now).await,
+                    false => forget_streams(connection, &services, &owners).await,
+                }
+            })
+        });
+        let_go.await?;
+        if last_slice {
+            return Ok(());
+        }
+    }
+}
+
+/// Positions. Owners' rows stay: a call in flight is refused by them.
+async fn forget_owners(
+    replication: &Database,
+    services: &[String],
+    owners: &[OwnerId],
+    whole: bool,
+) -> Result<(), Error> {
+    let (services, these) = (services.to_vec(), format!("owner_id in ({})", ids(owners)));
+    let forgotten = replication.write(move |connection| {
+        Box::pin(async move {
+            for service in services {
+                query(format!("delete from rowgate_cursors where service = $1 and {these}"))
+                    .bind(service)
+                    .persistent(false)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            // Their streams are derived anew, should the service come again.
+            let mut set = "services = '[]'";
+            if whole {
+                for table in ["rowgate_outbox", "rowgate_applied"] {
+                    let sql = format!("delete from {table} where {these}");
+                    query(sql).persistent(false).execute(&mut *connection).await?;
+                }
+                set = "services = '[]', generation = generation + 1, grant_id = null";
+            }
+            let sql = format!("update rowgate_owners set {set} where {these}");
+            query(sql).persistent(false).execute(connection).await?;
+            Ok(())
+        })
+    });
+    forgotten.await
+}
+
+/// Ends the grants of owners, as a post that unlinks them does. Whoever holds one has no say any more;
+/// who has channels to be stopped is due for that alone.
+async fn retire(connection: &mut Connection, owners: &[OwnerId], now: Micros) -> Result<(), Error> {
+    for owner_id in owners {
+        relay::unlinked(connection, *owner_id, AFTER_ALL, now).await?;
+        for sql in [
+            "delete from inbox where owner_id = $1",
+            "update owners set fence = fence + 1, lease_host = null, lease_until = 0, due_at = null
+             where id = $1",
+            "update owners set due_at = 0 where id = $1 and exists (
+               select 1 from channels where owner_id = $1 and state = 'stopping')",
+        ] {
+            query(sql).bind(*owner_id).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn forget_streams(
+    connection: &mut Connection,
+    services: &[String],
+    owners: &[OwnerId],
+) -> Result<(), Error> {
+    let sql = format!("delete from streams where service = $1 and owner_id in ({})", ids(owners));
+    for service in services {
+        query(&sql).bind(service).persistent(false).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Deletes some owners of the tree with what belongs to them; false: those were the last.
+pub(super) async fn delete_owners(store: &Store, ending: &Ending) -> Result<bool, Error> {
+    let (ending, now) = (ending.clone(), store.clock.now());
+    let deleted = store.control.write(move |connection| {
+        Box::pin(async move {
+            ending.hold(connection, now).await?;
+            delete_slice(connection, &ending.root_id).await
+        })
+    });
+    Ok(deleted.await? == SLICE)
+}
+
+/// Answers how many there were.
+pub(super) async fn delete_slice(connection: &mut Connection, root_id: &str) -> Result<i64, Error> {
+    // What is posted for one of them waits, and then makes another one.
+    let sql = format!(
+        "select id from owners where root_id = $1 order by id limit $2{}",
+        for_update(connection)
+    );
+    let owners: Vec<OwnerId> =
+        query_scalar(sql).bind(root_id).bind(SLICE).fetch_all(&mut *connection).await?;
+    if owners.is_empty() {
+        return Ok(0);
+    }
+    let ids = ids(&owners);
+    for table in OF_OWNERS {
+        let sql = format!("delete from {table} where owner_id in ({ids})");
+        query(sql).persistent(false).execute(&mut *connection).await?;
+    }
+    let sql = format!("delete from owners where id in ({ids})");
+    query(sql).persistent(false).execute(connection).await?;
+    Ok(i64::try_from(owners.len()).unwrap_or(i64::MAX))
+}
+
+fn ids(owners: &[OwnerId]) -> String {
+    let ids: Vec<String> = owners.iter().map(OwnerId::to_string).collect();
+    ids.join(", ")
+}

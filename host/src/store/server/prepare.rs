@@ -1,0 +1,84 @@
+//! What an organization's part needs on a server: schemas, and the role that may only read its tables.
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use super::{Place, ReaderPassword};
+use crate::store::Error;
+use crate::store::tables::literal;
+
+/// The roles that read organizations' tables get so much.
+const READER_SETTINGS: [(&str, &str); 4] = [
+    ("statement_timeout", "'60s'"),
+    ("idle_in_transaction_session_timeout", "'60s'"),
+    ("default_transaction_read_only", "on"),
+    ("timezone", "'UTC'"),
+];
+const READER_CONNECTIONS: u32 = 20;
+
+/// Schemas, the reading role and what it may. Several hosts may come at once: a lock of the
+/// database, held to the end of the transaction, lets one through at a time.
+pub(super) async fn prepare(
+    connection: &mut PgConnection,
+    place: &Place,
+    password: &ReaderPassword<'_>,
+) -> Result<(), Error> {
+    let Place { database, tables, internal, reader } = place;
+    let mut transaction = connection.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtext('rowgate roles'))")
+        .execute(&mut *transaction)
+        .await?;
+    let known: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
+        .bind(reader)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let verb = if known.is_some() { "alter" } else { "create" };
+    let mut statements = vec![
+        format!(
+            "{verb} role \"{reader}\" login nosuperuser nocreatedb nocreaterole noinherit \
+             connection limit {READER_CONNECTIONS} password {}",
+            literal(&password.verifier())
+        ),
+        format!("create schema if not exists \"{tables}\""),
+        format!("create schema if not exists \"{internal}\""),
+        format!("revoke all on database \"{database}\" from public"),
+        format!("revoke all on schema \"{tables}\", \"{internal}\" from public"),
+        format!("grant connect on database \"{database}\" to \"{reader}\""),
+        format!("grant usage on schema \"{tables}\" to \"{reader}\""),
+        format!("grant select on all tables in schema \"{tables}\" to \"{reader}\""),
+        format!(
+            "alter default privileges in schema \"{tables}\" grant select on tables to \"{reader}\""
+        ),
+        format!(
+            "alter role \"{reader}\" in database \"{database}\" set search_path to \"{tables}\""
+        ),
+    ];
+    statements.push(without_large_objects(reader));
+    statements.extend(READER_SETTINGS.map(|(setting, value)| {
+        format!("alter role \"{reader}\" in database \"{database}\" set {setting} to {value}")
+    }));
+    for statement in statements {
+        transaction.execute(statement.as_str()).await.map_err(|error| {
+            Error::Refused(format!(
+                "preparing the schema {tables} of the database {database}: {error}; the role of \
+                 the host must own the database and may create roles"
+            ))
+        })?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Large objects can be written in a read-only transaction before PostgreSQL 16. The functions are a
+/// superuser's: where the host's role is none, they stay as they are.
+fn without_large_objects(reader: &str) -> String {
+    let may = format!("has_function_privilege({}, 'lo_create(oid)', 'execute')", literal(reader));
+    format!(
+        "do $$ begin
+           if {may} then
+             revoke execute on function lo_create(oid), lo_creat(integer),
+               lo_from_bytea(oid, bytea) from public;
+           end if;
+         exception when insufficient_privilege then null;
+         end $$"
+    )
+}
