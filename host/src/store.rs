@@ -21,6 +21,7 @@ pub mod leases;
 pub mod limits;
 mod load;
 pub mod memberships;
+pub mod moves;
 pub mod organizations;
 pub mod outcomes;
 pub mod owner_secrets;
@@ -41,7 +42,7 @@ pub mod targets;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
@@ -59,6 +60,7 @@ use crate::clock::Clock;
 use crate::config::DataDir;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
+use moves::Location;
 use server::{ReaderPassword, Server};
 pub use watch::Heard;
 use watch::Told;
@@ -79,7 +81,10 @@ pub struct Store {
     told: Told,
     changed: Changed,
     outcomes: outcomes::Outcomes,
-    replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
+    /// How databases of customers are reached.
+    outside: OnceLock<moves::Outside>,
+    /// By the number of where they lie, which moves when that changes.
+    replication: tokio::sync::Mutex<HashMap<OrganizationId, (i64, Database)>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
 }
@@ -120,7 +125,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed, outcomes) = Default::default();
+        let (outside, replication, manifests, told, changed, outcomes) = Default::default();
         Self {
             control,
             server,
@@ -131,6 +136,7 @@ impl Store {
             told,
             changed,
             outcomes,
+            outside,
             replication,
             manifests,
         }
@@ -161,13 +167,23 @@ impl Store {
         &self.control
     }
 
-    /// The replication database of an organization, opened at first use.
+    /// The replication database of an organization, wherever it lies, opened at first use.
     pub async fn replication(&self, organization: OrganizationId) -> Result<Database, Error> {
+        let Location { key, database_id, database_no } = self.location(organization).await?;
         let mut open = self.replication.lock().await;
-        if let Some(database) = open.get(&organization) {
+        if let Some((no, database)) = open.get(&organization)
+            && *no == database_no
+        {
             return Ok(database.clone());
         }
-        let key = self.organization_key(organization).await?;
+        if let Some(id) = database_id {
+            // A customer's server may take its time: others don't wait for it.
+            drop(open);
+            let database = self.open_own(organization, &id).await?;
+            let mut open = self.replication.lock().await;
+            open.insert(organization, (database_no, database.clone()));
+            return Ok(database);
+        }
         let database = match &self.server {
             None => Database::open(&self.data_dir.replication(&key), &REPLICATION).await?,
             Some(server) => {
@@ -176,7 +192,7 @@ impl Store {
                 server.open_replication(&key, &reader).await?
             }
         };
-        open.insert(organization, database.clone());
+        open.insert(organization, (database_no, database.clone()));
         Ok(database)
     }
 

@@ -2,6 +2,8 @@
 
 mod close;
 
+pub use close::Left;
+
 use super::{Connection, Error, Store, query_as};
 use crate::model::{Micros, OrganizationId};
 

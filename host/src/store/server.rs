@@ -21,7 +21,7 @@ use super::{Database, Error};
 use crate::config::Isolation;
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
-static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
+pub(super) static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
 
 /// Names of databases, schemas and roles are cut after so many bytes. (`NAMEDATALEN`)
 const NAME_MAX: usize = 63;
@@ -43,13 +43,13 @@ pub struct ServerOptions {
 }
 
 /// The roles that read organizations' tables get so much.
-const READER_SETTINGS: [(&str, &str); 4] = [
+pub(super) const READER_SETTINGS: [(&str, &str); 4] = [
     ("statement_timeout", "'60s'"),
     ("idle_in_transaction_session_timeout", "'60s'"),
     ("default_transaction_read_only", "on"),
     ("timezone", "'UTC'"),
 ];
-const READER_CONNECTIONS: u32 = 20;
+pub(super) const READER_CONNECTIONS: u32 = 20;
 
 /// A server as configured.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub(super) struct ReaderPassword<'p> {
 }
 
 impl ReaderPassword<'_> {
-    fn verifier(&self) -> String {
+    pub(super) fn verifier(&self) -> String {
         verifier::verifier(self.text, self.salt)
     }
 }
@@ -319,7 +319,7 @@ fn name(options: &PgConnectOptions) -> &str {
 }
 
 /// Parts joined by `_`; what would be too long ends in a digest of the whole, so that two can't meet.
-fn short_name(parts: &[&str]) -> String {
+pub(super) fn short_name(parts: &[&str]) -> String {
     let joined = parts.join("_").replace(['"', '\0'], "_");
     if joined.len() <= NAME_MAX {
         return joined;

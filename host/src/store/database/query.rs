@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -74,6 +76,17 @@ argument_from! {
     Bytes: &'q Vec<u8>, |value| Some(Cow::Borrowed(value));
     Bytes: Option<Vec<u8>>, |value| value.map(Cow::Owned);
     Bytes: &'q Option<Vec<u8>>, |value| value.as_deref().map(Cow::Borrowed);
+}
+
+/// A library panics on answers that no server of its kind gives; a customer's may.
+fn contained<'c, T>(
+    asked: impl Future<Output = sqlx::Result<T>> + Send + 'c,
+) -> BoxFuture<'c, sqlx::Result<T>> {
+    Box::pin(async move {
+        let asked = AssertUnwindSafe(asked).catch_unwind().await;
+        let strange = || Err(sqlx::Error::Protocol("the server's answer has no sense".into()));
+        asked.unwrap_or_else(|_| strange())
+    })
 }
 
 /// A row that either database can answer with.
@@ -195,7 +208,7 @@ impl<'q, A: Answer> Query<'q, A> {
         A: 'c,
     {
         let target = target.into();
-        Box::pin(async move {
+        contained(async move {
             let mut own = None;
             let done = match target.peer(&mut own).await? {
                 Peer::Sqlite(connection) => {
@@ -219,7 +232,7 @@ impl<'q, A: Answer> Query<'q, A> {
         A: 'c,
     {
         let target = target.into();
-        Box::pin(async move {
+        contained(async move {
             let mut own = None;
             match target.peer(&mut own).await? {
                 Peer::Sqlite(connection) => {
@@ -244,7 +257,7 @@ impl<'q, A: Answer> Query<'q, A> {
         A: 'c,
     {
         let target = target.into();
-        Box::pin(async move {
+        contained(async move {
             let mut own = None;
             match target.peer(&mut own).await? {
                 Peer::Sqlite(connection) => {

@@ -1,10 +1,11 @@
 //! Closing an organization: its owners are unlinked, then all that is left of it goes.
 
 use crate::model::{OrganizationId, OwnerId};
+use crate::store::moves::Location;
 use crate::store::{Connection, Error, Store, query, query_as, query_scalar, relay};
 
 /// What belongs to an organization beside its integrations, children before what they refer to.
-const OF_ORGANIZATIONS: [&str; 7] = [
+const OF_ORGANIZATIONS: [&str; 8] = [
     "alerts",
     "error_handlers",
     "subscriptions",
@@ -12,6 +13,7 @@ const OF_ORGANIZATIONS: [&str; 7] = [
     "integration_drafts",
     "memberships",
     "sweeps",
+    "moves",
 ];
 
 /// Owners that one transaction unlinks.
@@ -19,6 +21,17 @@ const SLICE: i64 = 500;
 
 /// Later than all items of an inbox: whatever grant an owner has, it is over.
 const AFTER_ALL: i64 = i64::MAX;
+
+/// What of a closed organization is left in a database of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It had none.
+    Nothing,
+    /// The tables.
+    Tables,
+    /// The tables and what we kept beside them: it couldn't be reached.
+    Everything,
+}
 
 impl Store {
     /// Ends the grants of all owners of a tree in the control database, as a post that unlinks them
@@ -80,11 +93,24 @@ impl Store {
     ///
     /// The database goes first, while the organization still names it: if the host dies between, the
     /// same call goes on. It goes once more at the end, since a query may have made it again.
-    pub async fn delete_organization(&self, of: OrganizationId) -> Result<(), Error> {
-        let key = self.organization_key(of).await?;
+    ///
+    /// A database of its own stays, with the tables in it; ours beside them go. Where it can't be
+    /// reached they stay, too: nobody knows them any more.
+    pub async fn delete_organization(&self, of: OrganizationId) -> Result<Left, Error> {
+        let Location { key, database_id, .. } = self.location(of).await?;
         // Before the database goes: a host that works for an integration has it open.
         let unneeded = self.control.write(move |connection| Box::pin(has_none(connection, of)));
         unneeded.await?;
+        let left = match database_id {
+            None => Left::Nothing,
+            Some(id) => match self.leave_own(of, &id).await {
+                Ok(()) => Left::Tables,
+                Err(error) => {
+                    tracing::warn!(organization = key, %error, "its own database can't be cleared");
+                    Left::Everything
+                }
+            },
+        };
         self.drop_replication(of, &key).await?;
         self.control
             .write(move |connection| {
@@ -100,12 +126,18 @@ impl Store {
                 })
             })
             .await?;
-        self.drop_replication(of, &key).await
+        self.drop_replication(of, &key).await?;
+        Ok(left)
     }
 
     /// Whoever has it open works on what nobody sees any more.
     async fn drop_replication(&self, of: OrganizationId, key: &str) -> Result<(), Error> {
         self.replication.lock().await.remove(&of);
+        self.drop_ours(key).await
+    }
+
+    /// What lies in our storage.
+    pub(in crate::store) async fn drop_ours(&self, key: &str) -> Result<(), Error> {
         match &self.server {
             None => {
                 let removed = self.data_dir.remove_replication(key);

@@ -8,8 +8,11 @@ use sqlx::{
     ValueRef as _,
 };
 
+use std::sync::Arc;
+
 use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
+use crate::store::moves::{Way, query_options};
 
 /// PostgreSQL's code for a statement that was cancelled.
 const CANCELLED: &str = "57014";
@@ -23,7 +26,10 @@ pub(super) async fn query(
     statement::check_verb(text).map_err(Error::Refused)?;
     let timeout_ms = limits.time.as_millis().max(1).to_string();
     let reader = reader.options([("statement_timeout", timeout_ms)]);
-    let connected = reader.connect().await;
+    let connected = tokio::select! {
+        connected = reader.connect() => connected,
+        () = clock.sleep(limits.time) => return Err(too_long(limits)),
+    };
     let mut connection = connected.map_err(|error| Error::Unavailable(error.to_string()))?;
     let answered = tokio::select! {
         answered = read(&mut connection, text, limits) => answered,
@@ -40,6 +46,27 @@ pub(super) async fn query(
         Error::Database(error) => refused(error),
         other => other,
     })
+}
+
+/// On a customer's server, by a role that may only read. In a task of its own: a library panics on
+/// answers that no server of its kind gives.
+pub(super) async fn query_by(
+    way: Arc<Way>,
+    text: &str,
+    limits: QueryLimits,
+    clock: &Clock,
+) -> Result<Rows, Error> {
+    let (text, clock) = (text.to_owned(), clock.clone());
+    let asked = tokio::spawn(async move {
+        let answered = query(query_options(&way), &text, limits, &clock).await;
+        answered.map_err(|error| match error {
+            Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
+            Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
+            other => other,
+        })
+    });
+    let asked = AbortOnDropHandle::new(asked);
+    asked.await.map_err(|error| Error::Unavailable(error.to_string()))?
 }
 
 /// Prepared first: PostgreSQL prepares one statement only, so nothing can stand behind it. Then its
