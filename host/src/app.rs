@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod integrations;
 pub mod keys;
+pub mod moves;
 pub mod notifications;
 pub mod organizations;
 pub mod owners;
@@ -23,7 +24,7 @@ use crate::chance::Chance;
 use crate::clock::{Clock, micros};
 use crate::config::{self, Announced, Config, HostLock, Push, RefusedFile};
 use crate::delivery::alerts::{self, Handler};
-use crate::delivery::{Clients, Deliveries, DeliveryOptions, Patience};
+use crate::delivery::{Clients, Deliveries, DeliveryOptions, OwnDatabases, Patience};
 use crate::egress::{Egress, EgressOptions, Poster, Relays};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
@@ -38,7 +39,7 @@ use crate::server::{self, Status, StatusOptions};
 use crate::store::leases::Claimant;
 use crate::store::organizations::Organization;
 use crate::store::retention::Kept;
-use crate::store::{Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
+use crate::store::{self, Heard, ServerOptions, SessionLimits, Store, leases, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
 
 /// A host that ends waits so long for mail under way.
@@ -54,6 +55,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// None: there is no mail.
     pub mailer: Option<Mailer>,
+    relays: Relays,
     clients: Arc<OnceLock<Clients>>,
 }
 
@@ -84,8 +86,11 @@ impl App {
         let clock = store.clock().clone();
         let metrics = Arc::default();
         let mailer = mailer(&config, &store, &metrics)?;
+        let relays = Relays::new(store.chance().clone())?;
+        let own = OwnDatabases::new(relays.clone(), targets::rules(&config.delivery));
+        store.reach_outside(Arc::new(own), session_limits(&config));
         let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics, mailer, clients: Arc::default() })
+        Ok(Self { config, store, clock, metrics, mailer, relays, clients: Arc::default() })
     }
 
     /// The engine for components of this data directory.
@@ -116,8 +121,7 @@ impl App {
         if let Some(clients) = self.clients.get() {
             return Ok(clients.clone());
         }
-        let relays = Relays::new(self.store.chance().clone())?;
-        let made = Clients { poster: Poster::new()?, relays };
+        let made = Clients { poster: Poster::new()?, relays: self.relays.clone() };
         Ok(self.clients.get_or_init(|| made).clone())
     }
 
@@ -178,11 +182,15 @@ fn server_options(config: &Config) -> Option<ServerOptions> {
         control_url,
         replication_url: config.replication_url.given().map(str::to_owned),
         isolation: config.isolation,
-        limits: SessionLimits {
-            lease_ttl: Duration::from_millis(config.run.lease_ttl_ms),
-            connections_max: config.database_connections_max,
-        },
+        limits: session_limits(config),
     })
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        lease_ttl: Duration::from_millis(config.run.lease_ttl_ms),
+        connections_max: config.database_connections_max,
+    }
 }
 
 /// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
@@ -311,6 +319,7 @@ async fn start(
     if app.config.database_url.given().is_none() {
         // The data directory is locked: leases of a host that died here are nobody's.
         leases::take_back(app.store.control()).await?;
+        app.store.take_back_moves().await?;
     }
     let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let options = ScheduleOptions {
@@ -341,8 +350,10 @@ async fn start(
     });
     tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
     tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
-    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     let poll = Duration::from_millis(run.poll_ms);
+    let (store, lease_ttl) = (Arc::clone(&app.store), Duration::from_millis(run.lease_ttl_ms));
+    tokio::spawn(async move { store::moves::work(&store, lease_ttl, poll).await });
+    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);
@@ -377,6 +388,7 @@ fn kept(app: &App) -> Kept {
         inbox: micros(inbox_kept(app)),
         parked: days(retention.parked_days),
         tombstones: days(retention.tombstone_days),
+        left: days(retention.left_days),
     }
 }
 

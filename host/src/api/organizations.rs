@@ -8,7 +8,7 @@ use super::endpoint::Json::{Integer, Text};
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use crate::app;
-use crate::store::organizations::Organization;
+use crate::store::organizations::{Left, Organization};
 
 pub(super) const ORGANIZATION: &[Field] =
     &[field("id", "Id", Integer), field("name", "Name", Text), field("key", "Key", Text)];
@@ -91,16 +91,28 @@ async fn close(call: Call) -> Result<Answer, Failure> {
     let of = call.organization();
     if call.values.text("confirm").trim() != of.key {
         let count = call.app.store.integrations(of.id).await?.len();
+        let tables = match call.app.store.own_database(of.id).await? {
+            Some(url) => format!("(their tables stay in {url})"),
+            None => "with their tables".to_owned(),
+        };
         let prompt = format!(
-            "This deletes {} for good: {count} integrations with their tables, all members and saved \
-             queries. Type {} to confirm:",
+            "This deletes {} for good: {count} integrations {tables}, all members and saved queries. \
+             Type {} to confirm:",
             of.name, of.key
         );
         return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
     }
-    app::organizations::close(&call.app, of.id).await?;
+    let own = call.app.store.own_database(of.id).await?.unwrap_or_default();
+    let left = match app::organizations::close(&call.app, of.id).await? {
+        Left::Nothing => "Nothing is left of it.".to_owned(),
+        Left::Tables => format!("Its tables stay in {own}, and are yours alone now."),
+        Left::Everything => format!(
+            "Its tables stay in {own}. That couldn't be reached: drop the schema rowgate there, and the \
+             role that reads, if it was made for you."
+        ),
+    };
     tracing::info!(organization = of.key, by = call.email(), "an organization was closed");
-    Ok(Answer::step(&Step::complete(format!("{} is closed. Nothing is left of it.", of.name))))
+    Ok(Answer::step(&Step::complete(format!("{} is closed. {left}", of.name))))
 }
 
 pub(super) fn organization(of: &Organization, message: String) -> Answer {

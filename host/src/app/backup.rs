@@ -71,6 +71,15 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
     let mut files = Vec::new();
     let mut replication_schema = backup::known_schema_versions().1;
     for organization in app.store.organizations().await? {
+        // Not ours to copy: it goes on from where it is.
+        if let Some(database) = app.store.own_database(organization.id).await? {
+            tracing::warn!(
+                organization = organization.key,
+                database,
+                "its tables lie in a database of its own, and are not in the backup"
+            );
+            continue;
+        }
         let from = data_dir.replication(&organization.key);
         // Nothing was ever written for it.
         if !from.exists() {

@@ -6,6 +6,7 @@ use super::App;
 use super::integrations::Refusal;
 use crate::clock::micros;
 use crate::model::{Micros, OrganizationId};
+use crate::store::organizations::Left;
 
 /// Vendors are given so long to take back what they were asked to post. Channels that are left end by
 /// themselves.
@@ -15,8 +16,11 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Deletes an organization with its integrations, tables and members. If that breaks off, the same
 /// call goes on.
-pub async fn close(app: &App, of: OrganizationId) -> Result<(), Refusal> {
+///
+/// Tables in a database of the organization's own stay.
+pub async fn close(app: &App, of: OrganizationId) -> Result<Left, Refusal> {
     let store = &app.store;
+    store.refuse_while_moving(of).await?;
     let integrations = store.integrations(of).await?;
     let roots = integrations.iter().filter(|one| one.id == one.root_id);
     let roots: Vec<&str> = roots.map(|one| one.id.as_str()).collect();
@@ -27,8 +31,12 @@ pub async fn close(app: &App, of: OrganizationId) -> Result<(), Refusal> {
     for root in &roots {
         wait_for_stops(app, root, until).await?;
     }
+    let has_own_database = store.own_database(of).await?.is_some();
     for root in roots {
-        store.delete_integration(root).await?;
+        match has_own_database {
+            true => store.leave_integration(root).await?,
+            false => store.delete_integration(root).await?,
+        };
     }
     Ok(store.delete_organization(of).await?)
 }

@@ -7,6 +7,7 @@
 //! seen.
 
 mod address;
+mod own;
 mod rows;
 mod sql;
 
@@ -18,6 +19,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgSslMo
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, FromRow, Postgres, Transaction};
 
 pub use address::DatabaseAddress;
+pub use own::OwnDatabases;
 
 use super::decision::Outcome;
 use crate::egress::{Relay, Relays};

@@ -83,7 +83,9 @@ pub async fn put_right(
 ) -> Result<(), Error> {
     let control = Database::open(&data_dir.control(), &CONTROL).await?;
     let organizations: Vec<(OrganizationId, String)> =
-        query_as("select id, key from organizations order by id").fetch_all(&control).await?;
+        query_as("select id, key from organizations where database_id is null order by id")
+            .fetch_all(&control)
+            .await?;
     for (id, key) in organizations {
         let replication = Database::open(&data_dir.replication(&key), &REPLICATION).await?;
         // Numbers are given again that receivers have seen.

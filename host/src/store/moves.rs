@@ -13,8 +13,6 @@ mod location;
 mod reader;
 mod rest;
 mod table;
-#[cfg(test)]
-mod tests;
 mod ways;
 mod work;
 
@@ -229,9 +227,8 @@ impl Hold<'_> {
 
     /// Gives it back: it is tried again then.
     async fn put_off(&self, reason: String, not_before: Micros) -> Result<(), Error> {
-        let sql = format!(
-            "update moves set lease_until = 0, not_before = $3, error = $4 where {LIVE}"
-        );
+        let sql =
+            format!("update moves set lease_until = 0, not_before = $3, error = $4 where {LIVE}");
         let statement = query(sql).bind(self.of.id.clone()).bind(self.of.fence).bind(not_before);
         self.store.control.execute(statement.bind(reason)).await.map(drop)
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::server::ReaderPassword;
 use super::moves::{self, Location};
+use super::server::ReaderPassword;
 use super::{Error, Store, query, query_scalar};
 use crate::model::OrganizationId;
 

@@ -22,8 +22,8 @@ mod sweep;
 mod upsert;
 
 pub use brackets::drop_brackets;
-pub use ddl::{SchemaError, add_missing_columns, create, create_all, script};
 pub(in crate::store) use ddl::columns;
+pub use ddl::{SchemaError, add_missing_columns, create, create_all, script};
 pub(crate) use ddl::{definition, missing_columns};
 pub(in crate::store) use dialect::key_text;
 pub(crate) use dialect::{literal, quoted};

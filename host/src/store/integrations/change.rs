@@ -66,6 +66,7 @@ impl Store {
         old: TableSpec,
         new: TableSpec,
     ) -> Result<(), Error> {
+        self.refuse_while_moving(organization).await?;
         let taken: i64 = query_scalar(
             "select count(*) from integrations where organization_id = $1 and table_name = $2",
         )
@@ -76,6 +77,7 @@ impl Store {
         if taken > 0 {
             return Err(Error::Refused(format!("there is a table {} already", new.table_name)));
         }
+        let database_no = self.location(organization).await?.database_no;
         let replication = self.replication(organization).await?;
         let (from, to) = (old.table_name.clone(), new.table_name.clone());
         let (old, new) = (Arc::new(old), Arc::new(new));
@@ -84,10 +86,16 @@ impl Store {
                 Box::pin(async move { tables::rename_table(connection, &old, &new).await })
             })
             .await?;
+        // Where the tables have been moved meanwhile, the new place knows the old name.
         let statement = query(
-            "update integrations set table_name = $1 where organization_id = $2 and table_name = $3",
+            "update integrations set table_name = $1 where organization_id = $2 and table_name = $3
+               and $4 = (select database_no from organizations where id = $2)",
         );
-        self.control.execute(statement.bind(to).bind(organization).bind(from)).await.map(drop)
+        let statement = statement.bind(to).bind(organization).bind(from).bind(database_no);
+        match self.control.execute(statement).await?.rows_affected() {
+            0 => Err(Error::Refused("the tables were moved meanwhile: do it once more".into())),
+            _ => Ok(()),
+        }
     }
 }
 

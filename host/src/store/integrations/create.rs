@@ -49,6 +49,7 @@ impl Store {
         id: String,
         new: NewIntegration,
     ) -> Result<Integration, Error> {
+        self.refuse_while_moving(new.organization).await?;
         let (keyring, chance, now) = (self.keyring.clone(), self.chance.clone(), self.clock.now());
         self.control
             .write(move |connection| {

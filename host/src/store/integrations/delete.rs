@@ -15,6 +15,13 @@ const OF_TREES: [&str; 3] = ["orphans", "push_pauses", "grants"];
 /// Owners that one statement names, and one transaction deletes.
 const SLICE: usize = 500;
 
+/// What becomes of the tables of integrations that are deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    Go,
+    Stay,
+}
+
 impl Store {
     /// Deletes an integration and all that depend on it; answers which.
     ///
@@ -22,7 +29,18 @@ impl Store {
     /// same call goes on. They go once more at the end, since a call that was in flight may have made
     /// them again. What there may be much of goes in slices: others write meanwhile.
     pub async fn delete_integration(&self, id: &str) -> Result<Vec<Integration>, Error> {
+        self.delete(id, Tables::Go).await
+    }
+
+    /// The same of one whose tables stay: they lie in a database of its organization's own.
+    pub async fn leave_integration(&self, id: &str) -> Result<Vec<Integration>, Error> {
+        self.delete(id, Tables::Stay).await
+    }
+
+    async fn delete(&self, id: &str, tables: Tables) -> Result<Vec<Integration>, Error> {
         let Some(integration) = self.integration(id).await? else { return Ok(Vec::new()) };
+        let of = integration.organization_id;
+        self.refuse_while_moving(of).await?;
         let tree = self.tree(&integration.root_id).await?;
         let members = below(&tree, id);
         let whole = integration.root_id == integration.id;
@@ -33,11 +51,13 @@ impl Store {
                 .await?
                 .into_iter()
                 .collect();
-        let replication = self.replication(integration.organization_id).await?;
-        for member in &members {
-            tables::forget_changes(&replication, &member.table_name).await?;
+        if tables == Tables::Go {
+            let replication = self.replication(of).await?;
+            for member in &members {
+                tables::forget_changes(&replication, &member.table_name).await?;
+            }
+            forget(&replication, &members, &owners, whole).await?;
         }
-        forget(&replication, &members, &owners, whole).await?;
         if whole {
             owners.extend(self.delete_owners(&integration.root_id).await?);
         }
@@ -47,7 +67,10 @@ impl Store {
             Box::pin(delete_members(connection, root_id, gone, whole, now))
         });
         owners.extend(late.await?);
-        forget(&replication, &members, &owners, whole).await?;
+        if tables == Tables::Go {
+            // Wherever they lie by now.
+            forget(&self.replication(of).await?, &members, &owners, whole).await?;
+        }
         Ok(members)
     }
 

@@ -124,9 +124,9 @@ fn verdict(seen: &Seen, marked: Option<&Marked>, of: OrganizationId) -> Result<V
              it, and the tables, or give an empty database"
         )),
         None => match &seen.stranger {
-            Some(name) => Err(format!(
-                "must lead to an empty database: its schema {TABLES} has a {name}"
-            )),
+            Some(name) => {
+                Err(format!("must lead to an empty database: its schema {TABLES} has a {name}"))
+            }
             None => Ok(Verdict::Empty),
         },
     }
@@ -140,7 +140,8 @@ impl Store {
         admin_url: &str,
         readonly_url: Option<&str>,
     ) -> Result<Found, WrongDatabase> {
-        let way = self.outside()?.way(admin_url).map_err(|error| refused(error, WrongDatabase::Admin))?;
+        let way =
+            self.outside()?.way(admin_url).map_err(|error| refused(error, WrongDatabase::Admin))?;
         let database = self.outside()?.database(&way);
         let told = |error| WrongDatabase::Admin(told(&way, &error));
         let seen: Seen = query_as(look()).fetch_one(&database).await.map_err(told)?;
@@ -170,9 +171,11 @@ impl Store {
         url: &str,
         admin: &str,
     ) -> Result<Zeroizing<String>, WrongDatabase> {
-        let way = self.outside()?.way(url).map_err(|error| refused(error, WrongDatabase::Reader))?;
+        let way =
+            self.outside()?.way(url).map_err(|error| refused(error, WrongDatabase::Reader))?;
         if self.role_of(&way).await.map_err(WrongDatabase::Reader)? == admin {
-            let reason = "must be of another role than admin_url: members of the organization get it";
+            let reason =
+                "must be of another role than admin_url: members of the organization get it";
             return Err(WrongDatabase::Reader(reason.into()));
         }
         Ok(Zeroizing::new(url.trim().to_owned()))
@@ -246,7 +249,8 @@ impl Store {
         if mark.as_deref() != Some(id) {
             let marked = self.marked(&bare, &seen).await?;
             let verdict = verdict(&seen, marked.as_ref(), of);
-            let verdict = verdict.map_err(|reason| Error::Refused(format!("admin_url {reason}")))?;
+            let verdict =
+                verdict.map_err(|reason| Error::Refused(format!("admin_url {reason}")))?;
             let id = id.to_owned();
             let begun = bare.write(move |connection| {
                 Box::pin(async move {

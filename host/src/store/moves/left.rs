@@ -38,9 +38,7 @@ impl Store {
         let admin: Database = self.outside()?.database(&self.own_way(id).await?);
         let drop = format!("drop schema if exists {} cascade", quoted(INTERNAL));
         admin
-            .write(move |connection| {
-                Box::pin(async move { Ok(connection.run(&drop).await?) })
-            })
+            .write(move |connection| Box::pin(async move { Ok(connection.run(&drop).await?) }))
             .await?;
         if own_reader.is_ours {
             let way = self.outside()?.way(&own_reader.url)?;

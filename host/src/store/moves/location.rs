@@ -1,8 +1,10 @@
 //! Where an organization's tables lie, and by which URLs they are reached if that is a database of its
 //! own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
 use super::{INTERNAL, TABLES, Way, place};
@@ -13,7 +15,7 @@ use crate::store::{Database, Error, Store, query, query_as, query_scalar, server
 
 /// An organization whose own database is away rests for so long, then one of its owners tries again.
 /// Otherwise each would hold a worker up.
-const AWAY: std::time::Duration = std::time::Duration::from_secs(10);
+const AWAY: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// As the control database has it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -62,13 +64,16 @@ impl Store {
     pub(super) async fn prepare_own(&self, way: Arc<Way>) -> Result<Database, Error> {
         let (limits, told) = (self.outside()?.limits, Arc::clone(&way));
         let schemas = [INTERNAL, TABLES];
-        // In a task of its own: a library panics on answers that no server of its kind gives.
-        let opened = tokio::spawn(async move {
-            PostgresDatabase::open_by(way, schemas, &server::REPLICATION, limits).await
-        });
-        let opened = opened.await.map_err(|error| Error::Unavailable(error.to_string()))?;
-        opened.map(Database::Postgres).map_err(|error| {
-            Error::Unavailable(format!("{}: {}", told.shown, (told.hide)(&error.to_string())))
+        let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, limits);
+        // A library panics on answers that no server of its kind gives.
+        let opened = AssertUnwindSafe(opened).catch_unwind().await;
+        let strange = || Err(Error::Unavailable("the server's answer has no sense".into()));
+        let say = |text: String| format!("{}: {}", told.shown, (told.hide)(&text));
+        opened.unwrap_or_else(|_| strange()).map(Database::Postgres).map_err(|error| match error {
+            Error::Unavailable(text) => Error::Unavailable(say(text)),
+            Error::Inconsistent(text) => Error::Inconsistent(say(text)),
+            Error::Refused(text) => Error::Refused(say(text)),
+            other => other,
         })
     }
 

@@ -183,9 +183,8 @@ impl Table {
 
     fn key_as_text(&self) -> String {
         let parts = self.key.iter().enumerate();
-        let parts = parts.map(|(at, (name, _))| {
-            format!("cast({} as text) as {}", quoted(name), key_name(at))
-        });
+        let parts = parts
+            .map(|(at, (name, _))| format!("cast({} as text) as {}", quoted(name), key_name(at)));
         parts.collect::<Vec<_>>().join(", ")
     }
 
@@ -199,7 +198,8 @@ impl Table {
         if !after {
             return String::new();
         }
-        let numbers: Vec<String> = (1..=self.key.len()).map(|number| format!("${number}")).collect();
+        let numbers: Vec<String> =
+            (1..=self.key.len()).map(|number| format!("${number}")).collect();
         format!(" where ({}) > ({})", self.key_list(), numbers.join(", "))
     }
 
@@ -230,8 +230,7 @@ impl Table {
             format!("{}{}", quoted(&column.name), Dialect::Postgres.cast(column.kind))
         });
         let arrays = self.columns.iter().enumerate();
-        let arrays =
-            arrays.map(|(at, column)| format!("${}::{}", at + 1, array_type(column.kind)));
+        let arrays = arrays.map(|(at, column)| format!("${}::{}", at + 1, array_type(column.kind)));
         let names = names.join(", ");
         format!(
             "insert into {} ({names}) overriding system value

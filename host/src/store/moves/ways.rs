@@ -63,7 +63,10 @@ impl Store {
 
 impl Outside {
     pub(in crate::store) fn way(&self, url: &str) -> Result<Arc<Way>, Error> {
-        self.ways.open(url).map(Arc::new).map_err(|reason| Error::Refused(format!("its URL {reason}")))
+        self.ways
+            .open(url)
+            .map(Arc::new)
+            .map_err(|reason| Error::Refused(format!("its URL {reason}")))
     }
 
     /// The database at the end of a way, as it is.

@@ -1,6 +1,5 @@
 //! Works on moves, one after the other, on whichever host comes to them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Claimed, Hold, Urls};
@@ -20,10 +19,10 @@ const STALLED_MAX: Duration = Duration::from_secs(600);
 const PASSING: [&str; 5] = ["08", "40", "53", "57", "55P03"];
 
 /// Works on what there is, looking every `poll`. Never ends.
-pub async fn work(store: Arc<Store>, ttl: Duration, poll: Duration) {
+pub async fn work(store: &Store, ttl: Duration, poll: Duration) {
     loop {
         match store.claim_move(micros(ttl)).await {
-            Ok(Some(claimed)) => carry_on(&store, claimed, micros(ttl)).await,
+            Ok(Some(claimed)) => carry_on(store, claimed, micros(ttl)).await,
             Ok(None) => store.clock.sleep(poll).await,
             Err(error) => {
                 tracing::warn!(%error, "no move can be claimed");
@@ -87,22 +86,12 @@ impl Hold<'_> {
 
 /// Whether another attempt may go better.
 fn passes(error: &Error) -> bool {
-    match error {
-        Error::Unavailable(_) => true,
-        Error::Database(error) => match error.as_database_error() {
-            None => !matches!(
-                error,
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_) | sqlx::Error::Decode(_)
-            ),
-            Some(error) => {
-                let code = error.code().unwrap_or_default();
-                PASSING.iter().any(|passing| code.starts_with(passing))
-            }
-        },
-        Error::Inconsistent(_) | Error::Superseded(_) | Error::NotListed(_) | Error::Refused(_) => {
-            false
-        }
+    if error.is_away() {
+        return true;
     }
+    let Error::Database(error) = error else { return false };
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    PASSING.iter().any(|passing| code.starts_with(passing))
 }
 
 fn one_line(text: &str) -> String {

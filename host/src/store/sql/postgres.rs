@@ -1,14 +1,15 @@
 //! On a PostgreSQL server, as the role that may only read the organization's tables.
 
-use futures_util::TryStreamExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use serde_json::{Number, Value};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{
     Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _, TypeInfo as _,
     ValueRef as _,
 };
-
-use std::sync::Arc;
 
 use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
@@ -48,25 +49,22 @@ pub(super) async fn query(
     })
 }
 
-/// On a customer's server, by a role that may only read. In a task of its own: a library panics on
-/// answers that no server of its kind gives.
+/// On a customer's server, by a role that may only read. A library panics on answers that no server of
+/// its kind gives.
 pub(super) async fn query_by(
     way: Arc<Way>,
     text: &str,
     limits: QueryLimits,
     clock: &Clock,
 ) -> Result<Rows, Error> {
-    let (text, clock) = (text.to_owned(), clock.clone());
-    let asked = tokio::spawn(async move {
-        let answered = query(query_options(&way), &text, limits, &clock).await;
-        answered.map_err(|error| match error {
-            Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
-            Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
-            other => other,
-        })
-    });
-    let asked = AbortOnDropHandle::new(asked);
-    asked.await.map_err(|error| Error::Unavailable(error.to_string()))?
+    let asked = query(query_options(&way), text, limits, clock);
+    let answered = AssertUnwindSafe(asked).catch_unwind().await;
+    let strange = || Err(Error::Unavailable("the server's answer has no sense".into()));
+    answered.unwrap_or_else(|_| strange()).map_err(|error| match error {
+        Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
+        Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
+        other => other,
+    })
 }
 
 /// Prepared first: PostgreSQL prepares one statement only, so nothing can stand behind it. Then its

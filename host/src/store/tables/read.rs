@@ -11,8 +11,7 @@ use super::{ApplyError, ApplyScope, brackets, table};
 use crate::model::{Scalar, Write};
 use crate::rows::json;
 use crate::rows::{
-    Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date,
-    text_timestamp,
+    Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date, text_timestamp,
 };
 use crate::store::{Connection, Dialect, Row, query, query_scalar};
 
