@@ -37,7 +37,7 @@ impl Limits {
     /// its time.
     pub(super) const TABLES: Self = Self {
         message: 64 << 20,
-        answer: 512 << 20,
+        answer: 128 << 20,
         connection: u64::MAX,
         silence: Some(Duration::from_secs(300)),
     };
@@ -174,5 +174,29 @@ mod tests {
             assert_eq!(rounds(&body(text)), expected, "{text}");
         }
         assert_eq!(rounds(b"\0\0\0\x0ci=9"), 0, "another kind");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_owes_an_answer_is_not_waited_for_without_end() {
+        let limits = Limits { silence: Some(Duration::from_millis(20)), ..Limits::TABLES };
+        let (mut server, mut theirs) = tokio::io::duplex(64);
+        let (mut client, mut ours) = tokio::io::duplex(256);
+        let owes = AtomicBool::new(false);
+        let passing = async {
+            pass_on(&mut theirs, &mut ours, &limits, &owes).await.unwrap();
+            drop(ours);
+        };
+        let asked = async {
+            let ready = [b"Z", 5_u32.to_be_bytes().as_slice(), b"I"].concat();
+            server.write_all(&ready).await.unwrap();
+            let mut answer = vec![0; ready.len()];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, ready);
+            owes.store(true, Ordering::Relaxed);
+            let mut told = Vec::new();
+            client.read_to_end(&mut told).await.unwrap();
+            assert!(String::from_utf8_lossy(&told).contains("the server doesn't answer"));
+        };
+        tokio::join!(passing, asked);
     }
 }

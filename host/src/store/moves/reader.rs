@@ -103,9 +103,16 @@ impl Store {
         let (admin_url, role) = (self.move_url(id, "admin_url").await?, self.outside()?.way(&url)?);
         let password = self.chance.base36(24);
         let fresh = url_of(&admin_url, &role.user, &password)?;
-        let sealed = self.keyring.seal(&place(id, "readonly_url"), fresh.as_bytes());
-        let statement = query("update moves set readonly_url = $1 where id = $2");
-        self.control.execute(statement.bind(sealed).bind(id.to_owned())).await?;
+        let (keyring, id) = (self.keyring.clone(), id.to_owned());
+        let stored = self.control.write(move |connection| {
+            Box::pin(async move {
+                let sealed = keyring.seal(&place(&id, "readonly_url"), fresh.as_bytes());
+                let statement = query("update moves set readonly_url = $1 where id = $2");
+                statement.bind(sealed).bind(id).execute(connection).await?;
+                Ok(())
+            })
+        });
+        stored.await?;
         let password = ReaderPassword { text: &password, salt: self.chance.bytes() };
         make(&self.replication(of).await?, &role.user, &password).await
     }
