@@ -36,6 +36,9 @@ pub use work::work;
 pub(super) const TABLES: &str = "public";
 const INTERNAL: &str = "rowgate";
 
+/// Both. Nothing else may be written there.
+pub const SCHEMAS: [&str; 2] = [TABLES, INTERNAL];
+
 /// A move as it is shown.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Move {
