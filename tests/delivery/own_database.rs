@@ -121,6 +121,7 @@ async fn goes_on_there(edge: Option<&str>) {
     case.add("event-7", 7);
     case.host.refresh(&case.tree, OWNER, ANA).await;
     moved(&case).await;
+    case.until("the new event is there", async || case.table().await.len() == 7).await;
     case.settle().await;
     let after = case.table().await;
     assert_eq!(after.len(), 7);

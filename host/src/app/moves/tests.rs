@@ -20,7 +20,12 @@ use crate::store::{
     Database, Dialect, Record, SessionLimits, Store, query, query_as, query_scalar, tables,
 };
 
-on_both! { everything_goes_along, who_was_given_up_writes_nothing_any_more }
+on_both! {
+    everything_goes_along,
+    who_was_given_up_writes_nothing_any_more,
+    what_was_left_behind_goes_after_a_while,
+    tables_that_changed_meanwhile_are_not_switched_to,
+}
 
 const TABLE: &str = "things_of_acme";
 const ROWS: i64 = 250;
@@ -175,7 +180,7 @@ fn filled(dialect: Dialect, spec: &TableSpec) -> Vec<String> {
         Dialect::Sqlite => {
             all.push(format!("update sqlite_sequence set seq = 900 where name = '{TABLE}'"));
         }
-        Dialect::Postgres => all.push("select from (select setval('rowgate_pk', 900)) as x".into()),
+        Dialect::Postgres => all.push("select setval('rowgate_pk', 900)".into()),
     }
     all
 }
@@ -257,4 +262,76 @@ async fn who_was_given_up_writes_nothing_any_more(dialect: Dialect) {
             .await
             .unwrap();
     assert_eq!(owner, [(4, true, Some(0))], "the next holder relays first");
+}
+
+async fn what_was_left_behind_goes_after_a_while(dialect: Dialect) {
+    let case = Case::new(dialect).await;
+    let there = case.moved().await;
+    let ended_at = case.store.moves(case.organization).await.unwrap()[0].ended_at.unwrap();
+    assert_eq!(case.store.drop_left_behind(ended_at).await.unwrap(), 0, "not yet");
+    case.page(&case.source, &Bookmark::Start, 3).await;
+    assert_eq!(case.store.drop_left_behind(ended_at + 1).await.unwrap(), 1);
+    let file = case.store.data_dir().replication("default");
+    assert!(!file.exists());
+    if dialect == Dialect::Postgres {
+        let left = "select count(*) from pg_tables where schemaname = 'org_default'";
+        let left: i64 = query_scalar(left).fetch_one(&case.source).await.unwrap();
+        assert_eq!(left, 0);
+    }
+    assert_eq!(case.store.drop_left_behind(ended_at + 1).await.unwrap(), 0, "once");
+    assert_eq!(case.page(&there, &Bookmark::Start, 1_000).await.changes.len(), 250);
+}
+
+/// An integration that a request under way made after its tables were planned.
+async fn tables_that_changed_meanwhile_are_not_switched_to(dialect: Dialect) {
+    let case = Case::new(dialect).await;
+    let url = case.customer.url();
+    let found = case.store.look_at_database(case.organization, &url, None).await.unwrap();
+    let Found::Empty(urls) = found else { panic!("nobody was there before") };
+    case.store.begin_move(case.organization, urls).await.unwrap();
+    // Held up before the switch: the role that reads can't be made while somebody else makes it.
+    let role = format!("{}_rowgate_reader", case.customer.name());
+    let mut customer = case.customer.connect().unwrap();
+    customer.query("begin").unwrap();
+    customer.query(&format!("create role {role}")).unwrap();
+    let late = format!(
+        "insert into integrations (id, organization_id, plugin, service, table_name, depends_on,
+           root_id, created_at, number)
+         values ('svi_2', {}, 'sample', 'ticket_v1', 'late', 'svi_1', 'svi_1', 0, 2)",
+        case.organization
+    );
+    let copied = async {
+        let all = "select coalesce(sum(row_count), 0)::bigint from rowgate.rowgate_copied
+                   where table_name = 'rowgate_renames' and is_complete";
+        // The last table by name.
+        while customer_value(&case, all) != "1" {
+            tokio::task::yield_now().await;
+        }
+        fixture::run(&case.store, late).await;
+        customer.query("rollback").unwrap();
+        loop {
+            let last = case.store.moves(case.organization).await.unwrap().remove(0);
+            if last.state != "copying" {
+                return last;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let working = work(&case.store, TTL, Duration::from_millis(20));
+    let last = tokio::select! {
+        () = working => unreachable!("it never ends"),
+        last = copied => last,
+    };
+    assert_eq!(last.state, "failed");
+    assert!(last.error.unwrap().contains("integrations were changed"));
+    let stays = case.store.replication(case.organization).await.unwrap();
+    assert_eq!(stays.dialect(), dialect);
+    let rests = "select rests_until from organizations where key = 'default'";
+    let rests: i64 = query_scalar(rests).fetch_one(case.store.control()).await.unwrap();
+    assert_eq!(rests, 0, "it is awake again");
+}
+
+/// Empty while there is nothing.
+fn customer_value(case: &Case, sql: &str) -> String {
+    case.customer.connect().unwrap().value(sql).unwrap_or_default()
 }

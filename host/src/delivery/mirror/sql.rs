@@ -31,7 +31,8 @@ pub(super) fn settings(timeout_ms: u128) -> String {
 }
 
 /// Whether an organization's own tables lie in the database.
-pub(super) const HOLDS_TABLES: &str = "select pg_catalog.to_regclass('rowgate.rowgate_moved') is not null";
+pub(super) const HOLDS_TABLES: &str =
+    "select pg_catalog.to_regclass('rowgate.rowgate_moved') is not null";
 
 /// Arguments: schema. Whether it is there, and the table of mirrors in it.
 pub(super) const SCHEMA: &str = "

@@ -3,7 +3,7 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::fixture::{self, Opened, on_both};
 
-on_both! { caps_count_live_leases, buckets_travel }
+on_both! { caps_count_live_leases, buckets_travel, one_that_rests_is_left_alone }
 
 const TTL: Micros = 1_000;
 /// Leases of an organization at once.
@@ -74,4 +74,20 @@ async fn buckets_travel(dialect: Dialect) {
     let last = claimed(&store, "last", "default", TTL).await;
     let last = last.iter().find(|last| last.owner_id == lease.owner_id).unwrap();
     assert!(last.unreleased, "what came with it is out of date");
+}
+
+async fn one_that_rests_is_left_alone(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    let rests = "update organizations set rests_until = 500 where key = 'default'";
+    fixture::run(&store, rests.to_owned()).await;
+    let [default, other] = ["default", "other"].map(|key| store.organization(key));
+    let (default, other) = (default.await.unwrap().id, other.await.unwrap().id);
+    assert_eq!(ready_organizations(control, 499).await.unwrap(), [other]);
+    assert_eq!(claimed(&store, "host", "default", 499).await, []);
+    assert_eq!(next_due(control).await.unwrap(), Some(0), "of the other one");
+    fixture::run(&store, format!("delete from owners where organization_id = {other}")).await;
+    assert_eq!(next_due(control).await.unwrap(), Some(500), "when it is awake");
+    assert_eq!(ready_organizations(control, 500).await.unwrap(), [default]);
+    assert_eq!(claimed(&store, "host", "default", 500).await.len(), 2);
 }
