@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::fitness::{Marked, Seen, Verdict, look, verdict};
 use super::{INTERNAL, TABLES, Urls, Way, reader};
 use crate::model::OrganizationId;
+use crate::store::server::ReaderPassword;
 use crate::store::tables::quoted;
 use crate::store::{Connection, Database, Error, Store, query, query_as, query_scalar};
 
@@ -113,9 +114,8 @@ impl Store {
         let way = self.outside()?.way(&urls.readonly)?;
         let role = match urls.own_reader {
             true => {
-                let password = (&way.password, self.chance.bytes());
-                let password =
-                    crate::store::server::ReaderPassword { text: password.0, salt: password.1 };
+                let salt = self.chance.bytes();
+                let password = ReaderPassword { text: &way.password, salt };
                 reader::make(admin, &way.user, &password).await?;
                 way.user.clone()
             }
@@ -214,9 +214,10 @@ async fn clear(connection: &mut Connection) -> Result<(), Error> {
 
 /// What a server, or the way there, has to say, on one line.
 fn told(way: &Way, error: &sqlx::Error) -> String {
-    let text = match error.as_database_error() {
-        None => error.to_string(),
-        Some(error) => error.message().to_owned(),
+    let text = match (error.as_database_error(), error) {
+        (Some(error), _) => error.message().to_owned(),
+        (None, sqlx::Error::PoolTimedOut) => "there was no answer in time".to_owned(),
+        (None, error) => error.to_string(),
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     format!("must lead to a database that answers: {}", (way.hide)(&words.join(" ")))
