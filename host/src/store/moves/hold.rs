@@ -11,8 +11,6 @@ pub(super) struct Claimed {
     pub(super) id: String,
     pub(super) organization_id: OrganizationId,
     pub(super) fence: i64,
-    /// When it last came a step further.
-    pub(super) progressed_at: Micros,
 }
 
 /// A claimed move with its lease.
@@ -51,6 +49,12 @@ impl Hold<'_> {
             .bind(table_name.to_owned())
             .bind(rows_copied);
         held(self.store.control.execute(statement).await?.rows_affected())
+    }
+
+    /// When it last came a step further.
+    pub(super) async fn progressed_at(&self) -> Result<Micros, Error> {
+        let at = query_scalar("select progressed_at from moves where id = $1");
+        Ok(at.bind(&self.of.id).fetch_one(self.store.control.readers()).await?)
     }
 
     /// Gives it back: it is tried again then.
@@ -151,12 +155,13 @@ impl Store {
     pub(super) async fn claim_move(&self, ttl: Micros) -> Result<Option<Claimed>, Error> {
         let now = self.clock.now();
         let claim = query_as::<Claimed>(
-            "update moves set fence = fence + 1, lease_until = $1
+            "update moves set fence = fence + 1, lease_until = $1,
+               progressed_at = case when not_before = 0 then $2 else progressed_at end
              where lease_until <= $2 and id = (
                select id from moves
                where state = 'copying' and lease_until <= $2 and not_before <= $2
                order by created_at, id limit 1)
-             returning id, organization_id, fence, progressed_at",
+             returning id, organization_id, fence",
         );
         self.control.fetch(claim.bind(now.saturating_add(ttl)).bind(now)).await
     }

@@ -75,7 +75,8 @@ impl Hold<'_> {
         let (id, organization_id) = (&self.of.id, self.of.organization_id);
         let now = self.store.clock.now();
         let reason = one_line(&error.to_string());
-        if passes(&error) && now < self.of.progressed_at.saturating_add(micros(STALLED_MAX)) {
+        let given_up_at = self.progressed_at().await?.saturating_add(micros(STALLED_MAX));
+        if passes(&error) && now < given_up_at {
             tracing::warn!(id, organization_id, %error, "a move is held up");
             return self.put_off(reason, now.saturating_add(micros(RETRY))).await;
         }
