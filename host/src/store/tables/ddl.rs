@@ -113,7 +113,7 @@ pub async fn add_missing_columns(
     spec: &TableSpec,
 ) -> Result<Vec<String>, SchemaError> {
     let dialect = conn.dialect();
-    let there = columns(conn, spec).await?;
+    let there = columns(conn, &spec.table_name).await?;
     let mut added = Vec::new();
     for column in missing_columns(dialect, spec, &there)? {
         let table = quoted(&spec.table_name);
@@ -158,7 +158,10 @@ pub(crate) fn missing_columns<'s>(
 }
 
 /// Name and type of the columns that the table has.
-async fn columns(conn: &mut Connection, spec: &TableSpec) -> sqlx::Result<Vec<(String, String)>> {
+pub(in crate::store) async fn columns(
+    conn: &mut Connection,
+    table_name: &str,
+) -> sqlx::Result<Vec<(String, String)>> {
     let sql = match conn.dialect() {
         Dialect::Sqlite => "select name, lower(type) from pragma_table_info($1)",
         Dialect::Postgres => {
@@ -166,7 +169,7 @@ async fn columns(conn: &mut Connection, spec: &TableSpec) -> sqlx::Result<Vec<(S
              where attrelid = to_regclass(quote_ident($1)) and attnum > 0 and not attisdropped"
         }
     };
-    query_as(sql).bind(&spec.table_name).fetch_all(conn).await
+    query_as(sql).bind(table_name).fetch_all(conn).await
 }
 
 pub(super) fn create_table(dialect: Dialect, spec: &TableSpec) -> String {
@@ -191,12 +194,10 @@ pub fn script(dialect: Dialect, spec: &TableSpec) -> String {
 
 /// A column as `create table` and `add column` have it.
 pub(crate) fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec) -> String {
-    let name = quoted(&column.name);
     if column.role == Role::Pk {
-        return format!("{name} {}", dialect.pk());
+        return format!("{} {}", quoted(&column.name), dialect.pk());
     }
-    let (kind, collation) = (dialect.column_type(column.kind), dialect.collation(column.kind));
-    let mut text = format!("{name} {kind}{collation}");
+    let mut text = dialect.bare_column(&column.name, column.kind);
     let unique = spec.unique_column().name == column.name;
     if unique || !column.nullable() {
         text.push_str(" not null");
