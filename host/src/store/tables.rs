@@ -30,7 +30,7 @@ pub(crate) use dialect::{literal, quoted};
 pub(crate) use query::{array, array_type};
 pub use read::{count_rows, lookup};
 pub(in crate::store) use read::{select_list, value, values};
-pub use rename::{drop_table, forget_changes, forget_rename, rename_table};
+pub use rename::{drop_all, forget_changes, forget_rename, rename_table};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

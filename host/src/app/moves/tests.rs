@@ -27,6 +27,7 @@ on_both! {
     tables_that_changed_meanwhile_are_not_switched_to,
     what_moves_is_not_deleted_and_what_is_deleted_does_not_move,
     a_closed_organizations_tables_stay_in_a_database_of_its_own,
+    one_that_is_away_is_waited_for_a_day,
 }
 
 const TABLE: &str = "things_of_acme";
@@ -387,6 +388,22 @@ async fn a_closed_organizations_tables_stay_in_a_database_of_its_own(dialect: Di
         let left: i64 = left.fetch_one(store.control()).await.unwrap();
         assert_eq!(left, 0, "{table}");
     }
+}
+
+async fn one_that_is_away_is_waited_for_a_day(dialect: Dialect) {
+    let case = Case::new(dialect).await;
+    case.moved().await;
+    let (store, of) = (&case.store, case.organization);
+    // Nothing leads there any more.
+    fixture::run(store, "update moves set admin_url = null".to_owned()).await;
+    store.end_organization(of).await.unwrap();
+    endings::work(store).await.unwrap();
+    assert!(store.is_ending(of, None).await.unwrap());
+    fixture::run(store, "update endings set begun_at = 0, due_at = 0".to_owned()).await;
+    endings::work(store).await.unwrap();
+    assert!(!store.is_ending(of, None).await.unwrap());
+    let ours = "select count(*) from pg_namespace where nspname = 'rowgate'";
+    assert_eq!(customer_value(&case, ours), "1");
 }
 
 /// By `rowgate restore --server`.

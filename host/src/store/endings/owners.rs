@@ -1,4 +1,5 @@
-//! Owners of what ends, slice by slice: there may be a million of them.
+//! Owners of a tree that ends, slice by slice: who works for them is refused, their channels are to be stopped,
+//! and in the end they go. There may be a million of them.
 
 use super::tree::Ended;
 use super::{Ending, for_update};

@@ -166,15 +166,15 @@ async fn drop_tables(
             hold(store, ending).await?;
         }
     }
-    let dropped = replication.write(move |connection| {
-        Box::pin(async move {
-            for name in &names {
-                tables::drop_table(connection, name).await?;
-            }
-            Ok(())
-        })
-    });
-    dropped.await
+    loop {
+        // Whoever has gone on with this meanwhile has dropped them, and others may have their names.
+        let layout = tables::layout(replication).await?;
+        hold(store, ending).await?;
+        match tables::drop_all(replication, names.clone(), layout).await {
+            Err(Error::Superseded(_)) => {}
+            dropped => return dropped,
+        }
+    }
 }
 
 async fn hold(store: &Store, ending: &Ending) -> Result<(), Error> {

@@ -54,6 +54,15 @@ pub(super) async fn move_layout(conn: &mut Connection) -> sqlx::Result<()> {
     query("update rowgate_layout set version = version + 1").execute(conn).await.map(drop)
 }
 
+/// Refuses what was decided when the layout was another one. Under [`alone`].
+pub(super) async fn must_stand(conn: &mut Connection, layout: i64) -> Result<(), Error> {
+    let stands: i64 = query_scalar("select version from rowgate_layout").fetch_one(conn).await?;
+    match stands == layout {
+        true => Ok(()),
+        false => Err(Error::Superseded("tables were renamed or dropped meanwhile")),
+    }
+}
+
 /// Creates tables that aren't there yet, and adds columns that are missing. `layout` was read before
 /// the names of the tables were.
 ///
@@ -68,12 +77,7 @@ pub async fn create_all(
         .write(move |connection| {
             Box::pin(async move {
                 alone(connection).await?;
-                let stands: i64 = query_scalar("select version from rowgate_layout")
-                    .fetch_one(&mut *connection)
-                    .await?;
-                if stands != layout {
-                    return Err(Error::Superseded("tables were renamed or dropped meanwhile"));
-                }
+                must_stand(connection, layout).await?;
                 for spec in specs {
                     create(connection, &spec).await?;
                 }
