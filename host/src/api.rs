@@ -15,6 +15,7 @@ mod integrations;
 mod login;
 mod machine;
 mod members;
+mod migrations;
 mod notifications;
 mod openapi;
 mod organizations;
@@ -77,6 +78,7 @@ fn endpoints() -> Vec<Endpoint> {
     all.extend(login::endpoints());
     all.extend(organizations::endpoints());
     all.extend(members::endpoints());
+    all.extend(migrations::endpoints());
     all.extend(services::endpoints());
     all.extend(integrations::endpoints());
     all.extend(owners::endpoints());

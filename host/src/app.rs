@@ -4,6 +4,7 @@ pub mod backup;
 mod endings;
 pub mod integrations;
 pub mod keys;
+pub mod moves;
 pub mod notifications;
 pub mod organizations;
 pub mod owners;
@@ -20,8 +21,8 @@ use anyhow::Context;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::Clients;
 use crate::delivery::alerts::Handler;
+use crate::delivery::{Clients, OwnDatabases};
 use crate::egress::{Egress, EgressOptions, Poster, Relays};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
@@ -44,6 +45,7 @@ pub struct App {
     pub mailer: Option<Mailer>,
     /// For queries through the API.
     pub queries: Arc<Room>,
+    relays: Relays,
     clients: Arc<OnceLock<Clients>>,
 }
 
@@ -75,8 +77,9 @@ impl App {
         let metrics = Arc::default();
         let mailer = mailer(&config, &store, &metrics)?;
         let queries = Arc::new(Room::new(clock.clone(), room_limits(&config)));
-        let (config, store) = (Arc::new(config), Arc::new(store));
-        Ok(Self { config, store, clock, metrics, mailer, queries, clients: Arc::default() })
+        let relays = reach_outside(&store, &config)?;
+        let (config, store, clients) = (Arc::new(config), Arc::new(store), Arc::default());
+        Ok(Self { config, store, clock, metrics, mailer, queries, relays, clients })
     }
 
     /// The engine for components of this data directory.
@@ -107,8 +110,7 @@ impl App {
         if let Some(clients) = self.clients.get() {
             return Ok(clients.clone());
         }
-        let relays = Relays::new(self.store.chance().clone())?;
-        let made = Clients { poster: Poster::new()?, relays };
+        let made = Clients { poster: Poster::new()?, relays: self.relays.clone() };
         Ok(self.clients.get_or_init(|| made).clone())
     }
 
@@ -177,9 +179,22 @@ fn server_options(config: &Config) -> Option<ServerOptions> {
         control_url,
         replication_url: config.replication_url.given().map(str::to_owned),
         isolation: config.isolation,
-        limits: SessionLimits {
-            lease_ttl: Duration::from_millis(config.run.lease_ttl_ms),
-            connections_max: config.database_connections_max,
-        },
+        limits: session_limits(config),
     })
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        lease_ttl: Duration::from_millis(config.run.lease_ttl_ms),
+        connections_max: config.database_connections_max,
+    }
+}
+
+/// Lets organizations have databases of their own, where the configuration allows addresses. Answers what
+/// leads there.
+fn reach_outside(store: &Store, config: &Config) -> anyhow::Result<Relays> {
+    let relays = Relays::new(store.chance().clone())?;
+    let own = OwnDatabases::new(relays.clone(), targets::rules(&config.delivery));
+    store.reach_outside(Arc::new(own), session_limits(config));
+    Ok(relays)
 }

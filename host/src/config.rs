@@ -41,6 +41,8 @@ pub struct Config {
     pub isolation: Isolation,
     /// Connections of this host to one database of a server.
     pub database_connections_max: u32,
+    /// Admins may move their organization's tables to a database of their own.
+    pub allow_own_databases: bool,
     /// HTTP.
     pub server: Server,
     /// Who may log in to the API.
@@ -156,6 +158,7 @@ pub struct Retention {
     pub inbox_hours: u64,
     pub parked_days: u64,
     pub tombstone_days: u64,
+    pub left_days: u64,
 }
 
 /// `[push]`.

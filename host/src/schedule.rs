@@ -306,7 +306,7 @@ async fn hold(
     lease: Lease,
     signals: &Arc<Signals>,
 ) {
-    let owner_id = lease.owner_id;
+    let (owner_id, organization_id) = (lease.owner_id, lease.organization_id);
     let done = runner.execute(run_id, lease, signals).await;
     wake.let_go(owner_id, signals);
     // What arrived between the last look and the release is due in the database.
@@ -318,6 +318,11 @@ async fn hold(
         }
         Err(error) => {
             tracing::error!(%error, "a run broke off; it begins again in a while");
+            if error.is_away()
+                && let Err(error) = runner.store.rest_if_away(organization_id).await
+            {
+                tracing::warn!(%error, "what else of its organization is due runs on");
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod leases;
 pub mod limits;
 mod load;
 pub mod memberships;
+pub mod moves;
 pub mod organizations;
 pub mod outcomes;
 pub mod owner_secrets;
@@ -46,7 +47,7 @@ pub mod targets;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
@@ -64,6 +65,7 @@ use crate::clock::Clock;
 use crate::config::DataDir;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
+use moves::Location;
 use server::{ReaderPassword, Server};
 pub use watch::Heard;
 use watch::Told;
@@ -86,7 +88,10 @@ pub struct Store {
     ended: endings::Signals,
     outcomes: outcomes::Outcomes,
     counted_trees: stats::CountedTrees,
-    replication: tokio::sync::Mutex<HashMap<OrganizationId, Database>>,
+    /// How databases of customers are reached.
+    outside: OnceLock<moves::Outside>,
+    /// By the number of where they lie, which moves when that changes.
+    replication: tokio::sync::Mutex<HashMap<OrganizationId, (i64, Database)>>,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
 }
@@ -140,7 +145,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (replication, manifests, told, changed, ended) = Default::default();
+        let (outside, replication, manifests, told, changed, ended) = Default::default();
         let (outcomes, counted_trees) = Default::default();
         Self {
             control,
@@ -154,6 +159,7 @@ impl Store {
             ended,
             outcomes,
             counted_trees,
+            outside,
             replication,
             manifests,
         }
@@ -184,31 +190,44 @@ impl Store {
         &self.control
     }
 
-    /// The replication database of an organization, opened at first use. While it is opened nobody drops
-    /// it: it would be made again behind that.
+    /// The replication database of an organization, wherever it lies, opened at first use. While one of ours
+    /// is opened nobody drops it: it would be made again behind that.
     pub async fn replication(&self, organization: OrganizationId) -> Result<Database, Error> {
+        let Location { database_id, database_no, .. } = self.location(organization).await?;
         let mut open = self.replication.lock().await;
-        if let Some(database) = open.get(&organization) {
+        if let Some((no, database)) = open.get(&organization)
+            && *no == database_no
+        {
             return Ok(database.clone());
+        }
+        if let Some(id) = database_id {
+            // A customer's server may take its time: others don't wait for it.
+            drop(open);
+            let database = self.open_own(organization, &id).await?;
+            // Dropped meanwhile, it isn't kept.
+            self.location(organization).await?;
+            let mut open = self.replication.lock().await;
+            open.insert(organization, (database_no, database.clone()));
+            return Ok(database);
         }
         let database = match &self.server {
             None => {
                 let held = self.data_dir.hold_replication().await;
                 let held = held.map_err(|error| Error::Unavailable(error.to_string()))?;
-                let key = self.organization_key(organization).await?;
+                let key = self.location(organization).await?.key;
                 let opened = self.open_replication(organization, &key).await;
                 drop(held);
                 opened?
             }
             Some(server) => {
                 let held = server.hold(organization).await?;
-                let key = self.organization_key(organization).await?;
+                let key = self.location(organization).await?.key;
                 let opened = self.open_replication(organization, &key).await;
                 held.let_go().await;
                 opened?
             }
         };
-        open.insert(organization, database.clone());
+        open.insert(organization, (database_no, database.clone()));
         Ok(database)
     }
 
@@ -255,15 +274,6 @@ impl Store {
     /// Where the files lie.
     pub fn data_dir(&self) -> &DataDir {
         &self.data_dir
-    }
-
-    /// Refused where the database of its tables is dropped.
-    async fn organization_key(&self, organization: OrganizationId) -> Result<String, Error> {
-        let key = query_scalar("select key from organizations where id = $1 and not dropping")
-            .bind(organization)
-            .fetch_optional(&self.control)
-            .await?;
-        key.ok_or_else(|| Error::Inconsistent(format!("there is no organization {organization}")))
     }
 
     /// The password of the role that may only read the organization's tables; made at first use.

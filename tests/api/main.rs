@@ -10,6 +10,7 @@ mod login;
 mod mail;
 mod notifications;
 mod organizations;
+mod own_database;
 mod owners;
 mod remote;
 mod replay;

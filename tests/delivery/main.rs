@@ -11,6 +11,7 @@ mod hosts;
 mod mirror;
 mod notifications;
 mod operator;
+mod own_database;
 mod receiver;
 mod setup;
 mod subscriber;

@@ -6,30 +6,12 @@ use super::endpoint::Json::Text;
 use super::endpoint::{Endpoint, Field, Shape, field};
 use super::failure::Failure;
 
-const MIGRATION: &[Field] = &[field("id", "Id", Text), field("status", "Status", Text)];
 const VIEW: &[Field] = &[field("name", "Name", Text), field("sql", "", Text)];
 
-const NO_MIGRATIONS: &str = "Where the tables lie is said by the host's operator (replication_url)";
 const NO_VIEWS: &str = "Views aren't kept here. Keep the query: saved-query create";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::get(
-            "/v1/db/{org}/migrations",
-            "Moves of the tables to another database: there are none",
-            Member,
-            &[],
-            &[(200, Shape::Collection(MIGRATION))],
-            |_| Box::pin(async { Ok(Answer::collection(Vec::new(), NO_MIGRATIONS, MIGRATION)) }),
-        ),
-        Endpoint::post(
-            "/v1/db/{org}/migrate_database",
-            "Move the tables to another database: refused",
-            Member,
-            &[],
-            &[],
-            |_| Box::pin(async { Err(Failure::forbidden("migrations_disabled", NO_MIGRATIONS)) }),
-        ),
         Endpoint::get(
             "/v1/organizations/{org}/saved_views",
             "Views that an organization keeps: there are none",

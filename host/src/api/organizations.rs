@@ -93,16 +93,29 @@ async fn close(call: Call) -> Result<Answer, Failure> {
     let of = call.organization();
     if call.values.text("confirm").trim() != of.key {
         let count = call.app.store.integrations(of.id).await?.len();
+        let tables = match call.app.store.own_database(of.id).await? {
+            Some(url) => format!("(their tables stay in {url})"),
+            None => "with their tables".to_owned(),
+        };
         let prompt = format!(
-            "This deletes {} for good: {count} integrations with their tables, all members and saved \
-             queries. Type {} to confirm:",
+            "This deletes {} for good: {count} integrations {tables}, all members and saved queries. \
+             Type {} to confirm:",
             of.name, of.key
         );
         return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
     }
+    let own = call.app.store.own_database(of.id).await?;
     let wholly = app::organizations::close(&call.app, of.id).await?;
     tracing::info!(organization = of.key, by = call.email(), wholly, "an organization was closed");
-    let rest = if wholly { ". Nothing is left of it" } else { STILL_GOING_ON };
+    let rest = match (own, wholly) {
+        (None, true) => ". Nothing is left of it".to_owned(),
+        (None, false) => STILL_GOING_ON.to_owned(),
+        (Some(own), true) => format!(". Its tables stay in {own}, and are yours alone now"),
+        (Some(own), false) => format!(
+            "{STILL_GOING_ON}. Its tables stay in {own}. If that can't be reached for a day, drop the schema \
+             rowgate there, and the role that reads, if it was made for you"
+        ),
+    };
     Ok(Answer::step(&Step::complete(format!("{} is closed{rest}.", of.name))))
 }
 

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::App;
+use super::{App, clock, reach_outside};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::backup;
+use crate::model::OrganizationId;
+use crate::secrets::Keyring;
+use crate::store::{Database, Error, Store, backup};
 pub use manifest::{Entry, Manifest};
 pub use server::put_right;
 
@@ -73,6 +75,15 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
     let mut files = Vec::new();
     let mut replication_schema = backup::known_schema_versions().1;
     for organization in app.store.organizations().await? {
+        // Not ours to copy: it goes on from where it is.
+        if let Some(database) = app.store.own_database(organization.id).await? {
+            tracing::warn!(
+                organization = organization.key,
+                database,
+                "its tables lie in a database of its own, and are not in the backup"
+            );
+            continue;
+        }
         let from = data_dir.replication(&organization.key);
         // Nothing was ever written for it.
         if !from.exists() {
@@ -134,11 +145,30 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
         copy_file(&file.path(from), &file.path(data_dir.path()))?;
     }
     let (chance, now) = (Chance::from_system(), Clock::System.now());
-    backup::put_right(&data_dir, manifest.begun_at, now, &chance).await?;
+    let own = async |of, key| open_own(config, of, key).await;
+    backup::put_right(&data_dir, manifest.begun_at, now, &chance, own).await?;
     make_durable(&data_dir.path().join("replication"))?;
     fs::remove_file(data_dir.restoring())?;
     make_durable(data_dir.path())?;
     Ok(manifest)
+}
+
+/// Tables in a database of an organization's own, by what the restored control database says of it.
+async fn open_own(config: &Config, of: OrganizationId, key: String) -> Result<Database, Error> {
+    let data_dir = config.data_dir();
+    if config.key.given().is_none() && !data_dir.key().exists() {
+        return Err(Error::Refused(format!(
+            "the tables of {key} lie in a database of its own, whose URL is sealed: give the key as \
+             ROWGATE_KEY, and restore again"
+        )));
+    }
+    let unavailable = |error: anyhow::Error| Error::Unavailable(error.to_string());
+    let chance = Chance::from_system();
+    let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone());
+    let keyring = keyring.map_err(unavailable)?;
+    let store = Store::open(data_dir, clock(config), keyring, chance).await?;
+    reach_outside(&store, config).map_err(unavailable)?;
+    store.open_put_back_own(of, &key).await
 }
 
 fn make_empty(directory: &Path) -> anyhow::Result<()> {

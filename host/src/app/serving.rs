@@ -20,7 +20,7 @@ use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::server::{self, Status, StatusOptions};
 use crate::store::integrations::keep_telling;
 use crate::store::leases::{self, Claimant};
-use crate::store::{Heard, endings, hosts, outcomes, retention};
+use crate::store::{Heard, endings, hosts, moves, outcomes, retention};
 use crate::webhook::{Limits, Webhooks};
 use parts::{deliveries, kept, runner};
 use working::{Working, drain_max};
@@ -134,6 +134,7 @@ async fn start(
         // The data directory is locked: leases of a host that died here are nobody's.
         leases::take_back(app.store.control()).await?;
         endings::take_back(app.store.control()).await?;
+        app.store.take_back_moves().await?;
     }
     let options = ScheduleOptions {
         claimant: Claimant {
@@ -171,6 +172,8 @@ async fn start(
     let trees = Arc::clone(&runner);
     let let_go = move || trees.trees.let_go();
     tokio::spawn(endings::keep(Arc::clone(&app.store), poll, let_go));
+    let (store, lease_ttl) = (Arc::clone(&app.store), Duration::from_millis(run.lease_ttl_ms));
+    tokio::spawn(async move { moves::work(&store, lease_ttl, poll).await });
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);

@@ -32,12 +32,44 @@ pub(super) enum Db {
     },
     /// Print SQL that lets a PostgreSQL server of your own read the tables
     Fdw(Fdw),
+    /// The tables in a PostgreSQL database of the organization's own
+    #[command(subcommand)]
+    Migrations(Migrations),
     /// Give the reading role another password
     RollCredentials {
         /// Don't ask
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Migrations {
+    /// Move the tables to an empty database; where they lie there already, give its URLs anew
+    Start {
+        /// postgres://user:password@host/database, of the user who owns it
+        #[arg(long, short)]
+        admin_url: Option<String>,
+        /// The same of a user who may only read. Without it one is made
+        #[arg(long, short)]
+        readonly_url: Option<String>,
+    },
+    /// How moves go, or went
+    List,
+}
+
+impl Migrations {
+    async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
+        let answered = match self {
+            Self::Start { admin_url, readonly_url } => {
+                let body =
+                    client::given([("admin_url", admin_url), ("readonly_url", readonly_url)]);
+                client.post(&client.of_db("migrate_database")?, body).await?
+            }
+            Self::List => client.get(&client.of_db("migrations")?).await?,
+        };
+        client::print(format, &answered)
+    }
 }
 
 /// What things are called on that server.
@@ -112,6 +144,7 @@ impl Db {
                 client::print(format, &client.post(&path, body).await?)
             }
             Self::Fdw(fdw) => fdw.run(client).await,
+            Self::Migrations(migrations) => migrations.run(client, format).await,
             Self::RollCredentials { yes } => {
                 let confirm = yes.then(String::new);
                 let body = client::given([("guard_confirm", confirm)]);

@@ -127,6 +127,15 @@ impl Report {
 
     async fn integrations(&mut self, app: &App, offline: bool) -> anyhow::Result<()> {
         for organization in app.store.organizations().await? {
+            if let Some(url) = app.store.own_database(organization.id).await?
+                && !offline
+            {
+                let check = format!("database of {}", organization.key);
+                match app.store.replication(organization.id).await {
+                    Ok(_) => self.add("ok", &check, format!("{url} answers")),
+                    Err(error) => self.add("broken", &check, error.to_string()),
+                }
+            }
             for integration in app.store.integrations(organization.id).await? {
                 if integration.depends_on.is_some() {
                     continue;

@@ -12,6 +12,7 @@
 mod address;
 mod connection;
 mod failure;
+mod own;
 mod rows;
 mod sql;
 mod transaction;
@@ -22,6 +23,7 @@ use sqlx::Executor as _;
 
 pub use address::DatabaseAddress;
 pub(super) use connection::Session;
+pub use own::OwnDatabases;
 
 use super::decision::Outcome;
 use crate::egress::Relays;

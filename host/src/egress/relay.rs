@@ -4,14 +4,16 @@
 
 mod answers;
 mod handshake;
+mod standing;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -22,10 +24,15 @@ use super::post::ADVICE;
 use super::resolve::{Lookup, SystemLookup, reachable};
 use super::tls::Stream;
 use crate::chance::Chance;
+use answers::Limits;
 use handshake::Handshakes;
+pub use standing::StandingRelay;
 
 /// What the socket's file is called, which libraries make of a port.
 const SOCKET: &str = ".s.PGSQL.5432";
+
+/// Of questions, passed on at once.
+const PART_BYTES: usize = 16 << 10;
 
 /// A server that a customer named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +98,13 @@ impl Relays {
     /// # Errors
     /// The address is refused, nobody answers there, or there is no TLS that must be.
     pub async fn open(&self, server: &DatabaseServer) -> Result<Relay, HttpError> {
+        let stream = self.reach(server).await?;
+        let own = |error: io::Error| HttpError::Other(format!("no socket can be made: {error}"));
+        self.offer(stream).map_err(own)
+    }
+
+    /// A connection to an address that was checked, encrypted where it must be.
+    async fn reach(&self, server: &DatabaseServer) -> Result<Box<dyn Stream>, HttpError> {
         let DatabaseServer { host, port, private_addresses, .. } = server;
         let at = format!("{host}:{port}");
         let no_connection = |error: io::Error| HttpError::Connect(format!("{at}: {error}"));
@@ -103,33 +117,36 @@ impl Relays {
         stream.set_nodelay(true).map_err(no_connection)?;
         let tls = if is_private { server.tls } else { server.tls.max(Tls::Always) };
         let failed = |error: io::Error| HttpError::Transfer(format!("{at}: {error}"));
-        let stream = self.handshakes.secure(stream, host, tls).await.map_err(failed)?;
-        let own = |error: io::Error| HttpError::Other(format!("no socket can be made: {error}"));
-        self.offer(stream).map_err(own)
+        self.handshakes.secure(stream, host, tls).await.map_err(failed)
     }
 
     fn offer(&self, server: Box<dyn Stream>) -> io::Result<Relay> {
-        let name = format!("rowgate-{}", self.chance.base36(12));
-        let directory = std::env::temp_dir().join(name);
-        // It fails where something of this name stands: nobody has put a directory of theirs there.
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let listener = match UnixListener::bind(directory.join(SOCKET)) {
-            Ok(listener) => listener,
-            Err(error) => {
-                take_away(&directory);
-                return Err(error);
-            }
-        };
+        let (directory, listener) = self.listen()?;
         let place = directory.clone();
         let task = tokio::spawn(async move {
             let accepted = listener.accept().await;
             take_away(&place);
             if let Ok((client, _)) = accepted {
                 // Either end sees that it is over.
-                let _ = pass_on(client, server).await;
+                let _ = pass_on(client, server, &Limits::PAGES).await;
             }
         });
         Ok(Relay { directory, task })
+    }
+
+    /// A socket in a directory that nobody else can enter.
+    fn listen(&self) -> io::Result<(PathBuf, UnixListener)> {
+        let name = format!("rowgate-{}", self.chance.base36(12));
+        let directory = std::env::temp_dir().join(name);
+        // It fails where something of this name stands: nobody has put a directory of theirs there.
+        DirBuilder::new().mode(0o700).create(&directory)?;
+        match UnixListener::bind(directory.join(SOCKET)) {
+            Ok(listener) => Ok((directory, listener)),
+            Err(error) => {
+                take_away(&directory);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -156,17 +173,27 @@ fn take_away(directory: &Path) {
     let _ = std::fs::remove_dir(directory);
 }
 
-/// Until one side has ended.
-async fn pass_on(client: UnixStream, server: Box<dyn Stream>) -> io::Result<()> {
+/// Until one side has ended, or says more than it may.
+async fn pass_on(client: UnixStream, server: Box<dyn Stream>, limits: &Limits) -> io::Result<()> {
     let (mut asked, mut to_client) = client.into_split();
     let (mut answered, mut to_server) = tokio::io::split(server);
+    let owes = AtomicBool::new(false);
     let questions = async {
-        tokio::io::copy(&mut asked, &mut to_server).await?;
-        to_server.shutdown().await
+        let mut part = vec![0; PART_BYTES];
+        loop {
+            match asked.read(&mut part).await? {
+                0 => return to_server.shutdown().await,
+                count => {
+                    owes.store(true, Ordering::Relaxed);
+                    to_server.write_all(&part[..count]).await?;
+                    to_server.flush().await?;
+                }
+            }
+        }
     };
     tokio::select! {
         done = questions => done,
-        done = answers::pass_on(&mut answered, &mut to_client) => done,
+        done = answers::pass_on(&mut answered, &mut to_client, limits, &owes) => done,
     }
 }
 

@@ -8,10 +8,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::restore::{PutBack, Restored};
-use super::{CONTROL, Database, Error, REPLICATION};
+use super::{CONTROL, Database, Error, REPLICATION, query_scalar};
 use crate::chance::Chance;
 use crate::config::DataDir;
-use crate::model::Micros;
+use crate::model::{Micros, OrganizationId};
 
 /// What a copy of the control database says of its moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +71,25 @@ pub fn known_schema_versions() -> (i64, i64) {
 }
 
 /// Makes copies of databases in a data directory into databases that go on: `begun_at` is when the
-/// first of them was copied. Nobody uses them meanwhile.
+/// first of them was copied. Nobody uses them meanwhile. `own` opens the tables of an organization that lie in
+/// a database of its own: those aren't copied, and are put right all the same.
 pub async fn put_right(
     data_dir: &DataDir,
     begun_at: Micros,
     now: Micros,
     chance: &Chance,
+    own: impl AsyncFn(OrganizationId, String) -> Result<Database, Error>,
 ) -> Result<Restored, Error> {
     let control = &Database::open(&data_dir.control(), &CONTROL).await?;
     let put_back = PutBack { control, begun_at: Some(begun_at), now, chance };
     put_back
-        .put_right(async |_, key| Database::open(&data_dir.replication(&key), &REPLICATION).await)
+        .put_right(async |id, key| {
+            let lies_outside = "select database_id is not null from organizations where id = $1";
+            match query_scalar(lies_outside).bind(id).fetch_one(control).await? {
+                true => own(id, key).await,
+                false => Database::open(&data_dir.replication(&key), &REPLICATION).await,
+            }
+        })
         .await
 }
 

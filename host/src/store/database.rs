@@ -54,6 +54,25 @@ pub enum Error {
     Refused(String),
 }
 
+impl Error {
+    /// The database wasn't reached, or gave no answer: another statement may fare better.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// What a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

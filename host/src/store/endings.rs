@@ -27,6 +27,10 @@ const AFTER_TROUBLE: Micros = 10_000_000;
 const WAIT_MIN: Micros = 200_000;
 const WAIT_MAX: Micros = 60_000_000;
 
+/// Begins the name of a table that was dropped, so that another may be called as it was. No table's name
+/// has it.
+pub(super) const DROPPED: char = '/';
+
 /// Stands for a tree where an organization is meant.
 const NO_ROOT: &str = "";
 

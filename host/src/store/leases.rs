@@ -95,6 +95,7 @@ update owners set fence = fence + 1, lease_until = $2, lease_host = $3,
 where id = (
   select id from owners
   where organization_id = $4 and due_at <= $1 and lease_until <= $1
+    and (select rests_until from organizations where id = $4) <= $1
     and (select count(*) from owners as leased where leased.organization_id = $4
            and leased.lease_host is not null and leased.lease_until > $1) < $5
   order by due_at limit 1 {skip}
@@ -109,7 +110,7 @@ pub async fn ready_organizations(
 ) -> Result<Vec<OrganizationId>, Error> {
     let ready = query_scalar(
         "select g.id from organizations g
-         where exists (select 1 from owners o where o.organization_id = g.id and o.due_at <= $1
+         where g.rests_until <= $1 and exists (select 1 from owners o where o.organization_id = g.id and o.due_at <= $1
                          and o.lease_until <= $1)
          order by g.id",
     );
@@ -119,12 +120,13 @@ pub async fn ready_organizations(
 /// When the next owner that nobody holds falls due.
 pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
     let next = query_scalar(
-        "select min(next.due_at) from (
-           select (select o.due_at from owners o where o.organization_id = g.id
+        "select min(case when next.due_at > next.rests_until then next.due_at
+                         else next.rests_until end) from (
+           select g.rests_until, (select o.due_at from owners o where o.organization_id = g.id
                      and o.due_at is not null and o.lease_host is null
                    order by o.due_at limit 1) as due_at
            from organizations g
-         ) as next",
+         ) as next where next.due_at is not null",
     );
     Ok(next.fetch_one(control.readers()).await?)
 }

@@ -27,6 +27,8 @@ pub struct Kept {
     pub parked: Micros,
     /// Deletions in the change feed, since they were committed.
     pub tombstones: Micros,
+    /// Tables that were moved to a database of their organization's own, where they lay before.
+    pub left: Micros,
 }
 
 /// Deletes what has been kept long enough. Never ends.
@@ -69,6 +71,10 @@ impl Store {
             let parked = self.forget_parked(now.saturating_sub(kept.parked)).await?;
             alerts::tell_unreadable(&self.control, now).await?;
             let alerts = alerts::forget(&self.control, now).await?;
+            let left = self.drop_left_behind(now.saturating_sub(kept.left)).await?;
+            if left > 0 {
+                tracing::info!(organizations = left, "tables that were moved are gone here");
+            }
             metrics.forgotten("inbox", inbox);
             metrics.forgotten("parked", parked);
             metrics.forgotten("alerts", alerts);
@@ -123,8 +129,12 @@ impl Store {
 
     /// Those that something is written for.
     async fn organizations_with_tables(&self) -> Result<Vec<OrganizationId>, Error> {
-        let all = "select distinct organization_id from integrations where ended_at is null
-                   order by organization_id";
+        // Tables that are being moved stay as they are.
+        let all = "select distinct i.organization_id from integrations i
+                   where i.ended_at is null and not exists (
+                     select 1 from moves m
+                     where m.organization_id = i.organization_id and m.state = 'copying')
+                   order by i.organization_id";
         Ok(query_scalar(all).fetch_all(self.control.readers()).await?)
     }
 
@@ -168,6 +178,8 @@ impl Store {
             "select i.done_at, i.id, i.owner_id, o.organization_id
              from inbox i join owners o on o.id = i.owner_id
              where i.done_at < $1 and (i.done_at, i.id) > ($2, $3)
+               and not exists (select 1 from moves m where m.organization_id = o.organization_id
+                                 and m.state = 'copying')
              order by i.done_at, i.id limit $4",
         )
         .bind(done_before)

@@ -21,9 +21,10 @@ use super::{Database, Error};
 use crate::config::Isolation;
 use crate::model::OrganizationId;
 use prepare::prepare;
+pub(super) use prepare::{READER_CONNECTIONS, READER_SETTINGS};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
-static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
+pub(super) static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
 
 /// Names of databases, schemas and roles are cut after so many bytes. (`NAMEDATALEN`)
 const NAME_MAX: usize = 63;
@@ -60,7 +61,7 @@ pub(super) struct ReaderPassword<'p> {
 }
 
 impl ReaderPassword<'_> {
-    fn verifier(&self) -> String {
+    pub(super) fn verifier(&self) -> String {
         verifier::verifier(self.text, self.salt)
     }
 }
@@ -266,7 +267,7 @@ fn name(options: &PgConnectOptions) -> &str {
 }
 
 /// Parts joined by `_`; what would be too long ends in a digest of the whole, so that two can't meet.
-fn short_name(parts: &[&str]) -> String {
+pub(super) fn short_name(parts: &[&str]) -> String {
     let joined = parts.join("_").replace(['"', '\0'], "_");
     if joined.len() <= NAME_MAX {
         return joined;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 pub use room::{Admitted, Asking, Room, RoomLimits};
 
+use super::moves::{self, Location};
 use super::server::ReaderPassword;
 use super::{Error, Store, query, query_scalar};
 use crate::model::OrganizationId;
@@ -50,9 +51,14 @@ impl Store {
         text: &str,
         limits: QueryLimits,
     ) -> Result<Rows, Error> {
+        let Location { key, database_id, .. } = self.location(organization).await?;
+        if let Some(id) = database_id {
+            let url = self.own_reader(&id).await?.url;
+            let way = self.outside()?.way(&url)?;
+            return postgres::query_by(way, text, limits, &self.clock).await;
+        }
         // Made here if this is the first use.
         drop(self.replication(organization).await?);
-        let key = self.organization_key(organization).await?;
         match &self.server {
             None => {
                 let path = self.data_dir.replication(&key);
@@ -73,9 +79,12 @@ impl Store {
         &self,
         organization: OrganizationId,
     ) -> Result<Zeroizing<String>, Error> {
+        let Location { key, database_id, .. } = self.location(organization).await?;
+        if let Some(id) = database_id {
+            return Ok(self.own_reader(&id).await?.url);
+        }
         // Made here if this is the first use.
         drop(self.replication(organization).await?);
-        let key = self.organization_key(organization).await?;
         let url = match &self.server {
             None => sqlite::url(&self.data_dir.replication(&key))?,
             Some(server) => {
@@ -91,6 +100,10 @@ impl Store {
         &self,
         organization: OrganizationId,
     ) -> Result<Option<Zeroizing<String>>, Error> {
+        let Location { key, database_id, .. } = self.location(organization).await?;
+        if let Some(id) = database_id {
+            return Ok(Some(self.own_reader(&id).await?.url));
+        }
         let Some(server) = &self.server else { return Ok(None) };
         let made = query_scalar::<bool>(
             "select reader_sealed is not null from organizations where id = $1",
@@ -99,31 +112,38 @@ impl Store {
         if made != Some(true) {
             return Ok(None);
         }
-        let key = self.organization_key(organization).await?;
         let password = self.reader_password(organization).await?;
         Ok(Some(Zeroizing::new(server.reader_url(&key, &password))))
     }
 
     /// The schema of the organization's tables on a server; none: they lie in a file.
     pub async fn schema(&self, organization: OrganizationId) -> Result<Option<String>, Error> {
-        let Some(server) = &self.server else { return Ok(None) };
-        Ok(Some(server.schema(&self.organization_key(organization).await?)))
+        let Location { key, database_id, .. } = self.location(organization).await?;
+        match (database_id, &self.server) {
+            (Some(_), _) => Ok(Some(moves::TABLES.to_owned())),
+            (None, Some(server)) => Ok(Some(server.schema(&key))),
+            (None, None) => Ok(None),
+        }
     }
 
-    /// Whether a connection URL of an organization holds a password.
-    pub fn has_passwords(&self) -> bool {
-        self.server.is_some()
+    /// Whether a connection URL of any organization holds a password.
+    pub async fn has_passwords(&self) -> Result<bool, Error> {
+        Ok(self.server.is_some() || self.any_own_database().await?)
     }
 
     /// Gives the reading role another password.
     pub async fn roll_reader(&self, organization: OrganizationId) -> Result<(), Error> {
+        self.refuse_while_moving(organization).await?;
+        let Location { key, database_id, .. } = self.location(organization).await?;
+        if let Some(id) = database_id {
+            return self.roll_own_reader(organization, &id).await;
+        }
         let Some(server) = &self.server else {
             return Err(Error::Refused(
                 "the tables lie in a file, which has no credentials to roll".into(),
             ));
         };
         drop(self.replication(organization).await?);
-        let key = self.organization_key(organization).await?;
         let forgotten = query("update organizations set reader_sealed = null where id = $1");
         self.control.execute(forgotten.bind(organization)).await?;
         let password = self.reader_password(organization).await?;

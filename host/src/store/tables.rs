@@ -22,14 +22,15 @@ mod sweep;
 mod upsert;
 
 pub use brackets::drop_brackets;
+pub(in crate::store) use ddl::columns;
 pub use ddl::{SchemaError, add_missing_columns, create, create_all, layout, script};
 pub(crate) use ddl::{definition, missing_columns};
 pub(in crate::store) use dialect::key_text;
 pub(crate) use dialect::{literal, quoted};
 pub(crate) use query::{array, array_type};
 pub use read::{count_rows, lookup};
-pub(in crate::store) use read::{select_list, values};
-pub use rename::{drop_table, forget_changes, forget_rename, rename_table};
+pub(in crate::store) use read::{select_list, value, values};
+pub use rename::{drop_all, forget_changes, forget_rename, rename_table};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;

@@ -10,7 +10,10 @@ create table organizations (
   invited bigint not null default 0,                   -- invitations that were sent since `invited_since`
   invited_since bigint not null default 0,
   closing_at bigint,                                   -- since then it is being deleted; null: it isn't
-  dropping boolean not null default false              -- its tables' database goes: nobody opens it any more
+  dropping boolean not null default false,             -- its tables' database goes: nobody opens it any more
+  database_id text,                                    -- the move that brought its tables to a database of its own; null: they lie in ours
+  database_no bigint not null default 0,               -- moves with each change of where they lie, or how that is reached
+  rests_until bigint not null default 0                -- none of its owners is claimed before that
 );
 create index organizations_founder on organizations (founded_by) where founded_by is not null;
 
@@ -427,6 +430,31 @@ create table integration_drafts (
 );
 create index integration_drafts_expiring on integration_drafts (expires_at);
 
+-- Moves of an organization's tables to a database of its own.
+create table moves (
+  id text primary key,                                 -- dbm_...
+  organization_id bigint not null references organizations (id),
+  state text not null check (state in ('copying', 'done', 'failed')),
+  admin_url blob,                                     -- sealed; null: the tables don't lie there
+  readonly_url blob,                                  -- the same; of the role that reads them
+  own_reader boolean not null,                         -- we made that role
+  shown_url text not null,                             -- without user and password
+  created_at bigint not null,
+  ended_at bigint,
+  rested_at bigint,                                    -- since then no owner is claimed; null: it is still to begin
+  progressed_at bigint not null,
+  table_name text,                                     -- that is copied
+  rows_copied bigint not null default 0,
+  error text,                                          -- the last one
+  fence bigint not null default 0,                     -- raised by each claim
+  lease_until bigint not null default 0,
+  not_before bigint not null default 0,
+  left_behind boolean not null default false           -- the tables as they were still lie in our storage
+);
+create unique index moves_copying on moves (organization_id) where state = 'copying';
+create index moves_organization on moves (organization_id, created_at);
+create index moves_left on moves (ended_at) where left_behind;
+
 -- What is deleted for its age: one host at a time goes through it.
 create table sweeps (
   what text not null,                                  -- inbox | feed
@@ -468,5 +496,5 @@ create trigger configuration_grants after update on grants
 begin update configuration set epoch = epoch + 1; end;
 create trigger configuration_grants_gone after delete on grants
 begin update configuration set epoch = epoch + 1; end;
-create trigger configuration_organizations after update of dropping on organizations
+create trigger configuration_organizations after update of dropping, database_no on organizations
 begin update configuration set epoch = epoch + 1; end;

@@ -25,7 +25,7 @@ pub(super) fn digest(headers: &HeaderMap) -> Option<String> {
 /// The organization with this key or id, if the digest is that of its URL. Whether there is one isn't
 /// told.
 pub(super) async fn opened(app: &App, org: &str, digest: &str) -> Result<Organization, Failure> {
-    if !app.store.has_passwords() {
+    if !app.store.has_passwords().await? {
         let message = "The tables lie in a file, whose URL holds no password: log in instead";
         return Err(Failure::forbidden("no_connection_password", message));
     }

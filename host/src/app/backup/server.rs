@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::app::{clock, server_options};
+use crate::app::{clock, reach_outside, server_options};
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::secrets::Keyring;
@@ -31,6 +31,7 @@ pub async fn put_right(config: &Config) -> anyhow::Result<Restored> {
     let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone())?;
     let opened = Store::open_put_back(&options, data_dir, clock(config), keyring, chance);
     let store = opened.await.context("opening the databases of the server")?;
+    reach_outside(&store, config)?;
     let _lock = store.lock_restore().await?;
     let mut before: Option<Vec<Living>> = None;
     loop {

@@ -41,6 +41,7 @@ pub(super) fn kept(app: &App) -> Kept {
         inbox: micros(inbox_kept(app)),
         parked: days(retention.parked_days),
         tombstones: days(retention.tombstone_days),
+        left: days(retention.left_days),
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) fn settings(timeout_ms: u128) -> String {
     )
 }
 
+/// Whether an organization's own tables lie in the database.
+pub(super) const HOLDS_TABLES: &str =
+    "select pg_catalog.to_regclass('rowgate.rowgate_moved') is not null";
+
 /// Arguments: schema. Whether it is there, and the table of mirrors in it.
 pub(super) const SCHEMA: &str = "
 select exists (select 1 from pg_catalog.pg_namespace where nspname = $1),

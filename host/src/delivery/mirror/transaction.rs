@@ -10,6 +10,7 @@ use super::failure::{Failure, one_line};
 use super::rows::PageRows;
 use super::sql::{self, Mirror};
 use crate::store::feed::{CopyPart, Page};
+use crate::store::moves;
 use crate::store::tables::missing_columns;
 use crate::store::targets::Target;
 use crate::store::{Argument, Dialect};
@@ -44,6 +45,15 @@ pub(super) async fn prepare(
     begins: bool,
 ) -> Result<(), Failure> {
     let schema = || Argument::from(mirror.schema);
+    let holds_tables: Vec<(bool,)> = fetch(connection, sql::HOLDS_TABLES, &[]).await?;
+    if holds_tables == [(true,)] && moves::SCHEMAS.contains(&mirror.schema) {
+        // A mirror of a table is swept: it must not be one that is synced to.
+        let reason = format!(
+            "an organization's tables lie in the schema {}: name another one for the mirror",
+            mirror.schema
+        );
+        return Err(Failure::Refused(reason));
+    }
     let there: Vec<(bool, bool)> = fetch(connection, sql::SCHEMA, &[schema()]).await?;
     let (has_schema, has_mirrors) = there.first().copied().unwrap_or_default();
     let table = Argument::from(mirror.spec.table_name.as_str());

@@ -3,8 +3,45 @@
 //! connection first.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use tokio::time::timeout;
+
+/// What a server may say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of one message.
+    message: u32,
+    /// Bytes between two messages that say the server is ready. A library keeps all of them.
+    answer: u64,
+    /// Bytes of a whole connection.
+    connection: u64,
+    /// A server that owes an answer may be silent for so long. None: who asks looks at the time.
+    silence: Option<Duration>,
+}
+
+impl Limits {
+    /// Where pages are written, and hardly anything is read.
+    pub(super) const PAGES: Self = Self {
+        message: MESSAGE_BYTES_MAX,
+        answer: ANSWER_BYTES_MAX,
+        connection: BYTES_MAX,
+        silence: None,
+    };
+
+    /// Where an organization's tables lie: they are read, for as long as a host runs. An index takes
+    /// its time.
+    pub(super) const TABLES: Self = Self {
+        message: 64 << 20,
+        answer: 128 << 20,
+        connection: u64::MAX,
+        silence: Some(Duration::from_secs(300)),
+    };
+}
 
 /// Of one message. A row of a catalogue is the largest that we ask for.
 pub(super) const MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -30,32 +67,45 @@ const AUTHENTICATION: u8 = b'R';
 /// The kind of [`AUTHENTICATION`] that says how often (SCRAM's first answer).
 const SASL_CONTINUE: [u8; 4] = [0, 0, 0, 11];
 
-/// Passes messages on until the server ends, or says what it mustn't: the client is told.
+/// Passes messages on until the server ends, or says what it mustn't: the client is told. `owes`: it
+/// was asked something and isn't ready again.
 pub(super) async fn pass_on(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
+    limits: &Limits,
+    owes: &AtomicBool,
 ) -> io::Result<()> {
     let mut from = BufReader::new(from);
     let (mut passed, mut answered) = (0_u64, 0_u64);
     let mut message = Vec::new();
     loop {
+        if !spoke(&mut from, limits.silence, owes).await? {
+            return to.write_all(&refusal("the server doesn't answer")).await;
+        }
         let mut head = [0; 5];
         from.read_exact(&mut head).await?;
         let [kind, length @ ..] = head;
         let length = u32::from_be_bytes(length);
-        passed += u64::from(length);
-        answered += u64::from(length);
-        let is_much = passed > BYTES_MAX || answered > ANSWER_BYTES_MAX;
-        if !(LENGTH_BYTES..=MESSAGE_BYTES_MAX).contains(&length) || is_much {
+        passed = passed.saturating_add(u64::from(length));
+        answered = answered.saturating_add(u64::from(length));
+        let is_much = passed > limits.connection || answered > limits.answer;
+        if !(LENGTH_BYTES..=limits.message).contains(&length) || is_much {
             return to.write_all(&refusal("the server says too much")).await;
         }
         message.clear();
         message.extend_from_slice(&head);
         message.resize(head.len() + (length - LENGTH_BYTES) as usize, 0);
-        from.read_exact(&mut message[head.len()..]).await?;
+        let body = from.read_exact(&mut message[head.len()..]);
+        match limits.silence {
+            None => body.await?,
+            Some(limit) => timeout(limit, body).await.map_err(io::Error::other)??,
+        };
         match kind {
             NOTICE => continue,
-            READY => answered = 0,
+            READY => {
+                answered = 0;
+                owes.store(false, Ordering::Relaxed);
+            }
             AUTHENTICATION if rounds(&message[head.len()..]) > ROUNDS_MAX => {
                 let text = "the server wants the password hashed too often";
                 return to.write_all(&refusal(text)).await;
@@ -63,6 +113,24 @@ pub(super) async fn pass_on(
             _ => {}
         }
         to.write_all(&message).await?;
+    }
+}
+
+/// Waits until the server says something, or ends. False: it owed an answer all the while and was silent
+/// for too long.
+async fn spoke(
+    from: &mut BufReader<impl AsyncRead + Unpin>,
+    silence: Option<Duration>,
+    owes: &AtomicBool,
+) -> io::Result<bool> {
+    let Some(limit) = silence else { return Ok(true) };
+    loop {
+        let owed = owes.load(Ordering::Relaxed);
+        match timeout(limit, from.fill_buf()).await {
+            Ok(said) => return said.map(|_| true),
+            Err(_) if owed => return Ok(false),
+            Err(_) => {}
+        }
     }
 }
 
@@ -78,7 +146,7 @@ fn rounds(body: &[u8]) -> u32 {
 }
 
 /// The last message of a connection: severity, SQLSTATE (`protocol_violation`), words.
-fn refusal(text: &str) -> Vec<u8> {
+pub(super) fn refusal(text: &str) -> Vec<u8> {
     let body = format!("SFATAL\0C08P01\0M{text}\0\0");
     let length = LENGTH_BYTES + u32::try_from(body.len()).unwrap_or(0);
     [b"E", length.to_be_bytes().as_slice(), body.as_bytes()].concat()
@@ -106,5 +174,29 @@ mod tests {
             assert_eq!(rounds(&body(text)), expected, "{text}");
         }
         assert_eq!(rounds(b"\0\0\0\x0ci=9"), 0, "another kind");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_owes_an_answer_is_not_waited_for_without_end() {
+        let limits = Limits { silence: Some(Duration::from_millis(20)), ..Limits::TABLES };
+        let (mut server, mut theirs) = tokio::io::duplex(64);
+        let (mut client, mut ours) = tokio::io::duplex(256);
+        let owes = AtomicBool::new(false);
+        let passing = async {
+            pass_on(&mut theirs, &mut ours, &limits, &owes).await.unwrap();
+            drop(ours);
+        };
+        let asked = async {
+            let ready = [b"Z", 5_u32.to_be_bytes().as_slice(), b"I"].concat();
+            server.write_all(&ready).await.unwrap();
+            let mut answer = vec![0; ready.len()];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, ready);
+            owes.store(true, Ordering::Relaxed);
+            let mut told = Vec::new();
+            client.read_to_end(&mut told).await.unwrap();
+            assert!(String::from_utf8_lossy(&told).contains("the server doesn't answer"));
+        };
+        tokio::join!(passing, asked);
     }
 }

@@ -212,3 +212,50 @@ async fn what_nobody_came_for_leaves_nothing() {
     drop(relay);
     assert!(!directory.exists());
 }
+
+#[tokio::test]
+async fn one_that_stands_leads_each_client_anew() {
+    let ready = message(b'Z', 5, b"I");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let said = ready.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let said = said.clone();
+            tokio::spawn(async move {
+                stream.read_u8().await.unwrap();
+                stream.write_all(&said).await.unwrap();
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
+        }
+    });
+    let here = relays().stand(server("127.0.0.1", port, true)).unwrap();
+    // Looked up for each client.
+    let turns = ["127.0.0.1", "169.254.169.254"];
+    let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
+    let relays = Relays::with_lookup(Arc::new(turning), Chance::from_system()).unwrap();
+    let named = relays.stand(server("db.example", port, false)).unwrap();
+    let ask = async |relay: &StandingRelay| {
+        let mut client = UnixStream::connect(relay.directory().join(SOCKET)).await.unwrap();
+        client.write_all(b"Q").await.unwrap();
+        let mut answer = vec![0; ready.len()];
+        client.read_exact(&mut answer).await.unwrap();
+        let kept = answer.clone();
+        if answer[0] == b'E' {
+            client.read_to_end(&mut answer).await.unwrap();
+        }
+        (client, kept, String::from_utf8_lossy(&answer).into_owned())
+    };
+    // Both at once.
+    let (_one, first, _) = ask(&here).await;
+    let (_other, second, _) = ask(&here).await;
+    assert_eq!((&first, &second), (&ready, &ready));
+    for _ in 0..2 {
+        let (_, _, says) = ask(&named).await;
+        assert!(says.contains("isn't a public address"), "{says}");
+    }
+    let directory = here.directory().to_owned();
+    drop(here);
+    assert!(!directory.exists());
+}

@@ -1,5 +1,6 @@
 //! A database of a PostgreSQL server, or a schema in one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,9 +11,13 @@ use sqlx::{ConnectOptions as _, Connection as _, Postgres};
 
 use super::{Connection, Error, count, migration_error};
 use crate::metrics::Connections;
+use crate::store::moves::Way;
 
 /// How long a statement waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take on which the schema is brought up to date.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Connections that nobody needs are given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,6 +39,8 @@ pub struct SessionLimits {
 #[derive(Clone, Debug)]
 pub struct PostgresDatabase {
     pool: PgPool,
+    /// To a server that a customer named.
+    way: Option<Arc<Way>>,
 }
 
 impl PostgresDatabase {
@@ -45,19 +52,27 @@ impl PostgresDatabase {
         migrations: &Migrator,
         limits: SessionLimits,
     ) -> Result<Self, Error> {
+        let path = format!("{internal},{tables}");
         let options = session(options, limits);
-        let path = |first, then| [("search_path", format!("{first},{then}"))];
-        migrate(options.clone().options(path(internal, tables)), migrations).await?;
-        let options = options.options(path(tables, internal));
-        let pool = PgPoolOptions::new()
-            .max_connections(limits.connections_max)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .idle_timeout(IDLE_TIMEOUT)
-            // A connection that is gone is noticed by its first statement; asking before each would
-            // double the way of a short one.
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        migrate(options.clone().options([("search_path", path)]), migrations).await?;
+        Ok(Self { pool: pool(options, &format!("{tables},{internal}"), limits), way: None })
+    }
+
+    /// The same in a database that a customer named.
+    pub(in crate::store) async fn open_by(
+        way: Arc<Way>,
+        schemas: [&str; 2],
+        migrations: &Migrator,
+        limits: SessionLimits,
+    ) -> Result<Self, Error> {
+        let opened = Self::open(way.options(), schemas, migrations, limits).await?;
+        Ok(Self { way: Some(way), ..opened })
+    }
+
+    /// A database that a customer named, as it is.
+    pub(in crate::store) fn reach(way: Arc<Way>, limits: SessionLimits) -> Self {
+        let options = session(way.options(), limits);
+        Self { pool: pool(options, "public", limits), way: Some(way) }
     }
 
     pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
@@ -80,8 +95,10 @@ impl PostgresDatabase {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        let pool = self.pool.clone();
+        let (pool, way) = (self.pool.clone(), self.way.clone());
         let written = tokio::spawn(async move {
+            // It stays until the write is over.
+            let _way = way;
             let begun = pool.begin().await.map_err(unavailable)?;
             let mut connection = Connection::Transaction(begun);
             let done = operation(&mut connection).await;
@@ -99,6 +116,17 @@ impl PostgresDatabase {
         });
         written.await.map_err(|error| Error::Unavailable(error.to_string()))?
     }
+}
+
+fn pool(options: PgConnectOptions, search_path: &str, limits: SessionLimits) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(limits.connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        // A connection that is gone is noticed by its first statement; asking before each would
+        // double the way of a short one.
+        .test_before_acquire(false)
+        .connect_lazy_with(options.options([("search_path", search_path)]))
 }
 
 fn session(options: PgConnectOptions, limits: SessionLimits) -> PgConnectOptions {
@@ -130,7 +158,9 @@ async fn migrate(options: PgConnectOptions, migrations: &Migrator) -> Result<(),
         ("idle_in_transaction_session_timeout", "0"),
         ("lock_timeout", lock_timeout.as_str()),
     ]);
-    let mut connection = options.connect().await.map_err(unavailable)?;
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    let late = |_| Error::Unavailable(format!("{of}: no answer in time"));
+    let mut connection = connected.map_err(late)?.map_err(unavailable)?;
     let migrated = migrations.run_direct(&mut connection).await;
     migrated.map_err(|error| migration_error(&of, error))?;
     let _ = connection.close().await;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
@@ -11,6 +13,17 @@ use sqlx::sqlite::SqliteArguments;
 use super::answer::{Answer, As, Row, Scalar};
 use super::argument::Argument;
 use super::{Connection, Database, Peer};
+
+/// A library panics on answers that no server of its kind gives; a customer's may.
+fn contained<'c, T>(
+    asked: impl Future<Output = sqlx::Result<T>> + Send + 'c,
+) -> BoxFuture<'c, sqlx::Result<T>> {
+    Box::pin(async move {
+        let asked = AssertUnwindSafe(asked).catch_unwind().await;
+        let strange = || Err(sqlx::Error::Protocol("the server's answer has no sense".into()));
+        asked.unwrap_or_else(|_| strange())
+    })
+}
 
 /// On what a statement runs: a connection in a transaction, or whichever is free for reading.
 #[derive(Debug)]
@@ -99,7 +112,7 @@ impl<'q, A: Answer> Query<'q, A> {
         A: 'c,
     {
         let target = target.into();
-        Box::pin(async move {
+        contained(async move {
             let mut own = None;
             let done = match target.peer(&mut own).await? {
                 Peer::Sqlite(connection) => {
@@ -123,7 +136,7 @@ impl<'q, A: Answer> Query<'q, A> {
         A: 'c,
     {
         let target = target.into();
-        Box::pin(async move {
+        contained(async move {
             let mut own = None;
             match target.peer(&mut own).await? {
                 Peer::Sqlite(connection) => {
@@ -148,7 +161,7 @@ impl<'q, A: Answer> Query<'q, A> {
         A: 'c,
     {
         let target = target.into();
-        Box::pin(async move {
+        contained(async move {
             let mut own = None;
             match target.peer(&mut own).await? {
                 Peer::Sqlite(connection) => {

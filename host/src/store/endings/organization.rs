@@ -5,7 +5,8 @@ use super::receivers::forget_told;
 use super::{Ending, NO_ROOT, Progress, for_update, mark};
 use crate::failpoint;
 use crate::model::{Micros, OrganizationId};
-use crate::store::{Connection, Error, Store, query, query_scalar};
+use crate::store::channels::RETIRED_LIFE;
+use crate::store::{Connection, Error, Store, moves, query, query_as, query_scalar};
 
 /// What belongs to an organization beside its integrations, children before what they refer to.
 const OF_ORGANIZATIONS: [&str; 8] = [
@@ -20,8 +21,13 @@ const OF_ORGANIZATIONS: [&str; 8] = [
 ];
 
 impl Store {
-    /// Closes an organization. Nobody sees it from then on, and nothing is made in it.
+    /// Closes an organization. Nobody sees it from then on, and nothing is made in it. Tables in a database of
+    /// its own stay there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: its tables are being moved.
     pub async fn end_organization(&self, of: OrganizationId) -> Result<(), Error> {
+        self.refuse_while_moving(of).await?;
         let told = "select id from integrations where organization_id = $1";
         let told: Vec<String> =
             query_scalar(told).bind(of).fetch_all(self.control.readers()).await?;
@@ -49,6 +55,7 @@ async fn end_organization(
         .bind(of)
         .execute(&mut *connection)
         .await?;
+    moves::refuse_while_moving(&mut *connection, of).await?;
     let roots: Vec<String> =
         query_scalar("select distinct root_id from integrations where organization_id = $1")
             .bind(of)
@@ -72,19 +79,25 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     let drops = store.control.write(move |connection| {
         Box::pin(async move { begin_to_drop(connection, &claimed, now).await })
     });
-    let Some(key) = drops.await? else { return Ok(Progress::Waits) };
+    let Some(Dropped { key, database_id }) = drops.await? else { return Ok(Progress::Waits) };
     failpoint::reach("organization_dropping");
     store.let_go(of).await;
-    match &store.server {
-        None => store.data_dir.remove_replication(&key).await.map_err(unavailable)?,
-        Some(server) => server.drop_replication(&key).await?,
+    if let Some(id) = database_id
+        && leave_own(store, ending, &id).await == Progress::Waits
+    {
+        return Ok(Progress::Waits);
     }
+    store.drop_ours(&key).await?;
     failpoint::reach("organization_dropped");
     let (claimed, now) = (ending.clone(), store.clock.now());
     let gone = store.control.write(move |connection| {
         Box::pin(async move {
             claimed.hold(connection, now).await?;
             delete_belongings(connection, of).await?;
+            query("delete from moves where organization_id = $1")
+                .bind(of)
+                .execute(&mut *connection)
+                .await?;
             claimed.delete(connection).await?;
             let gone = query("delete from organizations where id = $1").bind(of);
             gone.execute(connection).await?;
@@ -95,13 +108,40 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     Ok(Progress::Done)
 }
 
-/// From here on nobody opens its tables' database: who is at it is waited for. Answers the organization's key;
-/// none: it has integrations yet.
+impl Store {
+    /// Drops what lies in our storage of an organization's tables.
+    pub(in crate::store) async fn drop_ours(&self, key: &str) -> Result<(), Error> {
+        match &self.server {
+            None => self.data_dir.remove_replication(key).await.map_err(unavailable),
+            Some(server) => server.drop_replication(key).await,
+        }
+    }
+}
+
+/// A database of its own that can't be reached is waited for as channels are. Then all of it stays there, and
+/// nobody knows it any more.
+async fn leave_own(store: &Store, ending: &Ending, id: &str) -> Progress {
+    let Err(error) = store.leave_own(id).await else { return Progress::Done };
+    let (organization_id, age) =
+        (ending.organization_id, store.clock.now().saturating_sub(ending.begun_at));
+    tracing::warn!(organization_id, %error, "the database of a closed organization can't be cleared");
+    if age < RETIRED_LIFE { Progress::Waits } else { Progress::Done }
+}
+
+/// What goes with an organization.
+#[derive(sqlx::FromRow)]
+struct Dropped {
+    key: String,
+    /// The move that brought its tables to a database of its own.
+    database_id: Option<String>,
+}
+
+/// From here on nobody opens its tables' database: who is at it is waited for. None: it has integrations yet.
 async fn begin_to_drop(
     connection: &mut Connection,
     ending: &Ending,
     now: Micros,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Dropped>, Error> {
     ending.hold(connection, now).await?;
     let of = ending.organization_id;
     let integrations: bool =
@@ -112,13 +152,16 @@ async fn begin_to_drop(
     if integrations {
         return Ok(None);
     }
-    let key = format!("select key from organizations where id = $1{}", for_update(connection));
-    let key: Option<String> = query_scalar(key).bind(of).fetch_optional(&mut *connection).await?;
+    let dropped = format!(
+        "select key, database_id from organizations where id = $1{}",
+        for_update(connection)
+    );
+    let dropped = query_as(dropped).bind(of).fetch_optional(&mut *connection).await?;
     query("update organizations set dropping = true where id = $1")
         .bind(of)
         .execute(connection)
         .await?;
-    Ok(key)
+    Ok(dropped)
 }
 
 async fn delete_belongings(connection: &mut Connection, of: OrganizationId) -> Result<(), Error> {

@@ -1,4 +1,5 @@
-//! Owners of what ends, slice by slice: there may be a million of them.
+//! Owners of a tree that ends, slice by slice: who works for them is refused, their channels are to be stopped,
+//! and in the end they go. There may be a million of them.
 
 use super::tree::Ended;
 use super::{Ending, for_update};
@@ -14,13 +15,14 @@ const SLICE: i64 = 500;
 /// Later than all items of an inbox: whatever grant an owner has, it is over.
 const AFTER_ALL: i64 = i64::MAX;
 
-/// Slice by slice, first beside the tables, where whoever works for an owner is then refused.
+/// Slice by slice, first beside the tables, where whoever works for an owner is then refused. `replication`:
+/// none where they stay.
 pub(super) async fn let_owners_go(
     store: &Store,
     ending: &Ending,
     ended: &Ended,
+    replication: Option<&Database>,
 ) -> Result<(), Error> {
-    let replication = store.replication(ended.organization_id).await?;
     let services: Vec<String> = ended.members.iter().map(|one| one.service.clone()).collect();
     let mut after = String::new();
     loop {
@@ -31,7 +33,9 @@ pub(super) async fn let_owners_go(
         // One without a name is the first, and would be found again behind itself.
         let last_slice = (owners.len() as i64) < SLICE;
         let owners: Vec<OwnerId> = owners.into_iter().map(|owner| owner.id).collect();
-        forget_owners(&replication, &services, &owners, ended.whole).await?;
+        if let Some(replication) = replication {
+            forget_owners(replication, &services, &owners, ended.whole).await?;
+        }
         let (ending, services, whole) = (ending.clone(), services.clone(), ended.whole);
         let now = store.clock.now();
         let let_go = store.control.write(move |connection| {

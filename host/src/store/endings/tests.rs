@@ -253,6 +253,12 @@ async fn a_dropped_table_is_not_made_again(dialect: Dialect) {
     let again = tables::create_all(&replication, vec![Arc::clone(&thing)], read_before).await;
     assert!(matches!(again, Err(Error::Superseded(_))), "{again:?}");
     assert!(!has_table(&replication, &thing.table_name).await);
+    // Another one is called so by now: whoever stood still since before that doesn't drop it.
+    let now = tables::layout(&replication).await.unwrap();
+    tables::create_all(&replication, vec![Arc::clone(&thing)], now).await.unwrap();
+    let late = tables::drop_all(&replication, vec![thing.table_name.clone()], read_before).await;
+    assert!(matches!(late, Err(Error::Superseded(_))), "{late:?}");
+    assert!(has_table(&replication, &thing.table_name).await);
 }
 
 async fn nothing_is_left_of_an_organization(dialect: Dialect) {

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 
 use super::owners::{delete_owners, delete_slice, let_owners_go};
 use super::receivers::{delete_receivers, forget_told};
-use super::{Ending, NO_ROOT, Progress, for_update, mark};
+use super::{DROPPED, Ending, NO_ROOT, Progress, for_update, mark};
 use crate::failpoint;
 use crate::model::{Micros, OrganizationId};
 use crate::store::integrations::telling::{self, AT_ONCE};
 use crate::store::integrations::{COLUMNS, Integration};
-use crate::store::{Connection, Error, Store, channels, query, query_as, query_scalar, tables};
+use crate::store::{Connection, Database, Error, Store, channels, moves, organizations, tables};
+use crate::store::{query, query_as, query_scalar};
 
 /// What belongs to the tree itself.
 const OF_TREES: [&str; 3] = ["orphans", "push_pauses", "grants"];
@@ -18,14 +19,14 @@ const OF_TREES: [&str; 3] = ["orphans", "push_pauses", "grants"];
 /// So long an answer to the question for a channel may still come. Without it nobody can stop the channel.
 const ANSWERS_LIFE: Micros = 60_000_000;
 
-/// Begins the name of a table that was dropped, so that another may be called as it was. No table's name
-/// has it.
-const DROPPED: char = '/';
-
 impl Store {
     /// Ends an integration and all that depend on it; answers which. Nobody sees them from then on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: its organization's tables are being moved.
     pub async fn end_integration(&self, id: &str) -> Result<Vec<Integration>, Error> {
         if let Some(integration) = self.integration(id).await? {
+            self.refuse_while_moving(integration.organization_id).await?;
             let all = self.integrations(integration.organization_id).await?;
             for member in below(all, id) {
                 forget_told(&self.control, &member.id).await?;
@@ -46,9 +47,13 @@ async fn end_members(
     id: &str,
     now: Micros,
 ) -> Result<Vec<Integration>, Error> {
-    let root = "select root_id from integrations where id = $1 and ended_at is null";
-    let root: Option<String> = query_scalar(root).bind(id).fetch_optional(&mut *connection).await?;
-    let Some(root_id) = root else { return Ok(Vec::new()) };
+    let root =
+        "select root_id, organization_id from integrations where id = $1 and ended_at is null";
+    let root: Option<(String, OrganizationId)> =
+        query_as(root).bind(id).fetch_optional(&mut *connection).await?;
+    let Some((root_id, of)) = root else { return Ok(Vec::new()) };
+    organizations::hold(connection, of).await?;
+    moves::refuse_while_moving(&mut *connection, of).await?;
     // Whoever makes a dependent one waits, and then finds nothing to depend on.
     let root = format!("select id from integrations where id = $1{}", for_update(connection));
     query_scalar::<String>(root).bind(&root_id).fetch_all(&mut *connection).await?;
@@ -109,9 +114,12 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     let (organization_id, root_id) = (ending.organization_id, ending.root_id.clone());
     let ended = Ended { organization_id, root_id, members, whole };
     if ended.members.iter().any(|member| !member.table_name.starts_with(DROPPED)) {
-        drop_tables(store, ending, &ended).await?;
+        let replication = tables_to_drop(store, ended.organization_id).await?;
+        if let Some(replication) = &replication {
+            drop_tables(store, ending, &ended, replication).await?;
+        }
         failpoint::reach("ended_tables_dropped");
-        let_owners_go(store, ending, &ended).await?;
+        let_owners_go(store, ending, &ended, replication.as_ref()).await?;
         free_names(store, ending).await?;
         failpoint::reach("ended_owners_let_go");
     }
@@ -129,9 +137,24 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     Ok(Progress::Done)
 }
 
+/// Where they lie. None: the organization is closed, and they lie in a database of its own, where they stay.
+async fn tables_to_drop(store: &Store, of: OrganizationId) -> Result<Option<Database>, Error> {
+    let stay = query_scalar(
+        "select closing_at is not null and database_id is not null from organizations where id = $1",
+    );
+    match stay.bind(of).fetch_one(store.control.readers()).await? {
+        true => Ok(None),
+        false => store.replication(of).await.map(Some),
+    }
+}
+
 /// What there may be much of goes in slices: others write meanwhile.
-async fn drop_tables(store: &Store, ending: &Ending, ended: &Ended) -> Result<(), Error> {
-    let replication = store.replication(ended.organization_id).await?;
+async fn drop_tables(
+    store: &Store,
+    ending: &Ending,
+    ended: &Ended,
+    replication: &Database,
+) -> Result<(), Error> {
     let names: Vec<String> = ended
         .members
         .iter()
@@ -139,19 +162,19 @@ async fn drop_tables(store: &Store, ending: &Ending, ended: &Ended) -> Result<()
         .filter(|name| !name.starts_with(DROPPED))
         .collect();
     for name in &names {
-        while tables::forget_changes(&replication, name).await? {
+        while tables::forget_changes(replication, name).await? {
             hold(store, ending).await?;
         }
     }
-    let dropped = replication.write(move |connection| {
-        Box::pin(async move {
-            for name in &names {
-                tables::drop_table(connection, name).await?;
-            }
-            Ok(())
-        })
-    });
-    dropped.await
+    loop {
+        // Whoever has gone on with this meanwhile has dropped them, and others may have their names.
+        let layout = tables::layout(replication).await?;
+        hold(store, ending).await?;
+        match tables::drop_all(replication, names.clone(), layout).await {
+            Err(Error::Superseded(_)) => {}
+            dropped => return dropped,
+        }
+    }
 }
 
 async fn hold(store: &Store, ending: &Ending) -> Result<(), Error> {

@@ -70,6 +70,7 @@ impl Store {
         old: TableSpec,
         new: TableSpec,
     ) -> Result<(), Error> {
+        self.refuse_while_moving(organization).await?;
         let taken: i64 = query_scalar(
             "select count(*) from integrations where organization_id = $1 and table_name = $2",
         )
@@ -80,6 +81,7 @@ impl Store {
         if taken > 0 {
             return Err(Error::Refused(format!("there is a table {} already", new.table_name)));
         }
+        let database_no = self.location(organization).await?.database_no;
         let replication = self.replication(organization).await?;
         let (from, to) = (old.table_name.clone(), new.table_name.clone());
         let (old, new) = (Arc::new(old), Arc::new(new));
@@ -89,14 +91,20 @@ impl Store {
             })
             .await?;
         failpoint::reach("table_renamed");
+        // Where the tables have been moved meanwhile, the new place knows the old name.
         let statement = query(
             "update integrations set table_name = $1
-             where organization_id = $2 and table_name = $3 and ended_at is null",
+             where organization_id = $2 and table_name = $3 and ended_at is null
+               and $4 = (select database_no from organizations where id = $2)",
         );
-        let statement = statement.bind(to.clone()).bind(organization).bind(from);
+        let statement = statement.bind(to.clone()).bind(organization).bind(from).bind(database_no);
         if self.control.execute(statement).await?.rows_affected() == 0 {
-            // The table goes with the integration, whatever it is called.
-            return Err(Error::Refused(format!("the integration of {to} is gone")));
+            let reason = match self.location(organization).await?.database_no == database_no {
+                // The table goes with the integration, whatever it is called.
+                true => format!("the integration of {to} is gone"),
+                false => "the tables were moved meanwhile: do it once more".to_owned(),
+            };
+            return Err(Error::Refused(reason));
         }
         self.forget_renames(organization).await
     }

@@ -9,7 +9,7 @@ use super::{COLUMNS, Grant, Integration, place};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId};
 use crate::secrets::Keyring;
-use crate::store::{Connection, Dialect, Error, Store, organizations, subscriptions};
+use crate::store::{Connection, Dialect, Error, Store, moves, organizations, subscriptions};
 use crate::store::{query, query_as, query_scalar};
 
 /// An integration that is to be made; values are checked already.
@@ -57,6 +57,7 @@ impl Store {
             .write(move |connection| {
                 Box::pin(async move {
                     organizations::hold(connection, new.organization).await?;
+                    moves::refuse_while_moving(&mut *connection, new.organization).await?;
                     let integration = insert(connection, id, &new, &chance, now).await?;
                     super::drafts::delete(connection, &integration.id).await?;
                     insert_secrets(connection, &integration.id, &new, &keyring).await?;

@@ -3,7 +3,12 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::fixture::{self, Opened, on_both};
 
-on_both! { caps_count_live_leases, buckets_travel, a_fence_in_the_way_is_lifted_over }
+on_both! {
+    caps_count_live_leases,
+    buckets_travel,
+    a_fence_in_the_way_is_lifted_over,
+    one_that_rests_is_left_alone,
+}
 
 const TTL: Micros = 1_000;
 /// Leases of an organization at once.
@@ -92,4 +97,20 @@ async fn a_fence_in_the_way_is_lifted_over(dialect: Dialect) {
     let mut old = Lease { fence: 1, ..lease };
     let refused = plant(store.control(), &replication, &mut old).await;
     assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
+}
+
+async fn one_that_rests_is_left_alone(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    let rests = "update organizations set rests_until = 500 where key = 'default'";
+    fixture::run(&store, rests.to_owned()).await;
+    let [default, other] = ["default", "other"].map(|key| store.organization(key));
+    let (default, other) = (default.await.unwrap().id, other.await.unwrap().id);
+    assert_eq!(ready_organizations(control, 499).await.unwrap(), [other]);
+    assert_eq!(claimed(&store, "host", "default", 499).await, []);
+    assert_eq!(next_due(control).await.unwrap(), Some(0), "of the other one");
+    fixture::run(&store, format!("delete from owners where organization_id = {other}")).await;
+    assert_eq!(next_due(control).await.unwrap(), Some(500), "when it is awake");
+    assert_eq!(ready_organizations(control, 500).await.unwrap(), [default]);
+    assert_eq!(claimed(&store, "host", "default", 500).await.len(), 2);
 }

@@ -1,8 +1,10 @@
 //! Databases of a server while they are put right: marked, so that no host begins to work on them.
 
 use super::{PutBack, Restored};
+use crate::model::OrganizationId;
 use crate::store::hosts::{LIVING, Living};
-use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
+use crate::store::moves::Location;
+use crate::store::{Connection, Database, Error, Store, query, query_as, query_scalar};
 
 /// Whoever holds it puts these databases right; freed when its connection ends.
 #[derive(Debug)]
@@ -22,6 +24,28 @@ impl Store {
             return Err(Error::Refused(said.into()));
         }
         Ok(RestoreLock { _connection: connection })
+    }
+
+    /// Opens an organization's own database, which goes on with those that were put back.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with what to do, where it can't be reached.
+    pub async fn open_put_back_own(
+        &self,
+        of: OrganizationId,
+        key: &str,
+    ) -> Result<Database, Error> {
+        let Location { database_id, .. } = self.location(of).await?;
+        let id = database_id.ok_or_else(|| {
+            Error::Inconsistent(format!("the tables of {key} lie in no database of its own"))
+        })?;
+        let opened = self.open_own(of, &id).await;
+        opened.map_err(|error| {
+            Error::Unavailable(format!(
+                "the tables of {key} lie in a database of its own, which has to be put right together with \
+                 these, and can't be reached: {error}. Restore again when it answers"
+            ))
+        })
     }
 
     /// Marks the databases, unless hosts may be alive: then it answers which.
@@ -55,8 +79,12 @@ impl Store {
     pub async fn restore(&self) -> Result<Restored, Error> {
         let (now, chance) = (self.clock.now(), &self.chance);
         let put_back = PutBack { control: &self.control, begun_at: None, now, chance };
-        let restored =
-            put_back.put_right(async |id, key| self.open_replication(id, &key).await).await?;
+        let restored = put_back
+            .put_right(async |id, key| match self.location(id).await?.database_id {
+                None => self.open_replication(id, &key).await,
+                Some(_) => self.open_put_back_own(id, &key).await,
+            })
+            .await?;
         self.control.execute(query("delete from restoring")).await?;
         Ok(restored)
     }

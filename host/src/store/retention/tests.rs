@@ -108,7 +108,7 @@ async fn what_is_old_goes_by_itself(dialect: Dialect) {
           values ('t', 'gone', 1, true, 1), ('t', 'live', 2, false, 2)";
     replication.write(move |c| Box::pin(async move { Ok(c.run(deleted).await?) })).await.unwrap();
     let (kept, every) = (hour.as_micros() as i64, 1_000_000);
-    let kept = Kept { inbox: kept, parked: kept, tombstones: kept };
+    let kept = Kept { inbox: kept, parked: kept, tombstones: kept, left: kept };
     let metrics = Metrics::default();
     let feed = async || {
         let keys = query_scalar::<String>("select unique_key from rowgate_feed order by 1");
@@ -141,7 +141,7 @@ async fn a_host_that_starts_goes_through_it(dialect: Dialect) {
          values (1, 'svi_1', 0, 'POST', '', '', '[]', '', true)";
     fixture::run(&opened, parked.into()).await;
     let store = Arc::new(opened.store);
-    let kept = Kept { inbox: hour, parked: hour, tombstones: hour };
+    let kept = Kept { inbox: hour, parked: hour, tombstones: hour, left: hour };
     let keeping = tokio::spawn(keep(Arc::clone(&store), kept, Arc::default()));
     let mut left = 1;
     for _ in 0..10_000 {

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::{
-    Argument, Dialect, Query, Row, channels, inbox, integrations, query, reader_place, targets,
+    Argument, Dialect, Query, Row, channels, inbox, integrations, moves, query, reader_place,
+    targets,
 };
 
 /// A column with sealed values.
@@ -48,7 +49,7 @@ const ID: &[(&str, Kind)] = &[("id", Kind::Text)];
 const NUMBER: &[(&str, Kind)] = &[("id", Kind::Integer)];
 
 /// In the order in which they are sealed again.
-pub(super) const COLUMNS: [SealedColumn; 11] = [
+pub(super) const COLUMNS: [SealedColumn; 13] = [
     SealedColumn {
         shape: Shape::Map,
         also: &[("owner_id", Kind::Integer)],
@@ -80,6 +81,8 @@ pub(super) const COLUMNS: [SealedColumn; 11] = [
         targets::place(parts[0].text(), "signing_secret")
     }),
     column("error_handlers", "url", ID, |parts, _| targets::place(parts[0].text(), "url")),
+    column("moves", "admin_url", ID, |parts, _| moves::place(parts[0].text(), "admin_url")),
+    column("moves", "readonly_url", ID, |parts, _| moves::place(parts[0].text(), "readonly_url")),
     column("organizations", "reader_sealed", NUMBER, |parts, _| reader_place(parts[0].integer())),
 ];
 

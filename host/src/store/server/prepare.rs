@@ -7,13 +7,13 @@ use crate::store::Error;
 use crate::store::tables::literal;
 
 /// The roles that read organizations' tables get so much.
-const READER_SETTINGS: [(&str, &str); 4] = [
+pub(in crate::store) const READER_SETTINGS: [(&str, &str); 4] = [
     ("statement_timeout", "'60s'"),
     ("idle_in_transaction_session_timeout", "'60s'"),
     ("default_transaction_read_only", "on"),
     ("timezone", "'UTC'"),
 ];
-const READER_CONNECTIONS: u32 = 20;
+pub(in crate::store) const READER_CONNECTIONS: u32 = 20;
 
 /// Schemas, the reading role and what it may. Several hosts may come at once: a lock of the
 /// database, held to the end of the transaction, lets one through at a time.

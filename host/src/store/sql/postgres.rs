@@ -1,6 +1,9 @@
 //! On a PostgreSQL server, as the role that may only read the organization's tables.
 
-use futures_util::TryStreamExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use serde_json::{Number, Value};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{
@@ -11,6 +14,7 @@ use sqlx::{
 use super::room::busy;
 use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
+use crate::store::moves::{Way, query_options};
 
 /// PostgreSQL's code for a statement that was cancelled.
 const CANCELLED: &str = "57014";
@@ -25,13 +29,24 @@ pub(super) async fn query(
     limits: QueryLimits,
     clock: &Clock,
 ) -> Result<Rows, Error> {
+    ask(reader.options([("client_connection_check_interval", LOOK_MS)]), text, limits, clock).await
+}
+
+/// Where a server may be too old to look whether whoever asked is still there.
+async fn ask(
+    reader: PgConnectOptions,
+    text: &str,
+    limits: QueryLimits,
+    clock: &Clock,
+) -> Result<Rows, Error> {
     statement::check_verb(text).map_err(Error::Refused)?;
     let timeout_ms = limits.time.as_millis().max(1).to_string();
-    let reader = reader.options([
-        ("statement_timeout", timeout_ms.as_str()),
-        ("client_connection_check_interval", LOOK_MS),
-    ]);
-    let mut connection = reader.connect().await.map_err(unconnected)?;
+    let reader = reader.options([("statement_timeout", timeout_ms)]);
+    let connected = tokio::select! {
+        connected = reader.connect() => connected,
+        () = clock.sleep(limits.time) => return Err(too_long(limits)),
+    };
+    let mut connection = connected.map_err(unconnected)?;
     let answered = tokio::select! {
         answered = read(&mut connection, text, limits) => answered,
         // The server's own limit comes first, unless it is the answer that takes so long.
@@ -57,6 +72,24 @@ fn unconnected(error: sqlx::Error) -> Error {
         }
         _ => Error::Unavailable(error.to_string()),
     }
+}
+
+/// On a customer's server, by a role that may only read. A library panics on answers that no server of
+/// its kind gives.
+pub(super) async fn query_by(
+    way: Arc<Way>,
+    text: &str,
+    limits: QueryLimits,
+    clock: &Clock,
+) -> Result<Rows, Error> {
+    let asked = ask(query_options(&way), text, limits, clock);
+    let answered = AssertUnwindSafe(asked).catch_unwind().await;
+    let strange = || Err(Error::Unavailable("the server's answer has no sense".into()));
+    answered.unwrap_or_else(|_| strange()).map_err(|error| match error {
+        Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
+        Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
+        other => other,
+    })
 }
 
 /// Prepared first: PostgreSQL prepares one statement only, so nothing can stand behind it. Then its

@@ -54,6 +54,15 @@ pub(super) async fn move_layout(conn: &mut Connection) -> sqlx::Result<()> {
     query("update rowgate_layout set version = version + 1").execute(conn).await.map(drop)
 }
 
+/// Refuses what was decided when the layout was another one. Under [`alone`].
+pub(super) async fn must_stand(conn: &mut Connection, layout: i64) -> Result<(), Error> {
+    let stands: i64 = query_scalar("select version from rowgate_layout").fetch_one(conn).await?;
+    match stands == layout {
+        true => Ok(()),
+        false => Err(Error::Superseded("tables were renamed or dropped meanwhile")),
+    }
+}
+
 /// Creates tables that aren't there yet, and adds columns that are missing. `layout` was read before
 /// the names of the tables were.
 ///
@@ -68,12 +77,7 @@ pub async fn create_all(
         .write(move |connection| {
             Box::pin(async move {
                 alone(connection).await?;
-                let stands: i64 = query_scalar("select version from rowgate_layout")
-                    .fetch_one(&mut *connection)
-                    .await?;
-                if stands != layout {
-                    return Err(Error::Superseded("tables were renamed or dropped meanwhile"));
-                }
+                must_stand(connection, layout).await?;
                 for spec in specs {
                     create(connection, &spec).await?;
                 }
@@ -113,7 +117,7 @@ pub async fn add_missing_columns(
     spec: &TableSpec,
 ) -> Result<Vec<String>, SchemaError> {
     let dialect = conn.dialect();
-    let there = columns(conn, spec).await?;
+    let there = columns(conn, &spec.table_name).await?;
     let mut added = Vec::new();
     for column in missing_columns(dialect, spec, &there)? {
         let table = quoted(&spec.table_name);
@@ -158,7 +162,10 @@ pub(crate) fn missing_columns<'s>(
 }
 
 /// Name and type of the columns that the table has.
-async fn columns(conn: &mut Connection, spec: &TableSpec) -> sqlx::Result<Vec<(String, String)>> {
+pub(in crate::store) async fn columns(
+    conn: &mut Connection,
+    table_name: &str,
+) -> sqlx::Result<Vec<(String, String)>> {
     let sql = match conn.dialect() {
         Dialect::Sqlite => "select name, lower(type) from pragma_table_info($1)",
         Dialect::Postgres => {
@@ -166,7 +173,7 @@ async fn columns(conn: &mut Connection, spec: &TableSpec) -> sqlx::Result<Vec<(S
              where attrelid = to_regclass(quote_ident($1)) and attnum > 0 and not attisdropped"
         }
     };
-    query_as(sql).bind(&spec.table_name).fetch_all(conn).await
+    query_as(sql).bind(table_name).fetch_all(conn).await
 }
 
 pub(super) fn create_table(dialect: Dialect, spec: &TableSpec) -> String {
@@ -191,12 +198,10 @@ pub fn script(dialect: Dialect, spec: &TableSpec) -> String {
 
 /// A column as `create table` and `add column` have it.
 pub(crate) fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec) -> String {
-    let name = quoted(&column.name);
     if column.role == Role::Pk {
-        return format!("{name} {}", dialect.pk());
+        return format!("{} {}", quoted(&column.name), dialect.pk());
     }
-    let (kind, collation) = (dialect.column_type(column.kind), dialect.collation(column.kind));
-    let mut text = format!("{name} {kind}{collation}");
+    let mut text = dialect.bare_column(&column.name, column.kind);
     let unique = spec.unique_column().name == column.name;
     if unique || !column.nullable() {
         text.push_str(" not null");

@@ -8,6 +8,18 @@ use crate::store::Dialect;
 /// Parameters of one statement. (`SQLITE_MAX_VARIABLE_NUMBER`)
 pub(super) const PARAMETERS_MAX: usize = 32_766;
 
+const KINDS: [ColumnType; 9] = [
+    ColumnType::Bool,
+    ColumnType::Int,
+    ColumnType::Double,
+    ColumnType::Decimal,
+    ColumnType::Text,
+    ColumnType::Json,
+    ColumnType::Date,
+    ColumnType::Timestamptz,
+    ColumnType::Bytes,
+];
+
 impl Dialect {
     /// Declared type, as the database's catalog tells it again.
     ///
@@ -32,8 +44,20 @@ impl Dialect {
         }
     }
 
+    /// The type that the catalogue calls so. None: no column of ours has it.
+    pub(in crate::store) fn kind(self, declared: &str) -> Option<ColumnType> {
+        // A row's number on SQLite.
+        let declared = if declared == "integer" { "bigint" } else { declared };
+        KINDS.into_iter().find(|kind| self.column_type(*kind) == declared)
+    }
+
+    /// A column without what is asked of its values.
+    pub(in crate::store) fn bare_column(self, name: &str, kind: ColumnType) -> String {
+        format!("{} {}{}", quoted(name), self.column_type(kind), self.collation(kind))
+    }
+
     /// What follows the type: texts compare by their bytes, so that a prefix is a range of an index.
-    pub(super) fn collation(self, kind: ColumnType) -> &'static str {
+    fn collation(self, kind: ColumnType) -> &'static str {
         match (self, kind) {
             (Self::Postgres, ColumnType::Text) => " collate \"C\"",
             _ => "",
@@ -60,7 +84,7 @@ impl Dialect {
     }
 
     /// A column in the form of [`crate::rows::Value`].
-    pub(super) fn as_value(self, column: &str, kind: ColumnType) -> String {
+    pub(in crate::store) fn as_value(self, column: &str, kind: ColumnType) -> String {
         match (self, kind) {
             (Self::Postgres, ColumnType::Decimal | ColumnType::Json) => format!("{column}::text"),
             (Self::Postgres, ColumnType::Date) => format!("to_char({column}, 'YYYY-MM-DD')"),

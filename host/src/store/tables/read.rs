@@ -11,8 +11,7 @@ use super::{ApplyError, ApplyScope, brackets, table};
 use crate::model::{Scalar, Write};
 use crate::rows::json;
 use crate::rows::{
-    ColumnSpec, Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date,
-    text_timestamp,
+    Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date, text_timestamp,
 };
 use crate::store::{Connection, Dialect, Row, query, query_scalar};
 
@@ -107,12 +106,12 @@ pub(in crate::store) fn select_list(dialect: Dialect, spec: &TableSpec, table: &
 
 /// A row, in the order of the table's columns.
 pub(in crate::store) fn values(row: &Row, spec: &TableSpec) -> Vec<Value<'static>> {
-    spec.columns.iter().map(|column| value(row, column)).collect()
+    spec.columns.iter().map(|column| value(row, &column.name, column.kind)).collect()
 }
 
-fn value(row: &Row, column: &ColumnSpec) -> Value<'static> {
-    let name = column.name.as_str();
-    let value = match column.kind {
+/// One column of a row, selected as [`Dialect::as_value`] says.
+pub(in crate::store) fn value(row: &Row, name: &str, kind: ColumnType) -> Value<'static> {
+    let value = match kind {
         ColumnType::Bool => row.get::<Option<bool>>(name).map(Value::Boolean),
         ColumnType::Int => row.get::<Option<i64>>(name).map(Value::Integer),
         ColumnType::Double => row.get::<Option<f64>>(name).map(Value::Double),

@@ -1,7 +1,7 @@
 //! Tables that get another name, or go.
 
 use super::create;
-use super::ddl::{alone, move_layout};
+use super::ddl::{alone, move_layout, must_stand};
 use super::dialect::quoted;
 use crate::rows::TableSpec;
 use crate::store::{Connection, Database, Dialect, Error, query, query_scalar};
@@ -78,9 +78,27 @@ pub async fn forget_changes(database: &Database, table_name: &str) -> Result<boo
     Ok(gone.rows_affected() >= SLICE.unsigned_abs())
 }
 
+/// Drops tables. `layout` was read before it was sure that their names are theirs.
+///
+/// # Errors
+/// [`Error::Superseded`]: tables were renamed or dropped since, others may be called so.
+pub async fn drop_all(database: &Database, names: Vec<String>, layout: i64) -> Result<(), Error> {
+    let dropped = database.write(move |connection| {
+        Box::pin(async move {
+            alone(connection).await?;
+            must_stand(connection, layout).await?;
+            for name in &names {
+                drop_table(connection, name).await?;
+            }
+            Ok(())
+        })
+    });
+    dropped.await
+}
+
 /// Drops a table with its entries in the change feed and its brackets; also one that it is being renamed to.
 /// Who has read its name before doesn't make it again.
-pub async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
+async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
     alone(conn).await?;
     move_layout(conn).await?;
     let renamed = renamed(conn, table_name).await?;

@@ -1,0 +1,325 @@
+//! Copies what lies in an organization's replication database, a slice of rows at a time. How far each
+//! table has come is written in the transaction of its slice: whoever goes on after a crash, or wakes up
+//! late, writes nothing twice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rowgate_manifest::Manifest;
+
+use super::Hold;
+use super::table::{Slice, Table, kinds, names};
+use crate::failpoint;
+use crate::rows::TableSpec;
+use crate::store::feed::{self, Head};
+use crate::store::integrations::Integration;
+use crate::store::tables::{self, literal, quoted};
+use crate::store::{Connection, Database, Dialect, Error, Store, query, query_as, query_scalar};
+
+/// Rows of a slice. It begins with fewer, until it is known how large rows are.
+const ROWS_MAX: i64 = 2_000;
+const ROWS_FIRST: i64 = 100;
+
+/// A slice should hold about so much.
+const BYTES: usize = 4 << 20;
+
+/// What is no row of the organization's: written at the end, or the copy's own.
+const NOT_COPIED: [&str; 4] =
+    ["rowgate_feed_head", "rowgate_layout", "rowgate_moved", "rowgate_copied"];
+
+/// How far a table has come.
+#[derive(Debug, sqlx::FromRow)]
+struct State {
+    /// JSON: the key of the last row. None: no row is copied.
+    after_key: Option<String>,
+    row_count: i64,
+    is_complete: bool,
+}
+
+impl Hold<'_> {
+    /// Copies everything, or what is left of it; answers the names of the replicated tables. Nothing
+    /// changes in the source meanwhile.
+    pub(super) async fn copy(
+        &self,
+        source: &Database,
+        destination: &Database,
+    ) -> Result<BTreeSet<String>, Error> {
+        // Before its commits are copied: each of them has its number then.
+        let head = feed::head(source).await?;
+        let replicated = self.plan(destination).await?;
+        let mut all = internal(destination).await?;
+        all.extend(replicated.iter().cloned());
+        let copied = query_scalar("select coalesce(sum(row_count), 0)::bigint from rowgate_copied");
+        let mut copied: i64 = copied.fetch_one(destination).await?;
+        let mut both = Vec::new();
+        for name in all {
+            self.renew().await?;
+            let table = fit(source, destination, &name).await?;
+            self.copy_table(source, destination, &name, table.as_ref(), &mut copied).await?;
+            both.extend(table);
+        }
+        for table in both {
+            let here = table.count(source, self).await?;
+            let there = table.count(destination, self).await?;
+            if here != there {
+                return Err(Error::Inconsistent(format!(
+                    "{}: {here} rows here, {there} there: start it again",
+                    table.name
+                )));
+            }
+        }
+        let numbers = row_numbers(source, &replicated).await?;
+        destination.write(move |connection| Box::pin(finish(connection, head, numbers))).await?;
+        Ok(replicated)
+    }
+
+    /// Makes the replicated tables; answers their names, those of an earlier attempt too.
+    async fn plan(&self, destination: &Database) -> Result<BTreeSet<String>, Error> {
+        let layout = tables::layout(destination).await?;
+        let specs = self.store.specs(self.of.organization_id).await?;
+        let planned: Vec<String> = specs.iter().map(|spec| spec.table_name.clone()).collect();
+        let names = planned.clone();
+        let noted = destination.write(move |connection| {
+            Box::pin(async move {
+                for name in names {
+                    let plan = "insert into rowgate_copied (table_name) values ($1)
+                                on conflict do nothing";
+                    query(plan).bind(name).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        });
+        noted.await?;
+        tables::create_all(destination, specs, layout).await?;
+        let known: Vec<String> = query_scalar(
+            "select table_name from rowgate_copied where table_name not like 'rowgate\\_%'",
+        )
+        .fetch_all(destination)
+        .await?;
+        Ok(known.into_iter().chain(planned).collect())
+    }
+
+    async fn copy_table(
+        &self,
+        source: &Database,
+        destination: &Database,
+        name: &str,
+        table: Option<&Table>,
+        copied: &mut i64,
+    ) -> Result<(), Error> {
+        let mut limit = ROWS_FIRST;
+        loop {
+            let state = state(destination, name).await?;
+            if state.is_complete {
+                return Ok(());
+            }
+            let after: Option<Vec<String>> = match &state.after_key {
+                Some(key) => Some(serde_json::from_str(key).map_err(|error| {
+                    Error::Inconsistent(format!("the last key of {name}: {error}"))
+                })?),
+                None => None,
+            };
+            let slice = match table {
+                Some(table) => table.read(source, after.as_deref(), limit).await?,
+                // Nothing was ever written for it.
+                None => Slice::default(),
+            };
+            let (rows, bytes) = (slice.rows.len() as i64, slice.bytes);
+            let is_last = rows < limit;
+            write(destination, name, table.cloned(), slice, state, is_last).await?;
+            failpoint::reach("slice_copied");
+            *copied += rows;
+            self.progress(name, *copied).await?;
+            limit = next_limit(limit, bytes);
+        }
+    }
+}
+
+/// So that a slice holds about as much as it should, whatever rows are like.
+fn next_limit(limit: i64, bytes: usize) -> i64 {
+    match bytes {
+        bytes if bytes > BYTES => (limit / 2).max(1),
+        bytes if bytes < BYTES / 3 => (limit * 2).min(ROWS_MAX),
+        _ => limit,
+    }
+}
+
+/// Our own tables in a destination that it is to have rows of.
+async fn internal(destination: &Database) -> Result<BTreeSet<String>, Error> {
+    let mut reader = destination.reader().await?;
+    let names = names(&mut reader).await?.into_iter();
+    let ours = names.filter(|name| name.starts_with("rowgate_"));
+    Ok(ours.filter(|name| !NOT_COPIED.contains(&name.as_str())).collect())
+}
+
+/// What of a table is copied. Columns that left its manifest stay: they are made here.
+async fn fit(
+    source: &Database,
+    destination: &Database,
+    name: &str,
+) -> Result<Option<Table>, Error> {
+    let mut from = source.reader().await?;
+    let there = kinds(&mut from, name).await?;
+    let of = name.to_owned();
+    if !name.starts_with("rowgate_") {
+        let made = destination.write(move |connection| {
+            Box::pin(async move {
+                let known = kinds(connection, &of).await?;
+                for (column, kind) in there.iter().filter(|(name, _)| !known.contains_key(*name)) {
+                    let definition = Dialect::Postgres.bare_column(column, *kind);
+                    let sql = format!("alter table {} add column {definition}", quoted(&of));
+                    query(sql).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        });
+        made.await?;
+    }
+    let mut to = destination.reader().await?;
+    Table::of_both(&mut from, &mut to, name).await
+}
+
+async fn state(destination: &Database, name: &str) -> Result<State, Error> {
+    let sql = "select after_key, row_count, is_complete from rowgate_copied where table_name = $1";
+    let state: Option<State> = query_as(sql).bind(name).fetch_optional(destination).await?;
+    Ok(state.unwrap_or(State { after_key: None, row_count: 0, is_complete: false }))
+}
+
+/// Rows and how far that is, in one transaction. Whoever was faster has gone on from there.
+async fn write(
+    destination: &Database,
+    name: &str,
+    table: Option<Table>,
+    slice: Slice,
+    state: State,
+    is_last: bool,
+) -> Result<(), Error> {
+    let name = name.to_owned();
+    let broken = |error| Error::Inconsistent(format!("a key as JSON: {error}"));
+    let last = slice.last.as_ref().map(serde_json::to_string).transpose().map_err(broken)?;
+    let count = state.row_count + slice.rows.len() as i64;
+    destination
+        .write(move |connection| {
+            Box::pin(async move {
+                let moved = query(
+                    "insert into rowgate_copied (table_name, after_key, row_count, is_complete)
+                     values ($1, $2, $3, $4)
+                     on conflict (table_name) do update
+                       set after_key = coalesce(excluded.after_key, rowgate_copied.after_key),
+                           row_count = excluded.row_count, is_complete = excluded.is_complete
+                       where rowgate_copied.row_count = $5 and not rowgate_copied.is_complete",
+                )
+                .bind(name)
+                .bind(last)
+                .bind(count)
+                .bind(is_last)
+                .bind(state.row_count)
+                .execute(&mut *connection)
+                .await?;
+                if moved.rows_affected() == 0 {
+                    return Err(Error::Superseded("another host copies this table"));
+                }
+                match table.filter(|_| !slice.rows.is_empty()) {
+                    Some(table) => table.write(connection, &slice.rows).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        .await
+}
+
+/// The last number that was given to a row, which isn't given again. A file has one for each table, a
+/// server one for all of them.
+async fn row_numbers(source: &Database, replicated: &BTreeSet<String>) -> Result<i64, Error> {
+    let sql = match source.dialect() {
+        Dialect::Sqlite => {
+            let names: Vec<String> = replicated.iter().map(|name| literal(name)).collect();
+            format!(
+                "select coalesce(max(seq), 0) from sqlite_sequence where name in ({})",
+                names.join(", ")
+            )
+        }
+        Dialect::Postgres => {
+            "select case when is_called then last_value else 0 end from rowgate_pk".to_owned()
+        }
+    };
+    Ok(query_scalar(sql).persistent(false).fetch_one(source.readers()).await?)
+}
+
+/// What is no row: the end of the feed, and from where numbers go on.
+async fn finish(connection: &mut Connection, head: Head, row_number: i64) -> Result<(), Error> {
+    query("update rowgate_feed_head set epoch = $1, number = $2, floor = $3")
+        .bind(head.epoch)
+        .bind(head.number)
+        .bind(head.floor)
+        .execute(&mut *connection)
+        .await?;
+    query_scalar::<i64>("select setval('rowgate_pk', $1) where $1 > 0")
+        .bind(row_number)
+        .fetch_optional(&mut *connection)
+        .await?;
+    query_scalar::<i64>(
+        "select setval(pg_get_serial_sequence('rowgate_commits', 'id'), last.id)
+         from (select max(id) as id from rowgate_commits) as last where last.id is not null",
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// The tables of an organization's integrations: as the running version of each plugin has them, or
+    /// the last one that offered the service.
+    async fn specs(&self, of: i64) -> Result<Vec<Arc<TableSpec>>, Error> {
+        let mut specs = Vec::new();
+        for integration in self.integrations(of).await? {
+            let manifest = self.offering(&integration).await?;
+            let spec = TableSpec::new(&manifest, &integration.service, &integration.table_name);
+            let spec = spec.map_err(|error| {
+                Error::Refused(format!("table {}: {error}", integration.table_name))
+            })?;
+            specs.push(Arc::new(spec));
+        }
+        Ok(specs)
+    }
+
+    async fn offering(&self, integration: &Integration) -> Result<Arc<Manifest>, Error> {
+        let offers = |manifest: &Manifest| manifest.services.contains_key(&integration.service);
+        let active = self.active_plugin(&integration.plugin).await?;
+        if let Some(active) = active.filter(|active| offers(&active.manifest)) {
+            return Ok(active.manifest);
+        }
+        let earlier: Vec<String> = query_scalar(
+            "select manifest from plugin_versions where name = $1 order by number desc",
+        )
+        .bind(&integration.plugin)
+        .fetch_all(self.control.readers())
+        .await?;
+        for manifest in earlier {
+            let manifest: Manifest = serde_json::from_str(&manifest)
+                .map_err(|error| Error::Inconsistent(format!("a stored manifest: {error}")))?;
+            if offers(&manifest) {
+                return Ok(Arc::new(manifest));
+            }
+        }
+        Err(Error::Refused(format!("no version of its plugin offers {}", integration.service)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_grow_and_shrink_with_their_rows() {
+        for (limit, bytes, next) in [
+            (100, 1_000, 200),
+            (1_500, 1_000, 2_000),
+            (100, BYTES / 2, 100),
+            (100, BYTES + 1, 50),
+            (1, BYTES * 9, 1),
+        ] {
+            assert_eq!(next_limit(limit, bytes), next);
+        }
+    }
+}

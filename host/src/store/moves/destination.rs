@@ -1,0 +1,231 @@
+//! Where tables are to go: is it fit, is it empty, and the marks that a copy goes by.
+//!
+//! Beside the tables stands `rowgate.rowgate_moved`: which move brought them, or brings them. What that
+//! means (they lie there, they are on their way, they were given up) is known by the control database.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::fitness::{Marked, Seen, Verdict, look, verdict};
+use super::{INTERNAL, TABLES, Urls, Way, reader};
+use crate::model::OrganizationId;
+use crate::store::server::ReaderPassword;
+use crate::store::tables::quoted;
+use crate::store::{Connection, Database, Error, Store, query, query_as, query_scalar};
+
+/// What was found of a database that is fit.
+pub enum Found {
+    /// Tables can go there.
+    Empty(Urls),
+    /// The organization's tables lie there already.
+    Ours(Urls),
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongDatabase {
+    /// Of `admin_url`.
+    #[error("admin_url {0}")]
+    Admin(String),
+    /// Of `readonly_url`.
+    #[error("readonly_url {0}")]
+    Reader(String),
+    /// Ours.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+const MARKED: &str = "select move_id from rowgate.rowgate_moved";
+
+impl Store {
+    /// Looks whether an organization's tables can go to a database, and who is to read them there.
+    pub async fn look_at_database(
+        &self,
+        of: OrganizationId,
+        admin_url: &str,
+        readonly_url: Option<&str>,
+    ) -> Result<Found, WrongDatabase> {
+        let way =
+            self.outside()?.way(admin_url).map_err(|error| refused(error, WrongDatabase::Admin))?;
+        let database = self.outside()?.database(&way);
+        let told = |error| WrongDatabase::Admin(told(&way, &error));
+        let seen: Seen = query_as(look()).fetch_one(&database).await.map_err(told)?;
+        let marked = self.marked(&database, &seen).await.map_err(|error| match error {
+            Error::Database(error) => told(error),
+            other => other.into(),
+        })?;
+        let verdict = verdict(&seen, marked.as_ref(), of).map_err(WrongDatabase::Admin)?;
+        let (readonly, own_reader) = match readonly_url {
+            Some(url) => (self.given_reader(url, &seen.role).await?, false),
+            None => (self.reader_to_make(&way, admin_url, &seen)?, true),
+        };
+        let admin = Zeroizing::new(admin_url.trim().to_owned());
+        let urls = Urls { admin, readonly, own_reader, shown: way.shown.clone() };
+        match verdict {
+            Verdict::Ours => {
+                self.let_read(&database, &urls).await?;
+                Ok(Found::Ours(urls))
+            }
+            Verdict::Empty | Verdict::LeftOver => Ok(Found::Empty(urls)),
+        }
+    }
+
+    /// A role that the customer has made.
+    async fn given_reader(
+        &self,
+        url: &str,
+        admin: &str,
+    ) -> Result<Zeroizing<String>, WrongDatabase> {
+        let way =
+            self.outside()?.way(url).map_err(|error| refused(error, WrongDatabase::Reader))?;
+        if self.role_of(&way).await.map_err(WrongDatabase::Reader)? == admin {
+            let reason =
+                "must be of another role than admin_url: members of the organization get it";
+            return Err(WrongDatabase::Reader(reason.into()));
+        }
+        Ok(Zeroizing::new(url.trim().to_owned()))
+    }
+
+    async fn role_of(&self, way: &Arc<Way>) -> Result<String, String> {
+        let outside = self.outside().map_err(|error| error.to_string())?;
+        let database = outside.database(way);
+        let role = query_scalar("select current_user::text").fetch_one(&database).await;
+        role.map_err(|error| told(way, &error))
+    }
+
+    fn reader_to_make(
+        &self,
+        way: &Way,
+        admin_url: &str,
+        seen: &Seen,
+    ) -> Result<Zeroizing<String>, WrongDatabase> {
+        if !seen.makes_roles {
+            let reason = "must be given: the role of admin_url may not create another one that only \
+                          reads";
+            return Err(WrongDatabase::Reader(reason.into()));
+        }
+        let password = self.chance.base36(24);
+        Ok(reader::url_of(admin_url, &reader::role_name(&way.database), &password)?)
+    }
+
+    /// Lets the reading role read; makes it first if that is ours to do.
+    pub(super) async fn let_read(&self, admin: &Database, urls: &Urls) -> Result<(), Error> {
+        let way = self.outside()?.way(&urls.readonly)?;
+        let role = match urls.own_reader {
+            true => {
+                let salt = self.chance.bytes();
+                let password = ReaderPassword { text: &way.password, salt };
+                reader::make(admin, &way.user, &password).await?;
+                way.user.clone()
+            }
+            false => self.role_of(&way).await.map_err(Error::Unavailable)?,
+        };
+        reader::grant(admin, &role).await
+    }
+
+    /// None: nobody has marked it. A mark that we don't know is another host's.
+    async fn marked(&self, database: &Database, seen: &Seen) -> Result<Option<Marked>, Error> {
+        if !seen.has_mark {
+            return Ok(None);
+        }
+        let id: Option<String> = query_scalar(MARKED).fetch_optional(database).await?;
+        let sql = "select m.organization_id, m.state,
+                     coalesce(o.database_id = m.id, false) as is_current
+                   from moves m join organizations o on o.id = m.organization_id where m.id = $1";
+        let known = query_as(sql).bind(id).fetch_optional(self.control.readers());
+        Ok(known.await?)
+    }
+
+    /// Makes a database ready for a move: empty but for our own tables and the mark. One that this move
+    /// has begun with goes on as it is.
+    pub(super) async fn make_ready(
+        &self,
+        way: &Arc<Way>,
+        of: OrganizationId,
+        id: &str,
+    ) -> Result<Database, Error> {
+        let bare = self.outside()?.database(way);
+        let seen: Seen = query_as(look()).fetch_one(&bare).await?;
+        let mark: Option<String> = match seen.has_mark {
+            true => query_scalar(MARKED).fetch_optional(&bare).await?,
+            false => None,
+        };
+        if mark.as_deref() != Some(id) {
+            let marked = self.marked(&bare, &seen).await?;
+            let verdict = verdict(&seen, marked.as_ref(), of);
+            let verdict =
+                verdict.map_err(|reason| Error::Refused(format!("admin_url {reason}")))?;
+            let id = id.to_owned();
+            let begun = bare.write(move |connection| {
+                Box::pin(async move {
+                    match verdict {
+                        Verdict::Ours => {
+                            return Err(Error::Refused("the tables lie there already".into()));
+                        }
+                        Verdict::LeftOver => clear(connection).await?,
+                        Verdict::Empty => {}
+                    }
+                    mark_as(connection, &id).await
+                })
+            });
+            begun.await?;
+        }
+        self.prepare_own(Arc::clone(way)).await
+    }
+}
+
+/// What a copy goes by: how far each table has come. In the transaction of each slice, so that none is
+/// written twice.
+async fn mark_as(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    for sql in [
+        format!("create schema if not exists {}", quoted(TABLES)),
+        format!("create schema {}", quoted(INTERNAL)),
+        format!("create table {INTERNAL}.rowgate_moved (move_id text not null)"),
+        format!(
+            "create table {INTERNAL}.rowgate_copied (
+               table_name text primary key,
+               after_key text,
+               row_count bigint not null default 0,
+               is_complete boolean not null default false)"
+        ),
+    ] {
+        connection.run(&sql).await?;
+    }
+    let mark = "insert into rowgate.rowgate_moved (move_id) values ($1)";
+    query(mark).bind(id).execute(connection).await?;
+    Ok(())
+}
+
+/// Takes away what a move that failed has made, and nothing else.
+async fn clear(connection: &mut Connection) -> Result<(), Error> {
+    let names: Vec<String> = query_scalar(
+        "select table_name from rowgate.rowgate_copied where table_name not like 'rowgate\\_%'",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for name in names {
+        let sql = format!("drop table if exists {}.{}", quoted(TABLES), quoted(&name));
+        connection.run(&sql).await?;
+    }
+    connection.run(&format!("drop schema {} cascade", quoted(INTERNAL))).await?;
+    Ok(())
+}
+
+/// What a server, or the way there, has to say, on one line.
+fn told(way: &Way, error: &sqlx::Error) -> String {
+    let text = match (error.as_database_error(), error) {
+        (Some(error), _) => error.message().to_owned(),
+        (None, sqlx::Error::PoolTimedOut) => "there was no answer in time".to_owned(),
+        (None, error) => error.to_string(),
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    format!("must lead to a database that answers: {}", (way.hide)(&words.join(" ")))
+}
+
+fn refused(error: Error, of: fn(String) -> WrongDatabase) -> WrongDatabase {
+    match error {
+        Error::Refused(reason) => of(reason.trim_start_matches("its URL ").to_owned()),
+        other => other.into(),
+    }
+}

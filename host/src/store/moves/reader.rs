@@ -1,0 +1,149 @@
+//! Who reads an organization's own database: a role that the customer named, or one that we make. Never
+//! the role that owns the tables.
+
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::location::OwnReader;
+use super::{TABLES, Way, place};
+use crate::model::OrganizationId;
+use crate::store::server::{READER_CONNECTIONS, READER_SETTINGS, ReaderPassword, short_name};
+use crate::store::tables::{literal, quoted};
+use crate::store::{Database, Error, Store, query, query_scalar};
+
+/// What the role is called that we make.
+pub(super) fn role_name(database: &str) -> String {
+    short_name(&[database, "rowgate_reader"])
+}
+
+/// The same address with another user and password.
+pub(super) fn url_of(
+    admin_url: &str,
+    role: &str,
+    password: &str,
+) -> Result<Zeroizing<String>, Error> {
+    let refused = || Error::Refused("its URL has no place for another user".into());
+    let mut url = Url::parse(admin_url.trim()).map_err(|_| refused())?;
+    let set = url.set_username(role).and_then(|()| url.set_password(Some(password)));
+    set.map_err(|()| refused())?;
+    Ok(Zeroizing::new(url.into()))
+}
+
+/// Makes the role, or gives it that password.
+pub(super) async fn make(
+    admin: &Database,
+    role: &str,
+    password: &ReaderPassword<'_>,
+) -> Result<(), Error> {
+    let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
+    let verb = match known.bind(role).fetch_one(admin).await? {
+        0 => "create",
+        _ => "alter",
+    };
+    let (database, verifier) = (database_name(admin).await?, literal(&password.verifier()));
+    let in_database = format!("alter role {} in database {}", quoted(role), quoted(&database));
+    let mut statements = vec![
+        format!(
+            "{verb} role {} login connection limit {READER_CONNECTIONS} password {verifier}",
+            quoted(role)
+        ),
+        format!("{in_database} set search_path to {}", quoted(TABLES)),
+    ];
+    let settings = READER_SETTINGS.iter();
+    statements
+        .extend(settings.map(|(setting, value)| format!("{in_database} set {setting} to {value}")));
+    run(admin, statements).await
+}
+
+/// Lets a role read the tables, those to come too.
+pub(super) async fn grant(admin: &Database, role: &str) -> Result<(), Error> {
+    let (database, role, tables) = (database_name(admin).await?, quoted(role), quoted(TABLES));
+    let statements = vec![
+        format!("grant connect on database {} to {role}", quoted(&database)),
+        format!("grant usage on schema {tables} to {role}"),
+        format!("grant select on all tables in schema {tables} to {role}"),
+        format!("alter default privileges in schema {tables} grant select on tables to {role}"),
+    ];
+    run(admin, statements).await
+}
+
+/// Drops the role that we made; it needn't be there.
+pub(super) async fn drop_role(admin: &Database, role: &str) -> Result<(), Error> {
+    let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
+    if known.bind(role).fetch_one(admin).await? == 0 {
+        return Ok(());
+    }
+    let (database, role, tables) = (database_name(admin).await?, quoted(role), quoted(TABLES));
+    let statements = vec![
+        format!("alter default privileges in schema {tables} revoke select on tables from {role}"),
+        format!("revoke all on all tables in schema {tables} from {role}"),
+        format!("revoke all on schema {tables} from {role}"),
+        format!("revoke all on database {} from {role}", quoted(&database)),
+        format!("drop role {role}"),
+    ];
+    run(admin, statements).await
+}
+
+impl Store {
+    /// Gives the role that we made another password.
+    pub(in crate::store) async fn roll_own_reader(
+        &self,
+        of: OrganizationId,
+        id: &str,
+    ) -> Result<(), Error> {
+        let OwnReader { url, is_ours } = self.own_reader(id).await?;
+        if !is_ours {
+            return Err(Error::Refused(
+                "the role that reads was made by you: change its password on your server, and give both \
+                 URLs once more (`rowgate db migrations start`)"
+                    .into(),
+            ));
+        }
+        let (admin_url, role) = (self.move_url(id, "admin_url").await?, self.outside()?.way(&url)?);
+        let password = self.chance.base36(24);
+        let fresh = url_of(&admin_url, &role.user, &password)?;
+        let (keyring, id) = (self.keyring.clone(), id.to_owned());
+        let stored = self.control.write(move |connection| {
+            Box::pin(async move {
+                let sealed = keyring.seal(&place(&id, "readonly_url"), fresh.as_bytes());
+                let statement = query("update moves set readonly_url = $1 where id = $2");
+                statement.bind(sealed).bind(id).execute(connection).await?;
+                Ok(())
+            })
+        });
+        stored.await?;
+        let password = ReaderPassword { text: &password, salt: self.chance.bytes() };
+        make(&self.replication(of).await?, &role.user, &password).await
+    }
+}
+
+/// How queries of people and programs connect: they change nothing, whatever the role may do, and see
+/// times as everywhere.
+pub(in crate::store) fn query_options(way: &Way) -> PgConnectOptions {
+    way.options()
+        .options([
+            ("search_path", TABLES),
+            ("default_transaction_read_only", "on"),
+            ("timezone", "UTC"),
+            ("datestyle", "ISO"),
+        ])
+        .application_name("rowgate db sql")
+}
+
+async fn database_name(admin: &Database) -> Result<String, Error> {
+    Ok(query_scalar("select current_database()::text").fetch_one(admin).await?)
+}
+
+async fn run(admin: &Database, statements: Vec<String>) -> Result<(), Error> {
+    admin
+        .write(move |connection| {
+            Box::pin(async move {
+                for statement in statements {
+                    connection.run(&statement).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
