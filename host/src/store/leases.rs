@@ -181,18 +181,28 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 
 /// Gives a lease back and works out when the owner must be looked at again: the earliest of its
 /// open inbox items, of its streams, and of what its push channels ask for, each no earlier than its
-/// pauses allow; of a tree that has ended only the channels count. If the configuration has moved since the claim, at once: an integration that was created meanwhile made the owner due,
-/// but this holder derived its streams before.
+/// pauses allow; of a tree that has ended only the channels count. If the configuration has moved since
+/// the claim, at once: an integration that was created meanwhile made the owner due, but this holder
+/// derived its streams before.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
-    let statement = query(RELEASE).bind(owner_id).bind(fence).bind(config_epoch);
+    // PostgreSQL waits for whoever has the owner's row, and then looks at that row anew, but at what
+    // else they wrote as it was before: an item that was accepted meanwhile isn't seen.
+    let came_between = match control.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => {
+            "or owners.xmin <> (select seen.xmin from owners seen where seen.id = $1)"
+        }
+    };
+    let statement = query(RELEASE.replace("{came_between}", came_between));
+    let statement = statement.bind(owner_id).bind(fence).bind(config_epoch);
     let statement = statement.bind(lease.buckets.clone());
     control.execute(statement).await.map(drop)
 }
 
 const RELEASE: &str = "
 update owners set lease_host = null, lease_until = 0, unreleased = false, buckets = $4, due_at = case
-  when (select epoch from configuration) <> $3 then 0 else (
+  when (select epoch from configuration) <> $3 {came_between} then 0 else (
     select min(work.at) from (
       select not_before as at from inbox
       where owner_id = $1 and done_at is null and not parked

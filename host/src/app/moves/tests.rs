@@ -34,7 +34,7 @@ const TABLE: &str = "things_of_acme";
 const ROWS: i64 = 250;
 const COMMITS: i64 = 10;
 /// What a lease lasts; so long a server's claims may still be under way.
-const TTL: Duration = Duration::from_millis(800);
+const TTL: Duration = Duration::from_secs(3);
 
 struct Case {
     store: Opened,

@@ -144,11 +144,11 @@ async fn with_channels(store: &Store, count: i64) {
            address, vendor_id, state, expires_at, due_at, attempts)
          values ('a', (select id from owners where external_owner_id = 'o1'), 'svi_1', 1, 5, 'p',
                  'k', '', '', 'v', 'active', 900000000000, null, 0),
-                ('b', (select id from owners where external_owner_id = 'o2'), 'svi_1', 1, 5, 'p',
+                ('b', (select id from owners order by id limit 1 offset 1), 'svi_1', 1, 5, 'p',
                  'k', '', '', 'v', 'gone', 900000000000, null, 1);
          insert into owner_secrets (owner_id, grant_id, name, version)
          values ((select id from owners where external_owner_id = 'o1'), 5, 'kept', 1),
-                ((select id from owners where external_owner_id = 'o2'), 5, 'not kept', 1)"
+                ((select id from owners order by id limit 1 offset 1), 5, 'not kept', 1)"
     );
     fixture::run(store, filled).await;
 }
