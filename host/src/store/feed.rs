@@ -12,7 +12,7 @@ mod page;
 mod put_back;
 
 pub use bookmark::{Bookmark, Position};
-pub use forget::{Gone, forget};
+pub use forget::{Gone, forget_before};
 pub use head::{Head, head, new_epoch, number_before};
 pub use put_back::found_put_back;
 

@@ -148,9 +148,7 @@ impl Store {
     ) -> Result<Gone, Error> {
         self.forget_renames(organization_id).await?;
         let replication = self.replication(organization_id).await?;
-        let head = feed::head(&replication).await?;
-        let upto = feed::number_before(&replication, &head, before).await?;
-        feed::forget(&replication, upto).await
+        feed::forget_before(&replication, before).await
     }
 
     /// Forgets parked inbox items that came before a time; answers how many.

@@ -1,6 +1,7 @@
 //! Takes old tombstones away, and commits that nothing refers to any more.
 
-use super::head::known;
+use super::head::{first_since, head, known};
+use crate::model::Micros;
 use crate::store::{Database, Dialect, Error, query, query_as};
 
 /// Commits that are gone through, and tombstones that go, in one statement.
@@ -19,17 +20,23 @@ pub struct Gone {
     pub looked_at: u64,
 }
 
+/// Forgets tombstones that were committed before a time, and commits of which nothing is left. What was gone
+/// through once isn't asked for its age again.
+pub async fn forget_before(database: &Database, before: Micros) -> Result<Gone, Error> {
+    let head = head(database).await?;
+    let (swept, _) = swept(database).await?;
+    let first = first_since(database, swept, before).await?;
+    forget(database, first.map_or(head.number, |first| first - 1)).await
+}
+
 /// Forgets tombstones of commits up to a number, and those commits of which nothing is left. Readers
 /// whose bookmark lies before a tombstone that went get a copy of the whole table. Bounded slices: no
 /// writer waits for more than one of them.
 ///
 /// A call goes through what no call has before, and through a slice of the rest, one behind the other: so it
 /// costs what is new, however long the feed.
-pub async fn forget(database: &Database, upto: i64) -> Result<Gone, Error> {
-    let (swept, swept_again): (i64, i64) =
-        query_as("select swept, swept_again from rowgate_feed_head")
-            .fetch_one(database.readers())
-            .await?;
+pub(super) async fn forget(database: &Database, upto: i64) -> Result<Gone, Error> {
+    let (swept, swept_again) = swept(database).await?;
     // What comes later is new then.
     let upto = upto.min(known(database).await?.number);
     let (mut gone, mut after) = (Gone::default(), swept);
@@ -47,6 +54,12 @@ pub async fn forget(database: &Database, upto: i64) -> Result<Gone, Error> {
         note(database, "swept_again", again_from).await?;
     }
     Ok(gone)
+}
+
+/// Up to where all commits were gone through, and once more.
+async fn swept(database: &Database) -> Result<(i64, i64), Error> {
+    let swept = query_as("select swept, swept_again from rowgate_feed_head");
+    Ok(swept.fetch_one(database.readers()).await?)
 }
 
 /// Goes through commits behind a number; answers the last one's if there may be more.

@@ -78,13 +78,27 @@ fn of_row(row: &Row) -> Head {
 
 /// The last number before the first commit of `at` or later, in a feed that ends at `head`.
 pub async fn number_before(database: &Database, head: &Head, at: Micros) -> Result<i64, Error> {
-    let number = match database.dialect() {
+    let first = first_since(database, 0, at).await?;
+    Ok(first.map_or(head.number, |first| first - 1))
+}
+
+/// Number of the first commit of `at` or later, behind a number.
+pub(super) async fn first_since(
+    database: &Database,
+    behind: i64,
+    at: Micros,
+) -> Result<Option<i64>, Error> {
+    let first = query_scalar(first_since_sql(database.dialect())).bind(behind).bind(at);
+    Ok(first.fetch_one(database.readers()).await?)
+}
+
+/// Arguments: a number, a time.
+pub(super) fn first_since_sql(dialect: Dialect) -> String {
+    let number = match dialect {
         Dialect::Sqlite => "id",
         Dialect::Postgres => "number",
     };
-    let sql = format!("select min({number}) from rowgate_commits where committed_at >= $1");
-    let first: Option<i64> = query_scalar(sql).bind(at).fetch_one(database.readers()).await?;
-    Ok(first.map_or(head.number, |first| first - 1))
+    format!("select min({number}) from rowgate_commits where {number} > $1 and committed_at >= $2")
 }
 
 /// Voids all bookmarks: the database was put back to an older copy, and gives numbers again that

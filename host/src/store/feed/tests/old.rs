@@ -7,12 +7,16 @@ use rand_chacha::ChaCha8Rng;
 
 use super::random::{Met, Receiver, writes};
 use super::*;
+use crate::store::feed::forget::forget;
+use crate::store::feed::head::first_since_sql;
+use crate::store::fixture::plan;
 
 on_both! {
     whose_tombstones_are_gone_gets_a_copy,
     a_time_is_a_place_in_the_feed,
     a_long_feed_is_forgotten_in_slices,
     what_was_gone_through_costs_a_slice,
+    what_was_gone_through_is_not_asked_for_its_age,
     who_comes_from_before_what_is_gone_gets_a_copy,
 }
 
@@ -85,30 +89,59 @@ async fn a_long_feed_is_forgotten_in_slices(dialect: Dialect) {
 /// However long the feed is, and what leaves an old commit later goes all the same.
 async fn what_was_gone_through_costs_a_slice(dialect: Dialect) {
     let fixture = Fixture::new(dialect).await;
-    let run = async |sql: &'static str| {
-        let written = fixture
-            .database
-            .write(move |connection| Box::pin(async move { Ok(connection.run(sql).await?) }));
-        written.await.unwrap();
-    };
-    run("insert into rowgate_commits (owner_id, committed_at)
-           with recursive n (n) as (select 1 union all select n + 1 from n where n < 3000)
-           select 1, n from n;
-         insert into rowgate_feed (table_name, pk, deleted, commit_id)
-           with recursive n (n) as (select 1 union all select n + 1 from n where n < 3000)
-           select 'thing_v1', n, false, n from n;")
-    .await;
-    assert_eq!(head(&fixture.database).await.unwrap().number, 3_000);
+    live_rows_of_3000_commits(&fixture).await;
     let looked_at = async |upto| forget(&fixture.database, upto).await.unwrap().looked_at;
     assert_eq!(looked_at(2_990).await, 2_990);
     assert_eq!(looked_at(2_990).await, 1_000);
     assert_eq!(looked_at(3_000).await, 10 + 1_000);
-    run("update rowgate_feed set commit_id = 3000 where pk in (5, 1500, 2500)").await;
+    let moved = "update rowgate_feed set commit_id = 3000 where pk in (5, 1500, 2500)";
+    run(&fixture.database, moved).await;
     let mut commits = 0;
     for _ in 0..4 {
         commits += forget(&fixture.database, 3_000).await.unwrap().commits;
     }
     assert_eq!(commits, 3);
+}
+
+/// Commits of live rows stay: to walk through them for the first young one would cost all of them.
+async fn what_was_gone_through_is_not_asked_for_its_age(dialect: Dialect) {
+    let fixture = Fixture::new(dialect).await;
+    live_rows_of_3000_commits(&fixture).await;
+    let looked_at = async |before| {
+        crate::store::feed::forget_before(&fixture.database, before).await.unwrap().looked_at
+    };
+    assert_eq!(looked_at(2_001).await, 2_000);
+    assert_eq!(looked_at(2_011).await, 10 + 1_000);
+    // By their age only four could go.
+    assert_eq!(looked_at(5).await, 1_000);
+    let sql = first_since_sql(dialect);
+    let steps = plan(&fixture.database, &sql, vec![2_000_i64.into(), 5_i64.into()]).await;
+    let begins = match dialect {
+        Dialect::Sqlite => "(rowid>?)",
+        Dialect::Postgres => "(number > ",
+    };
+    assert!(steps.iter().any(|step| step.contains(begins)), "{steps:#?}");
+}
+
+/// One a commit, each committed at its number.
+async fn live_rows_of_3000_commits(fixture: &Fixture) {
+    run(
+        &fixture.database,
+        "insert into rowgate_commits (owner_id, committed_at)
+           with recursive n (n) as (select 1 union all select n + 1 from n where n < 3000)
+           select 1, n from n;
+         insert into rowgate_feed (table_name, pk, deleted, commit_id)
+           with recursive n (n) as (select 1 union all select n + 1 from n where n < 3000)
+           select 'thing_v1', n, false, n from n;",
+    )
+    .await;
+    assert_eq!(head(&fixture.database).await.unwrap().number, 3_000);
+}
+
+async fn run(database: &Database, sql: &'static str) {
+    let written =
+        database.write(move |connection| Box::pin(async move { Ok(connection.run(sql).await?) }));
+    written.await.unwrap();
 }
 
 async fn who_comes_from_before_what_is_gone_gets_a_copy(dialect: Dialect) {

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::store::feed::forget::forget;
 
 on_both! { a_receivers_copy_becomes_the_table }
 
