@@ -91,6 +91,13 @@ async fn forget_owners(
 /// Ends the grants of owners, as a post that unlinks them does. Whoever holds one has no say any more;
 /// who has channels to be stopped is due for that alone.
 async fn retire(connection: &mut Connection, owners: &[OwnerId], now: Micros) -> Result<(), Error> {
+    // As whoever holds one does: its row before what belongs to it. Else each may wait for the other.
+    let held = format!(
+        "select id from owners where id in ({}) order by id{}",
+        ids(owners),
+        for_update(connection)
+    );
+    query_scalar::<OwnerId>(held).persistent(false).fetch_all(&mut *connection).await?;
     for owner_id in owners {
         relay::unlinked(connection, *owner_id, AFTER_ALL, now).await?;
         for sql in [
@@ -130,13 +137,14 @@ pub(super) async fn delete_owners(store: &Store, ending: &Ending) -> Result<bool
     Ok(deleted.await? == SLICE)
 }
 
+/// As their index has them: a slice costs its owners, however many there are.
+pub(super) const FIRST_OWNERS: &str =
+    "select id from owners where root_id = $1 order by external_owner_id limit $2";
+
 /// Answers how many there were.
 pub(super) async fn delete_slice(connection: &mut Connection, root_id: &str) -> Result<i64, Error> {
     // What is posted for one of them waits, and then makes another one.
-    let sql = format!(
-        "select id from owners where root_id = $1 order by id limit $2{}",
-        for_update(connection)
-    );
+    let sql = format!("{FIRST_OWNERS}{}", for_update(connection));
     let owners: Vec<OwnerId> =
         query_scalar(sql).bind(root_id).bind(SLICE).fetch_all(&mut *connection).await?;
     if owners.is_empty() {
