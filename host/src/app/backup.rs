@@ -95,6 +95,8 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
         files.push(Entry::of(to, &name)?);
     }
     make_durable(&to.join("replication"))?;
+    // The copy has what was there when it began, however long it takes.
+    let taken_at = app.clock.now();
     copy_database(&data_dir.control(), &to.join(CONTROL)).await?;
     let control = backup::inspect(&to.join(CONTROL)).await?;
     if control.config_epoch != Some(epoch) {
@@ -105,7 +107,7 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
         format: manifest::FORMAT,
         rowgate: env!("CARGO_PKG_VERSION").into(),
         begun_at,
-        ended_at: app.clock.now(),
+        taken_at,
         control_schema: control.schema_version,
         replication_schema,
         keys: app.store.keyring().ids().iter().map(ToString::to_string).collect(),
@@ -141,6 +143,7 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     let _lock = data_dir.lock()?;
     // Whoever starts a host here before all is in place is told so.
     File::create(data_dir.restoring())?.sync_all()?;
+    make_durable(data_dir.path())?;
     for file in &manifest.files {
         copy_file(&file.path(from), &file.path(data_dir.path()))?;
     }

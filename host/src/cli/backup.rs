@@ -61,7 +61,7 @@ impl Restore {
                 manifest.keys.join(", ")
             );
         }
-        eprintln!("what was posted since {} is not in it", output::time(Some(manifest.ended_at)));
+        eprintln!("what was posted since {} is not in it", output::time(Some(manifest.taken_at)));
         print(format, &manifest)
     }
 }

@@ -24,8 +24,8 @@ pub struct Manifest {
     pub rowgate: String,
     /// When the first database was copied.
     pub begun_at: Micros,
-    /// When the last one had been.
-    pub ended_at: Micros,
+    /// Before the last one was, the control database: what was posted since may be missing in it.
+    pub taken_at: Micros,
     /// Schema of the control database.
     pub control_schema: i64,
     /// Schema of the organizations' tables.
@@ -144,7 +144,7 @@ mod tests {
             format: FORMAT,
             rowgate: "9.9".into(),
             begun_at: 1,
-            ended_at: 2,
+            taken_at: 2,
             control_schema: 3,
             replication_schema: 4,
             keys: vec!["0badc0de".into()],
