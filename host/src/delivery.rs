@@ -15,12 +15,12 @@ mod notification;
 mod payload;
 mod receiver;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tracing::Instrument as _;
 
 pub use decision::Patience;
@@ -80,7 +80,7 @@ pub struct Deliveries {
 /// What a look at the targets found.
 enum Seen {
     /// One that is delivered to now.
-    Due { claimed: Claimed, was_failing: bool },
+    Due(Claimed),
     /// None, before this time.
     Nothing { until: Micros },
 }
@@ -105,20 +105,21 @@ impl Deliveries {
     /// over.
     pub async fn work(self: Arc<Self>) {
         let mut running = JoinSet::new();
-        let mut failing = BTreeSet::new();
+        let mut failing = HashSet::new();
         let mut unmarked = BTreeSet::new();
         while !self.is_stopping() {
-            while let Some(ended) = running.try_join_next() {
+            while let Some(ended) = running.try_join_next_with_id() {
                 over(ended, &mut failing);
             }
             unmarked.append(&mut self.store.changed().take());
             let now = self.store.clock().now();
             match self.look(&mut unmarked, running.len(), failing.len(), now).await {
-                Ok(Seen::Due { claimed, was_failing }) => {
+                Ok(Seen::Due(claimed)) => {
+                    let was_failing = claimed.was_failing;
+                    let delivery = running.spawn(Arc::clone(&self).deliver(claimed));
                     if was_failing {
-                        failing.insert(claimed.id.clone());
+                        failing.insert(delivery.id());
                     }
-                    running.spawn(Arc::clone(&self).deliver(claimed));
                 }
                 Ok(Seen::Nothing { until }) => {
                     self.rest(&mut running, &mut failing, now, until).await;
@@ -162,31 +163,24 @@ impl Deliveries {
             Some(_) => {}
         }
         let lease_until = self.options.lease_until(now);
-        for also_failing in [false, true] {
-            if also_failing && failing >= self.options.workers.div_ceil(2) {
-                break;
-            }
-            let host = &self.options.host;
-            let claimed = targets::claim(control, host, also_failing, now, lease_until).await?;
-            if let Some(claimed) = claimed {
-                return Ok(Seen::Due { claimed, was_failing: also_failing });
-            }
-        }
-        Ok(Seen::Nothing { until: poll })
+        let also_failing = failing < self.options.workers.div_ceil(2);
+        let host = &self.options.host;
+        let claimed = targets::claim(control, host, also_failing, now, lease_until).await?;
+        Ok(claimed.map_or(Seen::Nothing { until: poll }, Seen::Due))
     }
 
     /// Waits until something changed, a delivery ended, or a target falls due.
     async fn rest(
         &self,
-        running: &mut JoinSet<String>,
-        failing: &mut BTreeSet<String>,
+        running: &mut JoinSet<()>,
+        failing: &mut HashSet<task::Id>,
         looked_at: Micros,
         until: Micros,
     ) {
         tokio::select! {
             () = self.stopped() => {}
             () = self.store.changed().wait() => self.breathe(looked_at).await,
-            Some(ended) = running.join_next() => over(ended, failing),
+            Some(ended) = running.join_next_with_id() => over(ended, failing),
             () = self.store.clock().sleep_until(until) => {}
         }
     }
@@ -200,10 +194,9 @@ impl Deliveries {
         }
     }
 
-    /// Answers the target's id.
-    async fn deliver(self: Arc<Self>, claimed: Claimed) -> String {
-        let id = claimed.id.clone();
-        let span = tracing::error_span!("delivery", target = id.as_str(), fence = claimed.fence);
+    async fn deliver(self: Arc<Self>, claimed: Claimed) {
+        let Claimed { id, fence, .. } = &claimed;
+        let span = tracing::error_span!("delivery", target = id.as_str(), fence);
         let delivered = deliver::deliver(&self, claimed).instrument(span.clone()).await;
         span.in_scope(|| match delivered {
             Ok(()) => {}
@@ -214,7 +207,6 @@ impl Deliveries {
                 tracing::error!(%error, "deliveries broke off; they go on when the lease is over");
             }
         });
-        id
     }
 
     fn is_stopping(&self) -> bool {
@@ -228,12 +220,32 @@ impl Deliveries {
     }
 }
 
-/// A target that panicked counts as failing from then on: rather too few than too many.
-fn over(ended: Result<String, JoinError>, failing: &mut BTreeSet<String>) {
-    match ended {
-        Ok(id) => {
-            failing.remove(&id);
+/// However it ended, it has left its place among those that fail.
+fn over(ended: Result<(task::Id, ()), JoinError>, failing: &mut HashSet<task::Id>) {
+    let id = match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            tracing::error!(%error, "a delivery broke off");
+            error.id()
         }
-        Err(error) => tracing::error!(%error, "a delivery broke off"),
+    };
+    failing.remove(&id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_ends_leaves_its_place() {
+        let (mut running, mut failing) = (JoinSet::new(), HashSet::new());
+        failing.insert(running.spawn(async {}).id());
+        failing.insert(running.spawn(async { panic!("on purpose") }).id());
+        let stays = running.spawn(std::future::pending()).id();
+        failing.insert(stays);
+        for _ in 0..2 {
+            over(running.join_next_with_id().await.unwrap(), &mut failing);
+        }
+        assert_eq!(failing, HashSet::from([stays]));
     }
 }

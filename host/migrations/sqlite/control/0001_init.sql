@@ -276,7 +276,7 @@ create table targets (
   page_size bigint not null,
   deletions boolean not null,                          -- deliveries tell of deleted rows too
   created_at bigint not null,
-  number bigint not null,                              -- ascending in the order of creation
+  number bigint not null,                              -- of an organization's ascending in the order of creation
   bookmark text not null,                              -- JSON; moves only when a page was taken
   taken text,                                          -- the bookmark behind what was taken last; a mirror has the same
   rewinds bigint not null default 0,                   -- what comes again after one is no repetition
@@ -294,11 +294,15 @@ create table targets (
   last_delivery_ms bigint,
   paused text                                          -- the reason; null: it is delivered to
 );
--- The latest of three times: from then on it can be claimed.
+-- The latest of three times: from then on it can be claimed. Those that fail come after all others.
 create index targets_ready on targets (
   (case when due_at >= not_before and due_at >= lease_until then due_at
         when not_before >= lease_until then not_before else lease_until end)
-) where paused is null;
+) where paused is null and attempts = 0;
+create index targets_failing on targets (
+  (case when due_at >= not_before and due_at >= lease_until then due_at
+        when not_before >= lease_until then not_before else lease_until end)
+) where paused is null and attempts > 0;
 create index targets_root on targets (root_id);
 create index targets_integration on targets (integration_id);
 create index targets_organization on targets (organization_id, number);
@@ -394,6 +398,7 @@ create table sessions (
   expires_at bigint not null
 );
 create index sessions_customer on sessions (customer_id);
+create index sessions_expiring on sessions (expires_at);
 
 -- Who belongs to which organization. People are invited by address, before they log in.
 create table memberships (

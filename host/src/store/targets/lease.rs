@@ -16,6 +16,8 @@ use crate::store::{Connection, Database, Dialect, Error, query, query_as, query_
 pub struct Claimed {
     /// `syt_...`
     pub id: String,
+    /// Its last delivery failed.
+    pub was_failing: bool,
     /// The fence that this claim raised.
     pub fence: i64,
     /// No delivery may last longer.
@@ -48,12 +50,16 @@ pub struct Failed {
     pub pause: Option<String>,
 }
 
-/// From when on a target can be claimed, as the index has it.
+/// From when on a target can be claimed, as the indexes have it.
 const READY_AT: &str = "case when due_at >= not_before and due_at >= lease_until then due_at
   when not_before >= lease_until then not_before else lease_until end";
 
-/// Claims the target that has been due the longest; one that failed only after all others, and only
-/// if `failing`.
+/// Those whose last delivery was taken, and those that fail, each in the order of an index.
+const WELL: &str = "paused is null and attempts = 0";
+const FAILING: &str = "paused is null and attempts > 0";
+
+/// Claims the target that could be claimed for the longest; one that failed only after all others, and
+/// only if `failing`.
 pub async fn claim(
     control: &Database,
     host: &str,
@@ -61,22 +67,33 @@ pub async fn claim(
     now: Micros,
     lease_until: Micros,
 ) -> Result<Option<Claimed>, Error> {
-    let skip = match control.dialect() {
+    let how_many = if failing { 2 } else { 1 };
+    for sql in claims_sql(control.dialect()).into_iter().take(how_many) {
+        let claim = query_as(sql).bind(now).bind(host.to_owned()).bind(lease_until);
+        if let Some(claimed) = control.fetch(claim).await? {
+            return Ok(Some(claimed));
+        }
+    }
+    Ok(None)
+}
+
+/// Of those that are well, and of those that fail. Arguments: time, host, the lease's end.
+pub(super) fn claims_sql(dialect: Dialect) -> [String; 2] {
+    let skip = match dialect {
         Dialect::Sqlite => "",
         Dialect::Postgres => "for no key update skip locked",
     };
     // Due again when the lease runs out, unless a mark comes before.
-    let sql = format!(
-        "update targets set fence = fence + 1, lease_host = $2, lease_until = $3, due_at = $3
-         where id = (
-           select id from targets
-           where paused is null and {READY_AT} <= $1 and (attempts = 0 or $4)
-           order by case when attempts = 0 then 0 else 1 end, due_at limit 1 {skip}
-         )
-         returning id, fence, lease_until"
-    );
-    let claim = query_as(sql).bind(now).bind(host.to_owned()).bind(lease_until).bind(failing);
-    control.fetch(claim).await
+    [WELL, FAILING].map(|those| {
+        format!(
+            "update targets set fence = fence + 1, lease_host = $2, lease_until = $3, due_at = $3
+             where id = (
+               select id from targets where {those} and {READY_AT} <= $1
+               order by {READY_AT} limit 1 {skip}
+             )
+             returning id, attempts > 0 as was_failing, fence, lease_until"
+        )
+    })
 }
 
 /// When the next target can be claimed, if nothing changes.
@@ -86,7 +103,8 @@ pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
 }
 
 pub(super) fn next_due_sql() -> String {
-    format!("select min({READY_AT}) from targets where paused is null")
+    let next = |those| format!("select min({READY_AT}) as at from targets where {those}");
+    format!("select min(at) from ({} union all {}) as next", next(WELL), next(FAILING))
 }
 
 /// Makes all targets of these trees due: their tables changed. Writes nothing where that is known. One
@@ -156,7 +174,7 @@ pub async fn release(
 ) -> Result<(), Error> {
     let statement = query(
         "update targets set lease_host = null, lease_until = 0,
-                due_at = case when due_at < lease_until then due_at else $3 end,
+                due_at = case when due_at = lease_until then $3 else due_at end,
                 attempts = case when $4 is null then attempts else 0 end,
                 failing_since = case when $4 is null then failing_since end,
                 last_error = case when $4 is null then last_error end,

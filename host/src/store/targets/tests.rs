@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::clock::Clock;
-use crate::store::fixture::{self, Opened, on_both};
+use crate::store::fixture::{self, Opened, on_both, plan};
 use crate::store::integrations::Integration;
 use crate::store::{Dialect, query_scalar};
 
@@ -67,8 +67,10 @@ fn saved(bookmark: &Bookmark, lease_until: Micros) -> Saved<'_> {
 on_both! {
     secrets_are_sealed,
     both_kinds_are_targets,
+    what_has_ended_gets_no_target,
     two_mirrors_have_two_places,
     what_was_taken_is_known,
+    a_claim_takes_the_first_of_an_index,
     one_holder_at_a_time,
     a_mark_during_a_holding_is_not_lost,
     what_fails_waits_and_comes_last,
@@ -83,7 +85,22 @@ async fn the_next_that_is_due_is_the_first_of_an_index() {
     let steps: Vec<(i64, i64, i64, String)> =
         query_as(sql).fetch_all(store.control().readers()).await.unwrap();
     let steps: Vec<String> = steps.into_iter().map(|(_, _, _, detail)| detail).collect();
-    assert_eq!(steps, ["SEARCH targets USING INDEX targets_ready"]);
+    let steps: Vec<&String> = steps.iter().filter(|step| step.contains("targets")).collect();
+    let index = |name: &str| format!("SEARCH targets USING INDEX {name}");
+    assert_eq!(steps, [&index("targets_ready"), &index("targets_failing")]);
+}
+
+/// However many others are due.
+async fn a_claim_takes_the_first_of_an_index(dialect: Dialect) {
+    let store = filled(dialect).await;
+    for (sql, index) in lease::claims_sql(dialect).iter().zip(["targets_ready", "targets_failing"])
+    {
+        let arguments = vec![NOW.into(), "host".into(), NOW.into()];
+        let steps = plan(store.control(), sql, arguments).await;
+        assert!(steps.iter().any(|step| step.contains(index)), "{steps:#?}");
+        let others = ["SCAN targets", "TEMP B-TREE", "Seq Scan", "Sort"];
+        assert!(!steps.iter().any(|step| others.iter().any(|o| step.contains(o))), "{steps:#?}");
+    }
 }
 
 async fn secrets_are_sealed(dialect: Dialect) {
@@ -111,6 +128,15 @@ async fn both_kinds_are_targets(dialect: Dialect) {
         assert_eq!((made.kind, place), (kind, ("public", "mirror")));
     }
     assert!(Kind::try_from("ftp".to_owned()).is_err());
+}
+
+/// It was there when its receiver was asked.
+async fn what_has_ended_gets_no_target(dialect: Dialect) {
+    let store = filled(dialect).await;
+    store.end_integration("svi_1").await.unwrap();
+    let refused = store.create_target(new_target(1, "a.example:5432/app", "mirror")).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("the integration is gone"), "{refused}");
 }
 
 async fn two_mirrors_have_two_places(dialect: Dialect) {
@@ -198,6 +224,12 @@ async fn a_mark_during_a_holding_is_not_lost(dialect: Dialect) {
     save(control, &mut held, saved(&bookmark, late + LEASE)).await.unwrap();
     release(control, &held, late + 60_000_000, Some(late)).await.unwrap();
     assert_eq!(again(&store, &made.id).await.due_at, late);
+    // Or gives the target back without that.
+    let held = claim_at(&store, late).await.unwrap();
+    let late = late + LEASE + 1;
+    mark_due(control, &roots, late).await.unwrap();
+    release(control, &held, late + 60_000_000, Some(late)).await.unwrap();
+    assert_eq!(again(&store, &made.id).await.due_at, late);
 }
 
 async fn what_fails_waits_and_comes_last(dialect: Dialect) {
@@ -226,10 +258,10 @@ async fn what_fails_waits_and_comes_last(dialect: Dialect) {
     assert_eq!(next_due(control).await.unwrap(), Some(NOW + 100));
     // Who is well comes first.
     let held = claim_at(&store, NOW + 101).await.unwrap();
-    assert_eq!(held.id, good.id);
+    assert_eq!((held.id, held.was_failing), (good.id, false));
     assert_eq!(claim(control, "host", false, NOW + 101, NOW + LEASE).await.unwrap(), None);
     let mut held = claim_at(&store, NOW + 101).await.unwrap();
-    assert_eq!(held.id, bad.id);
+    assert_eq!((held.id.as_str(), held.was_failing), (bad.id.as_str(), true));
     // Renewing a lease is no success.
     let bookmark = Bookmark::Start;
     let renewed = Saved { took_ms: None, ..saved(&bookmark, NOW + 3 * LEASE) };
