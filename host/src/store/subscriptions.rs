@@ -181,7 +181,8 @@ async fn insert_targets(
             bookmark, due_at)
          select n.id || '.' || i.id, n.organization_id, i.id, i.root_id, 'notification', '', '', '',
            n.id, n.shown_url, {PERIOD_S}, {PAGE_SIZE}, n.deletions, $2,
-           (select coalesce(max(number), 0) + 1 from targets), $3, $2 + {PERIOD_S} * 1000000
+           (select coalesce(max(t.number), 0) + 1 from targets t
+            where t.organization_id = n.organization_id), $3, $2 + {PERIOD_S} * 1000000
          from subscriptions n join integrations i on i.organization_id = n.organization_id
            and i.ended_at is null and (n.integration_id is null or n.integration_id = i.id)
          where {which}"

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::{Kind, Target, by_id, place};
 use crate::store::feed::Bookmark;
 use crate::store::integrations::Integration;
-use crate::store::{Connection, Done, Error, Query, Row, Store, query, query_scalar};
+use crate::store::{Connection, Dialect, Done, Error, Query, Row, Store, query, query_scalar};
 
 /// A target that is to be made.
 #[allow(missing_docs, reason = "see Target")]
@@ -40,14 +40,15 @@ impl Store {
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
+                hold_integration(connection, &new.integration.id).await?;
                 let made = query(
                     "insert into targets
                            (id, organization_id, integration_id, root_id, url, shown_url,
                             signing_secret, period_s, page_size, deletions, created_at, number,
                             bookmark, due_at, kind, to_schema, to_table, to_place)
                          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-                                 (select coalesce(max(number), 0) + 1 from targets), $12, $11,
-                                 $13, $14, $15, $16)
+                                 (select coalesce(max(number), 0) + 1 from targets
+                                  where organization_id = $2), $12, $11, $13, $14, $15, $16)
                          on conflict (organization_id, to_place, to_schema, to_table)
                            where kind = 'db' do nothing",
                 )
@@ -166,6 +167,21 @@ impl Store {
             0 => Err(Error::Refused("the target is gone".into())),
             _ => Ok(()),
         }
+    }
+}
+
+/// Until the transaction ends nobody ends the integration: its targets went when that began, and another
+/// one would be delivered to until it is over.
+async fn hold_integration(connection: &mut Connection, id: &str) -> Result<(), Error> {
+    let lock = match connection.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " for share",
+    };
+    let there = format!("select id from integrations where id = $1 and ended_at is null{lock}");
+    let there: Option<String> = query_scalar(there).bind(id).fetch_optional(connection).await?;
+    match there {
+        Some(_) => Ok(()),
+        None => Err(Error::Refused("the integration is gone".into())),
     }
 }
 
