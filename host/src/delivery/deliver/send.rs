@@ -81,6 +81,10 @@ impl Holding<'_> {
             Decision::Restart => {
                 tracing::info!("the destination hasn't what it had: it gets everything");
                 self.bookmark = Bookmark::Start;
+                // Its place is gone there too if the target was deleted: it mustn't be made again.
+                if !self.save(None).await? {
+                    return self.end().await;
+                }
                 Ok(Went::Again)
             }
             Decision::Later { at, error, alert, rows_max } => {

@@ -68,6 +68,15 @@ impl Case {
 
     /// Holds the target once.
     async fn hold(&self, lease: Micros) {
+        self.hold_while(lease, async {}).await.unwrap();
+    }
+
+    /// Something happens when it is claimed.
+    async fn hold_while(
+        &self,
+        lease: Micros,
+        meanwhile: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
         let (control, now) = (self.store.control(), self.store.clock().now());
         let claimed = targets::claim(control, "host", true, now, now + lease).await.unwrap();
         let found = self.store.claimed_target(&self.target.id).await.unwrap();
@@ -85,7 +94,8 @@ impl Case {
             begun_at: now,
             session: None,
         };
-        holding.run().await.unwrap();
+        meanwhile.await;
+        holding.run().await
     }
 
     async fn target(&self) -> Target {
@@ -135,4 +145,24 @@ async fn a_quiet_mirror_is_asked_once_a_day() {
     assert_eq!((target.failing_since, target.paused), (None, None), "{:?}", target.last_error);
     assert_eq!(client.value("select count(*) from mirror").unwrap(), "0");
     assert_eq!(client.value("select bookmark from rowgate_mirrors").ok(), target.taken);
+}
+
+/// Whoever deleted it has taken away what its mirror says of it.
+#[tokio::test]
+async fn a_target_that_is_deleted_meanwhile_leaves_no_trace_in_its_mirror() {
+    const LEASE: Micros = 35_000_000;
+    let database = Cluster::shared().create_database().unwrap();
+    let clock = Clock::simulated(NOW);
+    let opened = fixture::open(Dialect::Sqlite, clock.clone()).await;
+    let case = Case::new(opened.store, "ticket_v1", Kind::Db, &database.url()).await;
+    case.hold(LEASE).await;
+    clock.advance(Duration::from_secs(24 * 3_600));
+    let deleted = async {
+        case.store.delete_target(&case.target.id).await.unwrap();
+        database.connect().unwrap().query("delete from rowgate_mirrors").unwrap();
+    };
+    let held = case.hold_while(LEASE, deleted).await;
+    assert!(matches!(held, Err(Error::Superseded(_))), "{held:?}");
+    let left = database.connect().unwrap().value("select count(*) from rowgate_mirrors");
+    assert_eq!(left.unwrap(), "0");
 }
