@@ -28,6 +28,9 @@ pub struct Customer {
     pub created_at: Micros,
 }
 
+/// Sessions that have expired and go when another is opened.
+const FORGOTTEN_AT_ONCE: i64 = 100;
+
 const COLUMNS: &str = "c.id, c.opaque_id, c.email, c.name, c.operator, c.created_at";
 
 impl Store {
@@ -80,11 +83,16 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    query("delete from sessions where customer_id = $1 and expires_at <= $2")
-                        .bind(customer)
-                        .bind(now)
-                        .execute(&mut *connection)
-                        .await?;
+                    // More than comes: those of who never comes back go too.
+                    query(
+                        "delete from sessions where digest in (
+                           select digest from sessions where expires_at <= $1
+                           order by expires_at limit $2)",
+                    )
+                    .bind(now)
+                    .bind(FORGOTTEN_AT_ONCE)
+                    .execute(&mut *connection)
+                    .await?;
                     query(
                         "insert into sessions (digest, customer_id, created_at, expires_at)
                          values ($1, $2, $3, $4)",

@@ -148,6 +148,11 @@ async fn sessions_end_and_their_tokens_are_not_stored() {
         assert!(digests.iter().all(|digest| digest.as_slice() != two.as_bytes()));
         clock.advance(MINUTE * 60);
         assert_eq!(store.session(&two).await.unwrap(), None, "expired");
+        let other = store.welcome("b@example.com").await.unwrap();
+        store.open_session(other.id, ttl).await.unwrap();
+        let kept: i64 =
+            query_scalar("select count(*) from sessions").fetch_one(&store.control).await.unwrap();
+        assert_eq!(kept, 1, "what has expired is forgotten, whosever it was");
         let three = store.open_session(customer.id, ttl).await.unwrap();
         assert_eq!(store.close_sessions("a@example.com").await.unwrap(), 1);
         assert_eq!(store.session(&three).await.unwrap(), None);
