@@ -11,7 +11,7 @@ use sqlx::FromRow;
 use zeroize::Zeroizing;
 
 use super::targets::place;
-use super::{Connection, Database, Error, Store, query, query_as, query_scalar};
+use super::{Connection, Database, Error, Store, organizations, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 pub use posts::{Claimed, TRIES, claim, next_due, settle};
@@ -146,6 +146,7 @@ impl Store {
         let (url, keyring, created_at) = (url.clone(), self.keyring.clone(), self.clock.now());
         let write = self.control.write(move |connection| {
             Box::pin(async move {
+                organizations::hold(connection, organization).await?;
                 let made: i64 =
                     query_scalar("select count(*) from error_handlers where organization_id = $1")
                         .bind(organization)

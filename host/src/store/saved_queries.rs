@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Error, Store, query, query_as, query_scalar};
+use super::{Error, Store, organizations, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// An organization may keep so many, none longer than that: a client gets all at once.
@@ -59,6 +59,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
+                    organizations::hold(connection, new.organization_id).await?;
                     let kept: i64 = query_scalar(
                         "select count(*) from saved_queries where organization_id = $1",
                     )

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::store::Dialect;
-use crate::store::fixture::{self, Opened, on_both};
+use crate::store::fixture::{self, Opened, on_both, plan};
 use crate::store::leases::{self, Claimant};
 use crate::store::streams::{self, Ended};
 
@@ -184,6 +184,10 @@ async fn handlers_are_not_without_number(dialect: Dialect) {
     let url = Zeroizing::new("https://a.example/".to_owned());
     let refused = store.create_error_handler(1, &url, "shown".into()).await.unwrap_err();
     assert!(refused.to_string().contains("may have 20 error handlers"), "{refused}");
+    let closed = store.create_organization("closed").await.unwrap().id;
+    store.end_organization(closed).await.unwrap();
+    let refused = store.create_error_handler(closed, &url, "shown".into()).await.unwrap_err();
+    assert!(refused.to_string().contains("is being closed"), "{refused}");
 }
 
 /// What the post says that is due, if one is; it is taken.
@@ -214,6 +218,16 @@ async fn a_broken_integration_is_told_once_a_day(dialect: Dialect) {
     assert_eq!(told(&store, NOW + 1).await, None);
     broken(NOW + QUIET).await;
     assert!(told(&store, NOW + QUIET).await.is_some(), "it lasts");
+}
+
+/// However many owners are linked. PostgreSQL knows how many they are.
+#[tokio::test]
+async fn what_fails_is_found_by_its_index() {
+    let store = filled(Dialect::Sqlite).await;
+    let sql = unreadable::failing_sql(Dialect::Sqlite);
+    let steps = plan(store.control(), &sql, vec![NOW.into(), 9_i64.into()]).await;
+    assert!(steps[0].starts_with("SEARCH s USING INDEX streams_failing"), "{steps:#?}");
+    assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:#?}");
 }
 
 async fn what_fails_for_long_is_told_once(dialect: Dialect) {

@@ -31,17 +31,27 @@ struct Failing {
     reason: Option<String>,
 }
 
-/// Of an owner whose grant is dead, and of an integration whose credentials are refused, that is told
-/// instead.
-const FAILING: &str = "
-select s.id, i.id as integration_id, o.external_owner_id, s.failing_since,
-  coalesce(s.unreadable, s.last_error) as reason
-from streams s
-  join owners o on o.id = s.owner_id
-  join integrations r on r.id = o.root_id
-  join integrations i on i.root_id = o.root_id and i.service = s.service
-where s.failing_since <= $1 and not s.failing_told and o.state = 'linked' and r.misconfigured is null
-order by s.failing_since, s.id limit $2";
+/// Arguments: time, limit. Of an owner whose grant is dead, and of an integration whose credentials are
+/// refused, that is told instead.
+pub(super) fn failing_sql(dialect: Dialect) -> String {
+    // Else SQLite looks at the streams of each owner that is linked. One that somebody else writes just now is
+    // looked at the next time.
+    let (by, skip) = match dialect {
+        Dialect::Sqlite => ("indexed by streams_failing", ""),
+        Dialect::Postgres => ("", "for no key update of s skip locked"),
+    };
+    format!(
+        "select s.id, i.id as integration_id, o.external_owner_id, s.failing_since,
+           coalesce(s.unreadable, s.last_error) as reason
+         from streams s {by}
+           join owners o on o.id = s.owner_id
+           join integrations r on r.id = o.root_id
+           join integrations i on i.root_id = o.root_id and i.service = s.service
+         where s.failing_since <= $1 and not s.failing_told and o.state = 'linked'
+           and r.misconfigured is null
+         order by s.failing_since, s.id limit $2 {skip}"
+    )
+}
 
 /// Raises alerts of what has failed for long and isn't told yet.
 pub(in crate::store) async fn tell_unreadable(
@@ -58,12 +68,7 @@ pub(in crate::store) async fn tell_unreadable(
 
 /// Answers how many there were.
 async fn tell_slice(connection: &mut Connection, now: Micros) -> Result<i64, Error> {
-    // One that somebody else writes just now is looked at the next time.
-    let skip = match connection.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for no key update of s skip locked",
-    };
-    let all: Vec<Failing> = query_as(format!("{FAILING} {skip}"))
+    let all: Vec<Failing> = query_as(failing_sql(connection.dialect()))
         .bind(now.saturating_sub(PATIENCE))
         .bind(SLICE)
         .fetch_all(&mut *connection)

@@ -59,4 +59,8 @@ async fn they_are_not_without_number(dialect: Dialect) {
     fixture::run(&store, many).await;
     let refused = store.save_query(new(organization, "select 1")).await.unwrap_err();
     assert!(refused.to_string().contains("may keep 1000 queries"), "{refused}");
+    let closed = store.create_organization("closed").await.unwrap().id;
+    store.end_organization(closed).await.unwrap();
+    let refused = store.save_query(new(closed, "select 1")).await.unwrap_err();
+    assert!(refused.to_string().contains("is being closed"), "{refused}");
 }
