@@ -29,12 +29,12 @@ pub async fn keep(store: Arc<Store>, poster: Poster, rules: DestinationRules, po
     let mut told_last = OrganizationId::MIN;
     loop {
         while posting.try_join_next().is_some() {}
+        if posting.len() >= WORKERS {
+            posting.join_next().await;
+            continue;
+        }
         let now = store.clock().now();
-        let claimed = match posting.len() < WORKERS {
-            true => next(&store, told_last, now).await,
-            false => Ok(None),
-        };
-        match claimed {
+        match next(&store, told_last, now).await {
             Ok(Some(claimed)) => {
                 told_last = claimed.organization_id;
                 posting.spawn(tell(Arc::clone(&store), poster.clone(), rules, claimed));
