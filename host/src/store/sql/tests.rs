@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,8 +12,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use super::*;
 use crate::clock::Clock;
 use crate::config::Isolation;
+use crate::rows::fixture::spec;
 use crate::store::fixture::{Opened, on_both, open, open_with};
-use crate::store::{Dialect, query_scalar};
+use crate::store::{Dialect, query_scalar, tables};
 
 on_both! { values_keep_their_types, more_rows_than_wanted_are_cut }
 
@@ -171,6 +173,21 @@ async fn nothing_but_the_organizations_own_is_reached() {
         let tables = if isolation == Isolation::Schema { "org_default" } else { "public" };
         assert_eq!(schema.rows, [[json!(tables)]]);
     }
+}
+
+/// Whoever reads may take locks of the whole database.
+#[tokio::test]
+async fn a_reader_keeps_nobody_from_making_tables() {
+    let (store, organization) = filled(Dialect::Postgres).await;
+    let url = store.connection_url(organization).await.unwrap();
+    let mut reader = sqlx::PgConnection::connect(&url).await.unwrap();
+    let lock = "select pg_advisory_lock(hashtext('rowgate_tables'))";
+    sqlx::query(lock).execute(&mut reader).await.unwrap();
+    let database = store.replication(organization).await.unwrap();
+    let layout = tables::layout(&database).await.unwrap();
+    let specs = vec![Arc::new(spec("thing_v1"))];
+    tables::create_all(&database, specs, layout).await.unwrap();
+    reader.close().await.unwrap();
 }
 
 async fn more_rows_than_wanted_are_cut(dialect: Dialect) {

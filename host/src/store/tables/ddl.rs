@@ -87,12 +87,12 @@ pub async fn create_all(
         .await
 }
 
-/// Until the transaction ends nobody else makes, renames or drops tables. Of two that make the same
-/// table at once `if not exists` lets one fail, and one that is being renamed would be made again.
+/// Until the transaction ends nobody else makes, renames or drops tables of the organization. Of two that
+/// make the same table at once `if not exists` lets one fail, and one that is being renamed would be made
+/// again. The row is out of readers' reach; an advisory lock of the database isn't.
 pub(super) async fn alone(conn: &mut Connection) -> sqlx::Result<()> {
     if conn.dialect() == Dialect::Postgres {
-        let lock = "select pg_advisory_xact_lock(hashtext('rowgate_tables'))";
-        query(lock).execute(conn).await?;
+        query("select version from rowgate_layout for update").execute(conn).await?;
     }
     Ok(())
 }
