@@ -9,6 +9,7 @@ mod prepare;
 mod verifier;
 
 use std::str::FromStr as _;
+use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::Migrator;
@@ -25,6 +26,12 @@ pub(super) use prepare::{READER_CONNECTIONS, READER_SETTINGS};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
 pub(super) static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
+/// The same under [`Server::alone`], and so without a lock of its own, which readers could take.
+static REPLICATION_ALONE: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/postgres/replication");
+    migrations.set_locking(false);
+    migrations
+});
 
 /// Names of databases, schemas and roles are cut after so many bytes. (`NAMEDATALEN`)
 const NAME_MAX: usize = 63;
@@ -66,7 +73,7 @@ impl ReaderPassword<'_> {
     }
 }
 
-/// See [`Server::hold`]. Dropping it lets go, too.
+/// See [`Server::hold`] and [`Server::alone`]. Dropping it lets go, too.
 pub(super) struct Held(PgConnection);
 
 impl Held {
@@ -118,10 +125,15 @@ impl Server {
         reader: &ReaderPassword<'_>,
     ) -> Result<Database, Error> {
         let place = self.place(organization);
-        let options = self.prepared(&place, reader).await?;
-        let search_path = [place.internal.as_str(), place.tables.as_str()];
-        let opened = PostgresDatabase::open(options, search_path, &REPLICATION, self.limits);
-        opened.await.map(Database::Postgres)
+        let alone = self.alone().await?;
+        let opened = async {
+            let options = self.prepared(&place, reader).await?;
+            let search_path = [place.internal.as_str(), place.tables.as_str()];
+            PostgresDatabase::open(options, search_path, &REPLICATION_ALONE, self.limits).await
+        };
+        let opened = opened.await;
+        alone.let_go().await;
+        opened.map(Database::Postgres)
     }
 
     /// Holds an organization's row: nobody begins to drop its part meanwhile. On a connection of its own,
@@ -133,6 +145,16 @@ impl Server {
             .bind(organization)
             .execute(&mut connection)
             .await?;
+        Ok(Held(connection))
+    }
+
+    /// Until it is let go nobody else makes parts of organizations or sets passwords: several hosts may come at
+    /// once. Readers don't see the table that is locked; an advisory lock of their own database they could hold.
+    async fn alone(&self) -> Result<Held, Error> {
+        let mut connection = connect_or_create(&self.control).await?;
+        connection.execute("begin").await?;
+        // Who reads and writes it isn't kept from that.
+        connection.execute("lock table configuration in share update exclusive mode").await?;
         Ok(Held(connection))
     }
 
@@ -174,7 +196,10 @@ impl Server {
         organization: &str,
         reader: &ReaderPassword<'_>,
     ) -> Result<(), Error> {
-        self.prepared(&self.place(organization), reader).await.map(drop)
+        let alone = self.alone().await?;
+        let prepared = self.prepared(&self.place(organization), reader).await;
+        alone.let_go().await;
+        prepared.map(drop)
     }
 
     /// The schema that an organization's tables lie in.
@@ -182,7 +207,7 @@ impl Server {
         self.place(organization).tables
     }
 
-    /// How an organization's part is reached, once all is there.
+    /// How an organization's part is reached, once all is there. Under [`Server::alone`].
     async fn prepared(
         &self,
         place: &Place,

@@ -15,8 +15,7 @@ pub(in crate::store) const READER_SETTINGS: [(&str, &str); 4] = [
 ];
 pub(in crate::store) const READER_CONNECTIONS: u32 = 20;
 
-/// Schemas, the reading role and what it may. Several hosts may come at once: a lock of the
-/// database, held to the end of the transaction, lets one through at a time.
+/// Schemas, the reading role and what it may. Nobody else does the same meanwhile.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     place: &Place,
@@ -24,9 +23,6 @@ pub(super) async fn prepare(
 ) -> Result<(), Error> {
     let Place { database, tables, internal, reader } = place;
     let mut transaction = connection.begin().await?;
-    sqlx::query("select pg_advisory_xact_lock(hashtext('rowgate roles'))")
-        .execute(&mut *transaction)
-        .await?;
     let known: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
         .bind(reader)
         .fetch_optional(&mut *transaction)

@@ -175,19 +175,43 @@ async fn nothing_but_the_organizations_own_is_reached() {
     }
 }
 
-/// Whoever reads may take locks of the whole database.
+/// Whoever reads may take advisory locks of the whole database.
 #[tokio::test]
 async fn a_reader_keeps_nobody_from_making_tables() {
     let (store, organization) = filled(Dialect::Postgres).await;
     let url = store.connection_url(organization).await.unwrap();
     let mut reader = sqlx::PgConnection::connect(&url).await.unwrap();
-    let lock = "select pg_advisory_lock(hashtext('rowgate_tables'))";
-    sqlx::query(lock).execute(&mut reader).await.unwrap();
-    let database = store.replication(organization).await.unwrap();
-    let layout = tables::layout(&database).await.unwrap();
-    let specs = vec![Arc::new(spec("thing_v1"))];
-    tables::create_all(&database, specs, layout).await.unwrap();
+    let name: String =
+        sqlx::query_scalar("select current_database()").fetch_one(&mut reader).await.unwrap();
+    // What sqlx takes for migrations.
+    let migrations = format!("{}", 0x3d32_ad9e * i64::from(crc32(name.as_bytes())));
+    for key in ["hashtext('rowgate_tables')", "hashtext('rowgate roles')", &migrations] {
+        let lock = format!("select pg_advisory_lock({key})");
+        sqlx::query(&lock).execute(&mut reader).await.unwrap();
+    }
+    let other = store.create_organization("other").await.unwrap().id;
+    for organization in [organization, other] {
+        let opened = tokio::time::timeout(PATIENCE, store.replication(organization)).await;
+        let database = opened.expect("it waits for the reader").unwrap();
+        let layout = tables::layout(&database).await.unwrap();
+        let specs = vec![Arc::new(spec("thing_v1"))];
+        tables::create_all(&database, specs, layout).await.unwrap();
+    }
     reader.close().await.unwrap();
+}
+
+/// Longer than it takes to make an organization's part.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    !crc
 }
 
 async fn more_rows_than_wanted_are_cut(dialect: Dialect) {
