@@ -15,6 +15,7 @@ pub mod endings;
 pub mod feed;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod held;
 pub mod hosts;
 pub mod inbox;
 pub mod integrations;
@@ -210,23 +211,11 @@ impl Store {
             open.insert(organization, (database_no, database.clone()));
             return Ok(database);
         }
-        let database = match &self.server {
-            None => {
-                let held = self.data_dir.hold_replication().await;
-                let held = held.map_err(|error| Error::Unavailable(error.to_string()))?;
-                let key = self.location(organization).await?.key;
-                let opened = self.open_replication(organization, &key).await;
-                drop(held);
-                opened?
-            }
-            Some(server) => {
-                let held = server.hold(organization).await?;
-                let key = self.location(organization).await?.key;
-                let opened = self.open_replication(organization, &key).await;
-                held.let_go().await;
-                opened?
-            }
-        };
+        let held = self.hold_replication(organization).await?;
+        let key = self.location(organization).await?.key;
+        let opened = self.open_replication(organization, &key).await;
+        held.let_go().await;
+        let database = opened?;
         open.insert(organization, (database_no, database.clone()));
         Ok(database)
     }

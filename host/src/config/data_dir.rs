@@ -100,9 +100,9 @@ impl DataDir {
         tokio::task::spawn_blocking(hold).await.map_err(std::io::Error::other)?
     }
 
-    /// Removes an organization's replication database, if it is there.
-    pub async fn remove_replication(&self, organization_key: &str) -> std::io::Result<()> {
-        let _held = self.hold_replication().await?;
+    /// Removes an organization's replication database, if it is there. For whoever holds it
+    /// ([`DataDir::hold_replication`]).
+    pub fn remove_replication(&self, organization_key: &str) -> std::io::Result<()> {
         let path = self.replication(organization_key);
         for end in ["db", "db-wal", "db-shm", "migrate-lock"] {
             match fs::remove_file(path.with_extension(end)) {

@@ -87,7 +87,7 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     {
         return Ok(Progress::Waits);
     }
-    store.drop_ours(&key).await?;
+    store.drop_ours(of, &key, "dropping").await?;
     failpoint::reach("organization_dropped");
     let (claimed, now) = (ending.clone(), store.clock.now());
     let gone = store.control.write(move |connection| {
@@ -109,12 +109,25 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
 }
 
 impl Store {
-    /// Drops what lies in our storage of an organization's tables.
-    pub(in crate::store) async fn drop_ours(&self, key: &str) -> Result<(), Error> {
-        match &self.server {
-            None => self.data_dir.remove_replication(key).await.map_err(unavailable),
+    /// Drops what lies in our storage of an organization's tables, if the organization is `still` so: while
+    /// this process stood still another one may have done it, and what has this key may be a new one's.
+    pub(in crate::store) async fn drop_ours(
+        &self,
+        of: OrganizationId,
+        key: &str,
+        still: &str,
+    ) -> Result<(), Error> {
+        let held = self.hold_replication(of).await?;
+        let still =
+            format!("select exists (select 1 from organizations where id = $1 and {still})");
+        let still: bool = query_scalar(still).bind(of).fetch_one(&self.control).await?;
+        let dropped = match &self.server {
+            _ if !still => Err(Error::Superseded("the database isn't this organization's")),
+            None => self.data_dir.remove_replication(key).map_err(unavailable),
             Some(server) => server.drop_replication(key).await,
-        }
+        };
+        held.let_go().await;
+        dropped
     }
 }
 

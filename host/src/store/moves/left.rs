@@ -2,7 +2,7 @@
 //! a customer's database, when the organization is closed.
 
 use super::{INTERNAL, reader};
-use crate::model::Micros;
+use crate::model::{Micros, OrganizationId};
 use crate::store::tables::quoted;
 use crate::store::{Database, Error, Store, query, query_as};
 
@@ -10,16 +10,16 @@ impl Store {
     /// Drops tables that lie in a database of their organization's own since before a time, where they
     /// lay before: in our storage. Answers how many organizations' went.
     pub async fn drop_left_behind(&self, moved_before: Micros) -> Result<u64, Error> {
-        let left: Vec<(String, String)> = query_as(
-            "select m.id, o.key from moves m join organizations o on o.id = m.organization_id
+        let left: Vec<(String, OrganizationId, String)> = query_as(
+            "select m.id, o.id, o.key from moves m join organizations o on o.id = m.organization_id
              where m.left_behind and m.ended_at < $1 and o.database_id is not null",
         )
         .bind(moved_before)
         .fetch_all(self.control.readers())
         .await?;
         let mut dropped = 0;
-        for (id, key) in left {
-            self.drop_ours(&key).await?;
+        for (id, of, key) in left {
+            self.drop_ours(of, &key, "database_id is not null").await?;
             let gone = query("update moves set left_behind = false where id = $1");
             self.control.execute(gone.bind(id)).await?;
             dropped += 1;
