@@ -25,6 +25,7 @@ on_both! {
     who_was_given_up_writes_nothing_any_more,
     what_was_left_behind_goes_after_a_while,
     tables_that_changed_meanwhile_are_not_switched_to,
+    a_table_that_is_half_renamed_does_not_move,
     what_moves_is_not_deleted_and_what_is_deleted_does_not_move,
     a_closed_organizations_tables_stay_in_a_database_of_its_own,
     one_that_is_away_is_waited_for_a_day,
@@ -425,4 +426,41 @@ async fn a_database_of_its_own_is_put_right_with_ours() {
 /// Empty while there is nothing.
 fn customer_value(case: &Case, sql: &str) -> String {
     case.customer.connect().unwrap().value(sql).unwrap_or_default()
+}
+
+/// A move that has begun, until it is over.
+async fn ended(case: &Case) -> (String, String) {
+    let working = work(&case.store, TTL, Duration::from_millis(20));
+    let over = async {
+        loop {
+            let last = case.store.moves(case.organization).await.unwrap().remove(0);
+            if last.state != "copying" {
+                return (last.state, last.error.unwrap_or_default());
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = working => unreachable!("it never ends"),
+        over = over => over,
+    }
+}
+
+async fn begun(case: &Case) {
+    let url = case.customer.url();
+    let found = case.store.look_at_database(case.organization, &url, None).await.unwrap();
+    let Found::Empty(urls) = found else { panic!("nobody was there before") };
+    case.store.begin_move(case.organization, urls).await.unwrap();
+}
+
+/// The host died between the two databases of a renaming: the rows lie under a name that nobody asks for.
+async fn a_table_that_is_half_renamed_does_not_move(dialect: Dialect) {
+    let case = Case::new(dialect).await;
+    let half =
+        format!("insert into rowgate_renames (old_name, new_name) values ('{TABLE}', 'new')");
+    run(&case.source, vec![half]).await;
+    begun(&case).await;
+    let (state, error) = ended(&case).await;
+    assert_eq!(state, "failed");
+    assert!(error.contains("is half renamed"), "{error}");
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rowgate_manifest::Manifest;
 
-use super::Hold;
 use super::table::{Slice, Table, kinds, names};
+use super::{Claimed, Hold};
 use crate::failpoint;
 use crate::rows::TableSpec;
 use crate::store::feed::{self, Head};
@@ -46,7 +46,7 @@ impl Hold<'_> {
     ) -> Result<BTreeSet<String>, Error> {
         // Before its commits are copied: each of them has its number then.
         let head = feed::head(source).await?;
-        let replicated = self.plan(destination).await?;
+        let replicated = self.plan(source, destination).await?;
         let mut all = internal(destination).await?;
         all.extend(replicated.iter().cloned());
         let copied = query_scalar("select coalesce(sum(row_count), 0)::bigint from rowgate_copied");
@@ -69,15 +69,41 @@ impl Hold<'_> {
             }
         }
         let numbers = row_numbers(source, &replicated).await?;
-        destination.write(move |connection| Box::pin(finish(connection, head, numbers))).await?;
+        // A sweep that had begun before may have forgotten deletions that were not copied yet.
+        if feed::head(source).await?.floor != head.floor {
+            return Err(Error::Inconsistent(
+                "deletions were forgotten meanwhile: start it again".into(),
+            ));
+        }
+        let of = self.of.clone();
+        let finished = destination.write(move |connection| {
+            Box::pin(async move {
+                still_held(connection, &of).await?;
+                finish(connection, head, numbers).await
+            })
+        });
+        finished.await?;
         Ok(replicated)
     }
 
     /// Makes the replicated tables; answers their names, those of an earlier attempt too.
-    async fn plan(&self, destination: &Database) -> Result<BTreeSet<String>, Error> {
+    async fn plan(
+        &self,
+        source: &Database,
+        destination: &Database,
+    ) -> Result<BTreeSet<String>, Error> {
         let layout = tables::layout(destination).await?;
         let specs = self.store.specs(self.of.organization_id).await?;
         let planned: Vec<String> = specs.iter().map(|spec| spec.table_name.clone()).collect();
+        let renamed: Vec<String> = query_scalar("select old_name from rowgate_renames")
+            .fetch_all(source.readers())
+            .await?;
+        if let Some(name) = planned.iter().find(|name| renamed.contains(name)) {
+            // Its rows lie under a name that the control database doesn't know yet.
+            return Err(Error::Refused(format!(
+                "table {name} is half renamed: rename it once more, then start this again"
+            )));
+        }
         let names = planned.clone();
         let noted = destination.write(move |connection| {
             Box::pin(async move {
@@ -126,7 +152,7 @@ impl Hold<'_> {
             };
             let (rows, bytes) = (slice.rows.len() as i64, slice.bytes);
             let is_last = rows < limit;
-            write(destination, name, table.cloned(), slice, state, is_last).await?;
+            write(destination, &self.of, name, table.cloned(), slice, state, is_last).await?;
             failpoint::reach("slice_copied");
             *copied += rows;
             self.progress(name, *copied).await?;
@@ -188,19 +214,21 @@ async fn state(destination: &Database, name: &str) -> Result<State, Error> {
 /// Rows and how far that is, in one transaction. Whoever was faster has gone on from there.
 async fn write(
     destination: &Database,
+    of: &Claimed,
     name: &str,
     table: Option<Table>,
     slice: Slice,
     state: State,
     is_last: bool,
 ) -> Result<(), Error> {
-    let name = name.to_owned();
+    let (of, name) = (of.clone(), name.to_owned());
     let broken = |error| Error::Inconsistent(format!("a key as JSON: {error}"));
     let last = slice.last.as_ref().map(serde_json::to_string).transpose().map_err(broken)?;
     let count = state.row_count + slice.rows.len() as i64;
     destination
         .write(move |connection| {
             Box::pin(async move {
+                still_held(connection, &of).await?;
                 let moved = query(
                     "insert into rowgate_copied (table_name, after_key, row_count, is_complete)
                      values ($1, $2, $3, $4)
@@ -226,6 +254,17 @@ async fn write(
             })
         })
         .await
+}
+
+/// The first statement of whatever is written there: whoever stood still for longer than the lease has a
+/// lower fence than the one that went on, or another move's mark.
+async fn still_held(connection: &mut Connection, of: &Claimed) -> Result<(), Error> {
+    let planted = query("update rowgate_moved set fence = $2 where move_id = $1 and fence <= $2");
+    let planted = planted.bind(&of.id).bind(of.fence).execute(connection).await?;
+    match planted.rows_affected() {
+        0 => Err(Error::Superseded("another host goes on with this move")),
+        _ => Ok(()),
+    }
 }
 
 /// The last number that was given to a row, which isn't given again. A file has one for each table, a
@@ -309,6 +348,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::store::fixture;
 
     #[test]
     fn slices_grow_and_shrink_with_their_rows() {
@@ -320,6 +361,30 @@ mod tests {
             (1, BYTES * 9, 1),
         ] {
             assert_eq!(next_limit(limit, bytes), next);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_stood_still_writes_nothing_there() {
+        let store = fixture::open(Dialect::Postgres, Clock::simulated(0)).await;
+        let organization_id = store.organization("default").await.unwrap().id;
+        let there = store.replication(organization_id).await.unwrap();
+        let made =
+            "create table rowgate_moved (move_id text not null, fence bigint not null default 0);
+                    insert into rowgate_moved (move_id) values ('dbm_1')";
+        let made = there.write(|connection| Box::pin(async { Ok(connection.run(made).await?) }));
+        made.await.unwrap();
+        for (id, fence, holds) in [
+            ("dbm_1", 1, true),
+            ("dbm_1", 1, true),
+            ("dbm_0", 1, false),
+            ("dbm_1", 2, true),
+            ("dbm_1", 1, false),
+        ] {
+            let of = Claimed { id: id.into(), organization_id, fence };
+            let held = there
+                .write(|connection| Box::pin(async move { still_held(connection, &of).await }));
+            assert_eq!(held.await.is_ok(), holds, "{id} {fence}");
         }
     }
 }

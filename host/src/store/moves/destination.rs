@@ -163,7 +163,13 @@ impl Store {
                         Verdict::Ours => {
                             return Err(Error::Refused("the tables lie there already".into()));
                         }
-                        Verdict::LeftOver => clear(connection).await?,
+                        Verdict::LeftOver => {
+                            let now = query_scalar(format!("{MARKED} for update"));
+                            if now.fetch_optional(&mut *connection).await? != mark {
+                                return Err(Error::Superseded("another host has begun there"));
+                            }
+                            clear(connection).await?;
+                        }
                         Verdict::Empty => {}
                     }
                     mark_as(connection, &id).await
@@ -181,7 +187,10 @@ async fn mark_as(connection: &mut Connection, id: &str) -> Result<(), Error> {
     for sql in [
         format!("create schema if not exists {}", quoted(TABLES)),
         format!("create schema {}", quoted(INTERNAL)),
-        format!("create table {INTERNAL}.rowgate_moved (move_id text not null)"),
+        format!(
+            "create table {INTERNAL}.rowgate_moved (
+                   move_id text not null, fence bigint not null default 0)"
+        ),
         format!(
             "create table {INTERNAL}.rowgate_copied (
                table_name text primary key,

@@ -61,6 +61,8 @@ pub(super) async fn grant(admin: &Database, role: &str) -> Result<(), Error> {
     let (database, role, tables) = (database_name(admin).await?, quoted(role), quoted(TABLES));
     let statements = vec![
         format!("grant connect on database {} to {role}", quoted(&database)),
+        // Up to version 14 anybody may make tables there, which we would then find before ours.
+        format!("revoke create on schema {tables} from public"),
         format!("grant usage on schema {tables} to {role}"),
         format!("grant select on all tables in schema {tables} to {role}"),
         format!("alter default privileges in schema {tables} grant select on tables to {role}"),

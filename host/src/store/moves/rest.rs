@@ -67,15 +67,16 @@ impl Hold<'_> {
         Ok(leases > 0)
     }
 
-    /// Of owners whose last holder didn't give them back. (Their `due_at` is an index's.)
+    /// Of owners whose last holder didn't give them back, one too that renews a lease which had run out.
+    /// (Their `due_at` is an index's.)
     async fn raise_fences(&self) -> Result<(), Error> {
         let raise = query(
             "update owners set fence = fence + 1, lease_host = null, lease_until = 0,
                unreleased = true, due_at = coalesce(due_at, 0)
-             where organization_id = $1 and (lease_host is not null and lease_until <= $2
+             where organization_id = $1 and (lease_host is not null
                                              or unreleased and due_at is not null)",
         );
-        let raise = raise.bind(self.of.organization_id).bind(self.store.clock.now());
+        let raise = raise.bind(self.of.organization_id);
         self.store.control.execute(raise).await.map(drop)
     }
 
