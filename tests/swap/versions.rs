@@ -131,7 +131,9 @@ pub(crate) async fn nothing_went_wrong(host: &TestHost) {
         assert_eq!(told, (&json!("current"), &json!(null)), "{stream}");
     }
     let log = host.log();
+    // A machine that is busy with other tests is no trouble of ours.
+    let lines = log.lines().filter(|line| !line.contains("slow statement"));
     let trouble = [" WARN ", " ERROR ", "call failed", "the lease is gone"];
-    let trouble = log.lines().filter(|line| trouble.iter().any(|sign| line.contains(sign)));
+    let trouble = lines.filter(|line| trouble.iter().any(|sign| line.contains(sign)));
     assert_eq!(trouble.collect::<Vec<_>>(), Vec::<&str>::new());
 }
