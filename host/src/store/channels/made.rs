@@ -114,8 +114,8 @@ async fn note(
     .execute(&mut *connection)
     .await?;
     query(
-        "update owners set due_at = case when due_at < $1 then due_at else $1 end
-         where id = (select owner_id from channels where id = $2)",
+        "update owners set due_at = $1 where (due_at is null or due_at > $1)
+           and id = (select owner_id from channels where id = $2)",
     )
     .bind(now)
     .bind(id)

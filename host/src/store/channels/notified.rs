@@ -247,9 +247,7 @@ async fn count(connection: &mut Connection, id: &str) -> Result<(), Error> {
 }
 
 async fn due(connection: &mut Connection, owner_id: OwnerId, now: Micros) -> Result<(), Error> {
-    // Written also where it is due, as a leased one is: whoever gives it back at this moment on PostgreSQL
-    // sees by the row alone that something came.
-    query("update owners set due_at = case when due_at < $1 then due_at else $1 end where id = $2")
+    query("update owners set due_at = $1 where id = $2 and (due_at is null or due_at > $1)")
         .bind(now)
         .bind(owner_id)
         .execute(connection)
