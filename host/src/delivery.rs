@@ -155,12 +155,9 @@ impl Deliveries {
         if running >= self.options.workers.max(1) {
             return Ok(Seen::Nothing { until: poll });
         }
-        match targets::next_due(control).await? {
-            None => return Ok(Seen::Nothing { until: poll }),
-            Some(due_at) if due_at > now => {
-                return Ok(Seen::Nothing { until: due_at.min(poll) });
-            }
-            Some(_) => {}
+        let due_at = targets::next_due(control).await?.unwrap_or(Micros::MAX);
+        if due_at > now {
+            return Ok(Seen::Nothing { until: due_at.min(poll) });
         }
         let lease_until = self.options.lease_until(now);
         let also_failing = failing < self.options.workers.div_ceil(2);

@@ -44,7 +44,7 @@ pub use limits::{Counted, CountedUnder};
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};
 pub use post::{Post, Posted, Poster};
 pub use reach::Reached;
-pub use relay::{DatabaseServer, Relay, Relays, StandingRelay, Tls};
+pub use relay::{DatabaseServer, Relay, Relays, Tls};
 pub use resolve::{Lookup, SystemLookup};
 pub use secret::{SecretSource, SecretValue};
 pub use smtp::{Letter, Smtp, SmtpError};

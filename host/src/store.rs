@@ -288,6 +288,11 @@ impl Store {
     }
 }
 
+/// Ids between the brackets of an `in (..)`. Such a statement isn't kept prepared.
+fn list(ids: impl IntoIterator<Item = i64>) -> String {
+    ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Where the password of an organization's reading role lives.
 fn reader_place(organization: OrganizationId) -> String {
     format!("organizations/{organization}/reader")

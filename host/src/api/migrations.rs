@@ -77,7 +77,6 @@ async fn start(call: Call) -> Result<Answer, Failure> {
     let of = call.organization();
     let (admin_url, readonly_url) =
         (call.values.text("admin_url"), call.values.given("readonly_url"));
-    let readonly_url = readonly_url.filter(|url| !url.trim().is_empty());
     let asked = moves::begin(&call.app, of.id, &admin_url, readonly_url.as_deref()).await?;
     let (entity, message) = match asked {
         Asked::Begun(begun) => {

@@ -91,9 +91,10 @@ async fn rename(call: Call) -> Result<Answer, Failure> {
 
 async fn close(call: Call) -> Result<Answer, Failure> {
     let of = call.organization();
+    let own = call.app.store.own_database(of.id).await?;
     if call.values.text("confirm").trim() != of.key {
         let count = call.app.store.integrations(of.id).await?.len();
-        let tables = match call.app.store.own_database(of.id).await? {
+        let tables = match &own {
             Some(url) => format!("(their tables stay in {url})"),
             None => "with their tables".to_owned(),
         };
@@ -104,7 +105,6 @@ async fn close(call: Call) -> Result<Answer, Failure> {
         );
         return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
     }
-    let own = call.app.store.own_database(of.id).await?;
     let wholly = app::organizations::close(&call.app, of.id).await?;
     tracing::info!(organization = of.key, by = call.email(), wholly, "an organization was closed");
     let rest = match (own, wholly) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use tokio::sync::OnceCell;
 
 use super::{App, clock, reach_outside};
 use crate::chance::Chance;
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
-use crate::store::{Database, Error, Store, backup};
+use crate::store::{Error, Store, backup};
 pub use manifest::{Entry, Manifest};
 pub use server::put_right;
 
@@ -30,8 +31,8 @@ const ATTEMPTS: usize = 3;
 ///
 /// The organizations' tables come first, the control database last: so of two that don't fit, the tables
 /// are the older ones, which is what happens when they are put back, and is repaired by whoever leases an
-/// owner next (R4, `drive_again`). The other way round, the tables would know inbox items that the control
-/// database doesn't, and take new ones with their numbers for done.
+/// owner next (R4, `drive_again`). The other way round, the control database would lack posts that the tables
+/// have applied: a restore makes both go on (`store/restore`), but those have to be posted again.
 pub async fn back_up(app: &App, to: &Path, with_key: bool) -> anyhow::Result<Manifest> {
     if app.config.database_url.given().is_some() {
         bail!(
@@ -148,7 +149,11 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
         copy_file(&file.path(from), &file.path(data_dir.path()))?;
     }
     let (chance, now) = (Chance::from_system(), Clock::System.now());
-    let own = async |of, key| open_own(config, of, key).await;
+    let reaching = OnceCell::new();
+    let own = async |of: OrganizationId, key: String| {
+        let store = reaching.get_or_try_init(|| reaching_outside(config, &key)).await?;
+        store.open_put_back_own(of, &key).await
+    };
     backup::put_right(&data_dir, manifest.begun_at, now, &chance, own).await?;
     make_durable(&data_dir.path().join("replication"))?;
     fs::remove_file(data_dir.restoring())?;
@@ -156,8 +161,9 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// Tables in a database of an organization's own, by what the restored control database says of it.
-async fn open_own(config: &Config, of: OrganizationId, key: String) -> Result<Database, Error> {
+/// What opens tables in databases of organizations' own, by what the restored control database says of them.
+/// `key`: the first such organization's.
+async fn reaching_outside(config: &Config, key: &str) -> Result<Store, Error> {
     let data_dir = config.data_dir();
     if config.key.given().is_none() && !data_dir.key().exists() {
         return Err(Error::Refused(format!(
@@ -171,7 +177,7 @@ async fn open_own(config: &Config, of: OrganizationId, key: String) -> Result<Da
     let keyring = keyring.map_err(unavailable)?;
     let store = Store::open(data_dir, clock(config), keyring, chance).await?;
     reach_outside(&store, config).map_err(unavailable)?;
-    store.open_put_back_own(of, &key).await
+    Ok(store)
 }
 
 fn make_empty(directory: &Path) -> anyhow::Result<()> {

@@ -26,7 +26,6 @@ use super::tls::Stream;
 use crate::chance::Chance;
 use answers::Limits;
 use handshake::Handshakes;
-pub use standing::StandingRelay;
 
 /// What the socket's file is called, which libraries make of a port.
 const SOCKET: &str = ".s.PGSQL.5432";
@@ -68,7 +67,7 @@ pub struct Relays {
     chance: Chance,
 }
 
-/// One connection; it ends with this value.
+/// A socket that leads to a server; connections through it end with this value.
 #[derive(Debug)]
 pub struct Relay {
     directory: PathBuf,

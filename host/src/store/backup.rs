@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::restore::{PutBack, Restored};
-use super::{CONTROL, Database, Error, REPLICATION, query_scalar};
+use super::{CONTROL, Database, Error, REPLICATION};
 use crate::chance::Chance;
 use crate::config::DataDir;
 use crate::model::{Micros, OrganizationId};
@@ -83,12 +83,9 @@ pub async fn put_right(
     let control = &Database::open(&data_dir.control(), &CONTROL).await?;
     let put_back = PutBack { control, begun_at: Some(begun_at), now, chance };
     put_back
-        .put_right(async |id, key| {
-            let lies_outside = "select database_id is not null from organizations where id = $1";
-            match query_scalar(lies_outside).bind(id).fetch_one(control).await? {
-                true => own(id, key).await,
-                false => Database::open(&data_dir.replication(&key), &REPLICATION).await,
-            }
+        .put_right(async |id, key, is_own| match is_own {
+            true => own(id, key).await,
+            false => Database::open(&data_dir.replication(&key), &REPLICATION).await,
         })
         .await
 }

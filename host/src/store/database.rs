@@ -6,8 +6,10 @@ mod postgres;
 mod query;
 mod sqlite;
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
@@ -79,6 +81,16 @@ impl Error {
 pub enum Dialect {
     Sqlite,
     Postgres,
+}
+
+impl Dialect {
+    /// What locks the rows that a statement selects. Nothing on a file: it has one writer.
+    pub(in crate::store) fn locks(self, clause: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => clause,
+        }
+    }
 }
 
 /// One database. Clones are the same.
@@ -245,4 +257,13 @@ fn migration_error(of: &str, error: MigrateError) -> Error {
         )),
         other => Error::Inconsistent(format!("{of}: {other}")),
     }
+}
+
+/// A library panics on answers that no server of its kind gives; a customer's may.
+pub(in crate::store) async fn contained<T, E>(
+    asked: impl Future<Output = Result<T, E>>,
+    error: impl FnOnce(String) -> E,
+) -> Result<T, E> {
+    let answered = AssertUnwindSafe(asked).catch_unwind().await;
+    answered.unwrap_or_else(|_| Err(error("the server's answer has no sense".into())))
 }

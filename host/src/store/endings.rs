@@ -14,7 +14,7 @@ use std::time::Duration;
 use sqlx::FromRow;
 use tokio::sync::Notify;
 
-use super::{Connection, Database, Dialect, Error, Store, query, query_as, query_scalar};
+use super::{Connection, Database, Error, Query, Row, Store, list, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// A claim that isn't renewed ends after so many microseconds.
@@ -148,10 +148,9 @@ impl Store {
             return Ok(dropped_here);
         }
         let known: Vec<OrganizationId> = self.replication.lock().await.keys().copied().collect();
-        let ids: Vec<String> = known.iter().map(OrganizationId::to_string).collect();
         let mut there: Vec<OrganizationId> = Vec::new();
-        if !ids.is_empty() {
-            let ids = ids.join(", ");
+        if !known.is_empty() {
+            let ids = list(known.iter().copied());
             let sql = format!("select id from organizations where not dropping and id in ({ids})");
             there = query_scalar(sql).persistent(false).fetch_all(self.control.readers()).await?;
         }
@@ -167,33 +166,32 @@ impl Ending {
     /// Whoever claims it next has this one refused. To be the first statement of each of its
     /// transactions.
     async fn hold(&self, connection: &mut Connection, now: Micros) -> Result<(), Error> {
-        let held = query(format!("update endings set due_at = $1 {OF_CLAIM}"));
-        let held = self.of_claim(held.bind(now + CLAIM_LIFE));
-        match held.execute(connection).await?.rows_affected() {
+        match self.due(now + CLAIM_LIFE).execute(connection).await?.rows_affected() {
             0 => Err(Error::Superseded("the claim has passed on")),
             _ => Ok(()),
         }
     }
 
     async fn put_back(&self, store: &Store, due_at: Micros) -> Result<(), Error> {
-        let back = query(format!("update endings set due_at = $1 {OF_CLAIM}")).bind(due_at);
-        store.control.execute(self.of_claim(back)).await.map(drop)
+        store.control.execute(self.due(due_at)).await.map(drop)
     }
 
     /// All of it is done.
     async fn delete(&self, connection: &mut Connection) -> Result<(), Error> {
-        let gone =
-            query("delete from endings where organization_id = $1 and root_id = $2 and fence = $3");
-        let gone = gone.bind(self.organization_id).bind(self.root_id.clone()).bind(self.fence);
-        gone.execute(connection).await?;
+        self.claimed("delete from endings").execute(connection).await?;
         Ok(())
     }
 
-    fn of_claim(
-        &self,
-        statement: super::Query<'static, super::Row>,
-    ) -> super::Query<'static, super::Row> {
-        statement.bind(self.organization_id).bind(self.root_id.clone()).bind(self.fence)
+    fn due(&self, at: Micros) -> Query<'static, Row> {
+        self.claimed("update endings set due_at = $4").bind(at)
+    }
+
+    /// What is done to it, as long as nobody else has claimed it.
+    fn claimed(&self, what: &str) -> Query<'static, Row> {
+        query(format!("{what} where organization_id = $1 and root_id = $2 and fence = $3"))
+            .bind(self.organization_id)
+            .bind(self.root_id.clone())
+            .bind(self.fence)
     }
 
     /// Longer, the longer it has gone on.
@@ -201,8 +199,6 @@ impl Ending {
         (now.saturating_sub(self.begun_at) / 8).clamp(WAIT_MIN, WAIT_MAX)
     }
 }
-
-const OF_CLAIM: &str = "where organization_id = $2 and root_id = $3 and fence = $4";
 
 /// Looks before it writes.
 async fn next(store: &Store) -> Result<Option<Ending>, Error> {
@@ -212,10 +208,7 @@ async fn next(store: &Store) -> Result<Option<Ending>, Error> {
     if first.is_none_or(|first| first > now) {
         return Ok(None);
     }
-    let skip = match store.control.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for update skip locked",
-    };
+    let skip = store.control.dialect().locks("for update skip locked");
     // An organization waits for its trees.
     let claim = query_as(format!(
         "update endings set fence = fence + 1, due_at = $2
@@ -247,12 +240,8 @@ async fn mark(
     Ok(())
 }
 
-/// A file has one writer.
 fn for_update(connection: &Connection) -> &'static str {
-    match connection.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => " for update",
-    }
+    connection.dialect().locks(" for update")
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! A store for tests, on either database.
 
+use std::collections::BTreeMap;
+
 use postgres_cluster::Cluster;
 use tempfile::TempDir;
 
+use super::integrations::NewIntegration;
 use super::{Argument, Database, Dialect, ServerOptions, SessionLimits, Store, query};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{DataDir, Isolation};
+use crate::model::OrganizationId;
 use crate::secrets::Keyring;
 
 /// Makes two tests of each function: one on each database.
@@ -86,6 +90,23 @@ pub(crate) async fn root(store: &Store, id: &str) {
            created_at, number) values ('{id}', {organization}, 'p', 's', 't', '{id}', 0, 1)"
     );
     run(store, root).await;
+}
+
+/// An integration to be made, without settings.
+pub(crate) fn integration(
+    organization: OrganizationId,
+    service: &str,
+    depends_on: Option<&str>,
+) -> NewIntegration {
+    NewIntegration {
+        organization,
+        plugin: "p".into(),
+        service: service.into(),
+        depends_on: depends_on.map(str::to_owned),
+        config: BTreeMap::new(),
+        secrets: Vec::new(),
+        grants: Vec::new(),
+    }
 }
 
 pub(crate) async fn open(dialect: Dialect, clock: Clock) -> Opened {

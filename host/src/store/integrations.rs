@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rowgate_manifest::Manifest;
 use zeroize::Zeroizing;
 
-use super::{Error, Store, query_as, query_scalar};
+use super::{Connection, Error, Store, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 pub use create::NewIntegration;
@@ -78,6 +78,14 @@ pub(super) const COLUMNS: &str = "i.id, i.organization_id, i.plugin, i.service, 
 /// Where a secret configuration value lives.
 pub(super) fn place(root_id: &str, name: &str) -> String {
     format!("integration_secrets/{root_id}/{name}")
+}
+
+/// Until the transaction ends nobody ends the integration. False: it has ended, or there is none.
+pub(super) async fn hold(connection: &mut Connection, id: &str) -> Result<bool, Error> {
+    let lock = connection.dialect().locks(" for share");
+    let there = format!("select id from integrations where id = $1 and ended_at is null{lock}");
+    let there: Option<String> = query_scalar(there).bind(id).fetch_optional(connection).await?;
+    Ok(there.is_some())
 }
 
 impl Store {

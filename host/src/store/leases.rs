@@ -5,7 +5,7 @@ mod tests;
 
 use sqlx::FromRow;
 
-use super::{Database, Dialect, Error, query, query_as, query_scalar};
+use super::{Database, Dialect, Error, list, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// A claimed owner. Every control write of the holder says `where fence = ..`.
@@ -142,8 +142,8 @@ pub async fn renew(
     if owners.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = owners.iter().map(OwnerId::to_string).collect();
-    let statement = query(format!("{RENEW} and id in ({})", ids.join(", ")));
+    let ids = list(owners.iter().copied());
+    let statement = query(format!("{RENEW} and id in ({ids})"));
     let statement = statement.bind(until).bind(host.to_owned()).persistent(false);
     control.execute(statement).await.map(drop)
 }

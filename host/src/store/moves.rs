@@ -17,6 +17,7 @@ mod rest;
 mod table;
 mod ways;
 mod work;
+mod written;
 
 use zeroize::Zeroizing;
 
@@ -28,6 +29,7 @@ use crate::secrets::Keyring;
 pub use destination::{Found, WrongDatabase};
 use hold::{Claimed, Hold, held};
 pub(super) use location::Location;
+use location::OwnReader;
 pub(super) use reader::query_options;
 pub(super) use ways::Outside;
 pub use ways::{Way, Ways};
@@ -74,9 +76,7 @@ pub struct Urls {
     /// Of the role that owns them.
     pub admin: Zeroizing<String>,
     /// Of a role that may only read.
-    pub readonly: Zeroizing<String>,
-    /// That role is ours to make.
-    pub own_reader: bool,
+    pub(in crate::store) reader: OwnReader,
     /// The first as it may be shown.
     pub shown: String,
 }
@@ -84,7 +84,7 @@ pub struct Urls {
 impl Urls {
     /// In the transaction that stores them: a change of the key awaits it.
     fn sealed(&self, keyring: &Keyring, id: &str) -> [Vec<u8>; 2] {
-        [("admin_url", &self.admin), ("readonly_url", &self.readonly)]
+        [("admin_url", &self.admin), ("readonly_url", &self.reader.url)]
             .map(|(column, url)| keyring.seal(&place(id, column), url.as_bytes()))
     }
 }
@@ -117,7 +117,7 @@ impl Store {
                 .bind(of)
                 .bind(admin)
                 .bind(readonly)
-                .bind(urls.own_reader)
+                .bind(urls.reader.is_ours)
                 .bind(urls.shown)
                 .bind(now)
                 .execute(connection)
@@ -149,7 +149,7 @@ impl Store {
                     )
                     .bind(admin)
                     .bind(readonly)
-                    .bind(urls.own_reader)
+                    .bind(urls.reader.is_ours)
                     .bind(urls.shown)
                     .bind(id)
                     .execute(&mut *connection)

@@ -1,6 +1,6 @@
 //! Organizations: whom integrations, owners and tables belong to.
 
-use super::{Connection, Dialect, Error, Store, query, query_as, query_scalar};
+use super::{Connection, Error, Store, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId};
 
 /// An organization.
@@ -84,10 +84,7 @@ impl Store {
 /// Holds an organization's row to the end of the transaction: two that change what it has come one after the
 /// other, and none while it is closed.
 pub(super) async fn hold(connection: &mut Connection, of: OrganizationId) -> Result<(), Error> {
-    let lock = match connection.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for no key update",
-    };
+    let lock = connection.dialect().locks("for no key update");
     let there = format!("select id from organizations where id = $1 and closing_at is null {lock}");
     let there: Option<OrganizationId> =
         query_scalar(there).bind(of).fetch_optional(connection).await?;

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Argument, Connection, Dialect, Error, Store, inbox, query, query_as, query_scalar};
+use super::{
+    Argument, Connection, Dialect, Error, Store, inbox, list, query, query_as, query_scalar,
+};
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
 use crate::secrets::Keyring;
 
@@ -157,11 +159,10 @@ async fn hold_owners(
     if webhooks.is_empty() || connection.dialect() == Dialect::Sqlite {
         return Ok(());
     }
-    let ids: Vec<_> = webhooks.iter().map(|(id, _)| id.to_string()).collect();
     let sql = format!(
         "select id from owners where id in (select owner_id from inbox where id in ({}))
          order by id for no key update",
-        ids.join(", ")
+        list(webhooks.iter().map(|(id, _)| *id))
     );
     let _held: Vec<OwnerId> = query_scalar(sql).persistent(false).fetch_all(connection).await?;
     Ok(())

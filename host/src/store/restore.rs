@@ -63,20 +63,22 @@ struct Known {
 }
 
 impl PutBack<'_> {
-    /// Makes them go on. `open` opens an organization's tables. If this is broken off, it is done from the
-    /// beginning: each part comes to the same again.
+    /// Makes them go on. `open` opens an organization's tables; true: they lie in a database of its own.
+    /// If this is broken off, it is done from the beginning: each part comes to the same again.
     pub async fn put_right(
         &self,
-        open: impl AsyncFn(OrganizationId, String) -> Result<Database, Error>,
+        open: impl AsyncFn(OrganizationId, String, bool) -> Result<Database, Error>,
     ) -> Result<Restored, Error> {
         let (mut restored, mut known) = (Restored::default(), Known::default());
         let last_owner = self.last_id("owners").await?;
-        let organizations: Vec<(OrganizationId, String)> =
-            query_as("select id, key from organizations where not dropping order by id")
-                .fetch_all(self.control)
-                .await?;
-        for (id, key) in organizations {
-            let replication = open(id, key).await?;
+        let organizations: Vec<(OrganizationId, String, bool)> = query_as(
+            "select id, key, database_id is not null from organizations where not dropping
+             order by id",
+        )
+        .fetch_all(self.control)
+        .await?;
+        for (id, key, is_own) in organizations {
+            let replication = open(id, key, is_own).await?;
             // Before some of it is told otherwise.
             let here = known_ids(&replication).await?;
             known.owner = known.owner.max(here.owner);

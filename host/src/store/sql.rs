@@ -53,7 +53,7 @@ impl Store {
     ) -> Result<Rows, Error> {
         let Location { key, database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
-            let url = self.own_reader(&id).await?.url;
+            let url = self.move_url(&id, "readonly_url").await?;
             let way = self.outside()?.way(&url)?;
             return postgres::query_by(way, text, limits, &self.clock).await;
         }
@@ -81,7 +81,7 @@ impl Store {
     ) -> Result<Zeroizing<String>, Error> {
         let Location { key, database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
-            return Ok(self.own_reader(&id).await?.url);
+            return self.move_url(&id, "readonly_url").await;
         }
         // Made here if this is the first use.
         drop(self.replication(organization).await?);
@@ -102,7 +102,7 @@ impl Store {
     ) -> Result<Option<Zeroizing<String>>, Error> {
         let Location { key, database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
-            return Ok(Some(self.own_reader(&id).await?.url));
+            return self.move_url(&id, "readonly_url").await.map(Some);
         }
         let Some(server) = &self.server else { return Ok(None) };
         let made = query_scalar::<bool>(

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::owner_slices::{self, SlicedOwner};
-use super::{Error, Store, query_as, query_scalar};
+use super::{Error, Store, list, query_as, query_scalar};
 use crate::model::Micros;
 
 /// Owners of one slice.
@@ -132,8 +132,7 @@ impl Store {
             |named: &str| owners.iter().filter(|owner| owner.state == named).count() as i64;
         count.tree.owners_linked += in_state("linked");
         count.tree.owners_dead += in_state("grant_dead");
-        let ids: Vec<String> = owners.iter().map(|owner| owner.id.to_string()).collect();
-        let (kept, open, streams) = of_owners(&ids.join(", "));
+        let (kept, open, streams) = of_owners(&list(owners.iter().map(|owner| owner.id)));
         let reader = self.control.readers();
         let kept: i64 = query_scalar(kept).persistent(false).fetch_one(reader).await?;
         let (waiting, parked): (i64, i64) =

@@ -64,8 +64,6 @@ pub struct Target {
     #[allow(missing_docs)]
     #[sqlx(try_from = "String")]
     pub kind: Kind,
-    /// Of a database: host, port and name.
-    pub to_place: String,
     /// Of a database: the schema that the mirror stands in.
     pub to_schema: String,
     /// Of a database: the mirror's name.
@@ -116,7 +114,7 @@ pub struct Target {
 }
 
 const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
-  t.kind, t.to_place, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
+  t.kind, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
   t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.taken,
   t.rewinds, t.fence, t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
   t.last_synced_at, t.last_delivery_ms, t.paused

@@ -17,12 +17,7 @@ pub struct Dump {
 }
 
 impl Cluster {
-    /// Are `pg_dump` and `pg_restore` beside the server's programs? They belong to another package.
-    pub fn can_dump(&self) -> bool {
-        ["pg_dump", "pg_restore"].iter().all(|program| self.program(program).exists())
-    }
-
-    /// Dumps a database, while others write to it.
+    /// Dumps a database, while others write to it. The program is of a package that the server's needs.
     pub fn dump(&self, database: &str) -> Result<Dump> {
         let mut dump = self.client_program("pg_dump");
         dump.args(["--format", "custom", database]).stdin(Stdio::null());

@@ -60,11 +60,6 @@ fn build(checkout: &Checkout) -> Result<Built> {
     let mut cargo = checkout.cargo();
     cargo.args(["build", "--release", "--package", "bench", "--package", "rowgate", "--bins"]);
     let artifacts = checkout::build(&mut cargo)?;
-    let path = |name: &str| {
-        let binary = artifacts.iter().find(|made| made.kind == "bin" && made.target == name);
-        binary
-            .map(|made| made.path.clone())
-            .with_context(|| format!("cargo built no binary {name}"))
-    };
-    Ok(Built { bench: path("bench")?, host: path("rowgate")? })
+    let binary = |name| checkout::binary(&artifacts, name);
+    Ok(Built { bench: binary("bench")?, host: binary("rowgate")? })
 }

@@ -108,6 +108,12 @@ pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
     Ok(output(cargo)?.lines().flat_map(artifacts).collect())
 }
 
+/// Where the binary of this name lies among what was built.
+pub(crate) fn binary(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
+    let binary = artifacts.iter().find(|made| made.kind == "bin" && made.target == name);
+    binary.map(|made| made.path.clone()).with_context(|| format!("cargo built no binary {name}"))
+}
+
 /// A program of tests.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TestProgram {

@@ -211,9 +211,7 @@ fn of_the_whole(test: &TestProgram) -> Option<&str> {
 pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
     cargo.args(["build", "--workspace", "--bins"]);
-    let artifacts = checkout::build(&mut cargo)?;
-    let binary = artifacts.into_iter().find(|made| made.kind == "bin" && made.target == name);
-    binary.map(|made| made.path).with_context(|| format!("cargo built no binary {name}"))
+    checkout::binary(&checkout::build(&mut cargo)?, name)
 }
 
 /// How many tests passed; 0 for a suite that only builds.

@@ -15,21 +15,18 @@ use crate::model::OrganizationId;
 use crate::rows::{TableSpec, fixture as samples};
 use crate::store::feed::{self, Bookmark, Page, PageLimits};
 use crate::store::fixture::{self, Opened, on_both};
-use crate::store::moves::{Found, Urls, work};
+use crate::store::moves::{Found, Move, Urls, work};
 use crate::store::{
-    Database, Dialect, Record, SessionLimits, Store, endings, query, query_as, query_scalar, tables,
+    Database, Dialect, Record, SessionLimits, query, query_as, query_scalar, tables,
 };
 
 on_both! {
     everything_goes_along,
     who_was_given_up_writes_nothing_any_more,
     what_was_left_behind_goes_after_a_while,
-    tables_that_changed_meanwhile_are_not_switched_to,
-    a_table_that_is_half_renamed_does_not_move,
-    what_moves_is_not_deleted_and_what_is_deleted_does_not_move,
-    a_closed_organizations_tables_stay_in_a_database_of_its_own,
-    one_that_is_away_is_waited_for_a_day,
 }
+
+mod ends;
 
 const TABLE: &str = "things_of_acme";
 const ROWS: i64 = 250;
@@ -75,32 +72,49 @@ impl Case {
 
     /// Moves the tables; answers where they lie then.
     async fn moved(&self) -> Database {
+        self.begin().await;
+        let last = self.works_until(self.over()).await;
+        assert_eq!(last.state, "done", "{:?}", last.error);
+        self.store.replication(self.organization).await.unwrap()
+    }
+
+    async fn urls(&self) -> Urls {
         let url = self.customer.url();
         let found = self.store.look_at_database(self.organization, &url, None).await.unwrap();
         let Found::Empty(urls) = found else { panic!("nobody was there before") };
-        self.store.begin_move(self.organization, urls).await.unwrap();
-        let working = work(&self.store, TTL, Duration::from_millis(20));
+        urls
+    }
+
+    async fn begin(&self) {
+        self.store.begin_move(self.organization, self.urls().await).await.unwrap();
+    }
+
+    /// Works on moves meanwhile.
+    async fn works_until<T>(&self, until: impl Future<Output = T>) -> T {
         tokio::select! {
-            () = working => unreachable!("it never ends"),
-            () = done(&self.store, self.organization) => {}
+            () = work(&self.store, TTL, Duration::from_millis(20)) => unreachable!("it never ends"),
+            until = until => until,
         }
-        self.store.replication(self.organization).await.unwrap()
+    }
+
+    /// The last move, when it is over.
+    async fn over(&self) -> Move {
+        loop {
+            let last = self.last().await;
+            if last.state != "copying" {
+                return last;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn last(&self) -> Move {
+        self.store.moves(self.organization).await.unwrap().remove(0)
     }
 
     async fn page(&self, database: &Database, bookmark: &Bookmark, rows: usize) -> Page {
         let limits = PageLimits { rows, bytes: usize::MAX };
         feed::read(database, &self.spec, bookmark, limits, "copy").await.unwrap()
-    }
-}
-
-async fn done(store: &Store, of: OrganizationId) {
-    loop {
-        let last = store.moves(of).await.unwrap().remove(0);
-        assert_ne!(last.state, "failed", "{:?}", last.error);
-        if last.state == "done" {
-            return;
-        }
-        tokio::task::yield_now().await;
     }
 }
 
@@ -287,180 +301,4 @@ async fn what_was_left_behind_goes_after_a_while(dialect: Dialect) {
     }
     assert_eq!(case.store.drop_left_behind(ended_at + 1).await.unwrap(), 0, "once");
     assert_eq!(case.page(&there, &Bookmark::Start, 1_000).await.changes.len(), 250);
-}
-
-/// An integration that a request under way made after its tables were planned.
-async fn tables_that_changed_meanwhile_are_not_switched_to(dialect: Dialect) {
-    let case = Case::new(dialect).await;
-    let url = case.customer.url();
-    let found = case.store.look_at_database(case.organization, &url, None).await.unwrap();
-    let Found::Empty(urls) = found else { panic!("nobody was there before") };
-    case.store.begin_move(case.organization, urls).await.unwrap();
-    // Held up before the switch: the role that reads can't be made while somebody else makes it.
-    let role = format!("{}_rowgate_reader", case.customer.name());
-    let mut customer = case.customer.connect().unwrap();
-    customer.query("begin").unwrap();
-    customer.query(&format!("create role {role}")).unwrap();
-    let late = format!(
-        "insert into integrations (id, organization_id, plugin, service, table_name, depends_on,
-           root_id, created_at, number)
-         values ('svi_2', {}, 'sample', 'ticket_v1', 'late', 'svi_1', 'svi_1', 0, 2)",
-        case.organization
-    );
-    let copied = async {
-        let all = "select coalesce(sum(row_count), 0)::bigint from rowgate.rowgate_copied
-                   where table_name = 'rowgate_renames' and is_complete";
-        // The last table by name.
-        while customer_value(&case, all) != "1" {
-            let last = case.store.moves(case.organization).await.unwrap().remove(0);
-            assert_eq!(last.state, "copying", "{:?}", last.error);
-        }
-        fixture::run(&case.store, late).await;
-        customer.query("rollback").unwrap();
-        loop {
-            let last = case.store.moves(case.organization).await.unwrap().remove(0);
-            if last.state != "copying" {
-                return last;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let working = work(&case.store, TTL, Duration::from_millis(20));
-    let last = tokio::select! {
-        () = working => unreachable!("it never ends"),
-        last = copied => last,
-    };
-    assert_eq!(last.state, "failed");
-    assert!(last.error.unwrap().contains("integrations were changed"));
-    let stays = case.store.replication(case.organization).await.unwrap();
-    assert_eq!(stays.dialect(), dialect);
-    let rests = "select rests_until from organizations where key = 'default'";
-    let rests: i64 = query_scalar(rests).fetch_one(case.store.control()).await.unwrap();
-    assert_eq!(rests, 0, "it is awake again");
-}
-
-async fn urls(case: &Case) -> Urls {
-    let url = case.customer.url();
-    match case.store.look_at_database(case.organization, &url, None).await.unwrap() {
-        Found::Empty(urls) | Found::Ours(urls) => urls,
-    }
-}
-
-async fn what_moves_is_not_deleted_and_what_is_deleted_does_not_move(dialect: Dialect) {
-    let case = Case::new(dialect).await;
-    let (store, of) = (&case.store, case.organization);
-    store.begin_move(of, urls(&case).await).await.unwrap();
-    for refused in [
-        store.end_integration("svi_1").await.map(drop),
-        store.end_organization(of).await,
-        store.begin_move(of, urls(&case).await).await.map(drop),
-    ] {
-        let reason = refused.unwrap_err().to_string();
-        assert!(reason.contains("are being moved"), "{reason}");
-    }
-    assert_eq!(store.integrations(of).await.unwrap().len(), 1);
-    fixture::run(store, "delete from moves".to_owned()).await;
-    store.end_integration("svi_1").await.unwrap();
-    let refused = store.begin_move(of, urls(&case).await).await.unwrap_err().to_string();
-    assert!(refused.contains("still being deleted"), "{refused}");
-    endings::work(store).await.unwrap();
-    store.begin_move(of, urls(&case).await).await.unwrap();
-    fixture::run(store, "delete from moves".to_owned()).await;
-    let urls = urls(&case).await;
-    store.end_organization(of).await.unwrap();
-    let refused = store.begin_move(of, urls).await.unwrap_err().to_string();
-    assert!(refused.contains("is being closed"), "{refused}");
-}
-
-async fn a_closed_organizations_tables_stay_in_a_database_of_its_own(dialect: Dialect) {
-    let case = Case::new(dialect).await;
-    let there = case.moved().await;
-    let (store, of) = (&case.store, case.organization);
-    store.end_organization(of).await.unwrap();
-    endings::work(store).await.unwrap();
-    assert!(!store.is_ending(of, None).await.unwrap());
-    let rows: i64 =
-        query_scalar(format!("select count(*) from {TABLE}")).fetch_one(&there).await.unwrap();
-    assert_eq!(rows, ROWS);
-    let ours = "select count(*) from pg_namespace where nspname = 'rowgate'";
-    assert_eq!(customer_value(&case, ours), "0");
-    // Nor is anything left here, what lay here before the move included.
-    assert!(!store.data_dir().replication("default").exists());
-    for table in ["organizations", "moves", "integrations", "endings"] {
-        let left = query_scalar(format!("select count(*) from {table}"));
-        let left: i64 = left.fetch_one(store.control()).await.unwrap();
-        assert_eq!(left, 0, "{table}");
-    }
-}
-
-async fn one_that_is_away_is_waited_for_a_day(dialect: Dialect) {
-    let case = Case::new(dialect).await;
-    case.moved().await;
-    let (store, of) = (&case.store, case.organization);
-    // Nothing leads there any more.
-    fixture::run(store, "update moves set admin_url = null".to_owned()).await;
-    store.end_organization(of).await.unwrap();
-    endings::work(store).await.unwrap();
-    assert!(store.is_ending(of, None).await.unwrap());
-    fixture::run(store, "update endings set begun_at = 0, due_at = 0".to_owned()).await;
-    endings::work(store).await.unwrap();
-    assert!(!store.is_ending(of, None).await.unwrap());
-    let ours = "select count(*) from pg_namespace where nspname = 'rowgate'";
-    assert_eq!(customer_value(&case, ours), "1");
-}
-
-/// By `rowgate restore --server`.
-#[tokio::test]
-async fn a_database_of_its_own_is_put_right_with_ours() {
-    let case = Case::new(Dialect::Postgres).await;
-    let there = case.moved().await;
-    let before = feed::head(&there).await.unwrap().epoch;
-    assert_eq!(case.store.restore().await.unwrap().organizations, 1);
-    let after = feed::head(&there).await.unwrap().epoch;
-    assert_ne!(after, before, "receivers get whole copies");
-    let begun = "select feed_epoch from organizations where key = 'default'";
-    let begun: Option<String> = query_scalar(begun).fetch_one(case.store.control()).await.unwrap();
-    assert_eq!(begun, Some(after));
-}
-
-/// Empty while there is nothing.
-fn customer_value(case: &Case, sql: &str) -> String {
-    case.customer.connect().unwrap().value(sql).unwrap_or_default()
-}
-
-/// A move that has begun, until it is over.
-async fn ended(case: &Case) -> (String, String) {
-    let working = work(&case.store, TTL, Duration::from_millis(20));
-    let over = async {
-        loop {
-            let last = case.store.moves(case.organization).await.unwrap().remove(0);
-            if last.state != "copying" {
-                return (last.state, last.error.unwrap_or_default());
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        () = working => unreachable!("it never ends"),
-        over = over => over,
-    }
-}
-
-async fn begun(case: &Case) {
-    let url = case.customer.url();
-    let found = case.store.look_at_database(case.organization, &url, None).await.unwrap();
-    let Found::Empty(urls) = found else { panic!("nobody was there before") };
-    case.store.begin_move(case.organization, urls).await.unwrap();
-}
-
-/// The host died between the two databases of a renaming: the rows lie under a name that nobody asks for.
-async fn a_table_that_is_half_renamed_does_not_move(dialect: Dialect) {
-    let case = Case::new(dialect).await;
-    let half =
-        format!("insert into rowgate_renames (old_name, new_name) values ('{TABLE}', 'new')");
-    run(&case.source, vec![half]).await;
-    begun(&case).await;
-    let (state, error) = ended(&case).await;
-    assert_eq!(state, "failed");
-    assert!(error.contains("is half renamed"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Holdings that have nothing to send.
+//! Holdings of targets whose tables are quiet, or that go meanwhile.
 
 use std::time::Duration;
 

@@ -18,6 +18,8 @@ use crate::store::feed::{Bookmark, Change};
 use crate::store::targets::Kind;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+const RULES: DestinationRules =
+    DestinationRules { allow_http: true, allow_private_addresses: false };
 
 /// A database, and a mirror in it.
 struct Case {
@@ -80,10 +82,9 @@ fn copy(changes: Vec<Change>, after_pk: Option<i64>, last: bool) -> Page {
 impl Case {
     fn new(service: &str) -> Self {
         let database = Cluster::shared().create_database().unwrap();
-        let rules = DestinationRules { allow_http: true, allow_private_addresses: false };
         let url = Url::parse(&database.url()).unwrap();
         Self {
-            address: DatabaseAddress::parse(&url, rules).unwrap(),
+            address: DatabaseAddress::parse(&url, RULES).unwrap(),
             relays: Relays::new(Chance::from_system()).unwrap(),
             target: target("syt_1"),
             spec: spec(service),

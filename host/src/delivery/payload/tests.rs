@@ -13,7 +13,6 @@ pub(in crate::delivery) fn target(deletions: bool) -> Target {
         plugin: "sample".into(),
         table_name: "ticket_v1_ab12".into(),
         kind: Kind::Http,
-        to_place: String::new(),
         to_schema: String::new(),
         to_table: String::new(),
         subscription_id: None,

@@ -2,16 +2,15 @@
 //! whose address is looked up and checked each time. What a pool of connections needs.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::answers::refusal;
-use super::{DatabaseServer, Limits, Relays, pass_on, take_away};
+use super::{DatabaseServer, Limits, Relay, Relays, pass_on};
 
 /// A server that hasn't been reached for so long isn't there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -19,20 +18,13 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Of what a client begins with. The rest stays where it is until the server is reached.
 const BEGINNING_BYTES: usize = 4 << 10;
 
-/// Connections through it end with this value.
-#[derive(Debug)]
-pub struct StandingRelay {
-    directory: PathBuf,
-    task: JoinHandle<()>,
-}
-
 impl Relays {
     /// Stands until it is dropped. Nothing is connected to before a client comes; one for whom the
     /// server can't be reached is told why, as a server's answer.
     ///
     /// # Errors
     /// If no socket can be made.
-    pub fn stand(&self, server: DatabaseServer) -> io::Result<StandingRelay> {
+    pub fn stand(&self, server: DatabaseServer) -> io::Result<Relay> {
         let (directory, listener) = self.listen()?;
         let relays = self.clone();
         let task = tokio::spawn(async move {
@@ -53,21 +45,7 @@ impl Relays {
                 }
             }
         });
-        Ok(StandingRelay { directory, task })
-    }
-}
-
-impl StandingRelay {
-    /// Where the socket stands: of a server at [`Relay::PORT`](super::Relay::PORT).
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-}
-
-impl Drop for StandingRelay {
-    fn drop(&mut self) {
-        self.task.abort();
-        take_away(&self.directory);
+        Ok(Relay { directory, task })
     }
 }
 

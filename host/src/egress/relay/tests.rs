@@ -236,7 +236,7 @@ async fn one_that_stands_leads_each_client_anew() {
     let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
     let relays = Relays::with_lookup(Arc::new(turning), Chance::from_system()).unwrap();
     let named = relays.stand(server("db.example", port, false)).unwrap();
-    let ask = async |relay: &StandingRelay| {
+    let ask = async |relay: &Relay| {
         let mut client = UnixStream::connect(relay.directory().join(SOCKET)).await.unwrap();
         client.write_all(b"Q").await.unwrap();
         let mut answer = vec![0; ready.len()];

@@ -42,10 +42,7 @@ pub async fn claim(
 
 /// Steps from one organization with posts to the next, and never through the posts of one.
 pub(super) fn claim_sql(dialect: Dialect) -> String {
-    let skip = match dialect {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for no key update skip locked",
-    };
+    let skip = dialect.locks("for no key update skip locked");
     format!(
         "update alert_posts set attempts = attempts + 1, due_at = $2
          where (alert_id, handler_id) = (

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
@@ -14,15 +12,10 @@ use super::answer::{Answer, As, Row, Scalar};
 use super::argument::Argument;
 use super::{Connection, Database, Peer};
 
-/// A library panics on answers that no server of its kind gives; a customer's may.
-fn contained<'c, T>(
+fn contained<'c, T: 'c>(
     asked: impl Future<Output = sqlx::Result<T>> + Send + 'c,
 ) -> BoxFuture<'c, sqlx::Result<T>> {
-    Box::pin(async move {
-        let asked = AssertUnwindSafe(asked).catch_unwind().await;
-        let strange = || Err(sqlx::Error::Protocol("the server's answer has no sense".into()));
-        asked.unwrap_or_else(|_| strange())
-    })
+    Box::pin(super::contained(asked, sqlx::Error::Protocol))
 }
 
 /// On what a statement runs: a connection in a transaction, or whichever is free for reading.

@@ -4,7 +4,9 @@
 use super::tree::Ended;
 use super::{Ending, for_update};
 use crate::model::{Micros, OwnerId};
-use crate::store::{Connection, Database, Error, Store, owner_slices, query, query_scalar, relay};
+use crate::store::{
+    Connection, Database, Error, Store, list, owner_slices, query, query_scalar, relay,
+};
 
 /// What belongs to owners of a tree, children before what they refer to.
 const OF_OWNERS: [&str; 5] = ["streams", "inbox", "owner_secrets", "topics", "channels"];
@@ -27,7 +29,7 @@ pub(super) async fn let_owners_go(
     let mut after = String::new();
     loop {
         let owners =
-            owner_slices::behind(store.control.readers(), &ended.root_id, &after, SLICE).await?;
+            owner_slices::behind(store.control.readers(), &ending.root_id, &after, SLICE).await?;
         let Some(last) = owners.last() else { return Ok(()) };
         after.clone_from(&last.external_owner_id);
         // One without a name is the first, and would be found again behind itself.
@@ -54,14 +56,15 @@ pub(super) async fn let_owners_go(
     }
 }
 
-/// Positions. Owners' rows stay: a call in flight is refused by them.
+/// Cursors. Owners' rows stay: a call in flight is refused by them.
 async fn forget_owners(
     replication: &Database,
     services: &[String],
     owners: &[OwnerId],
     whole: bool,
 ) -> Result<(), Error> {
-    let (services, these) = (services.to_vec(), format!("owner_id in ({})", ids(owners)));
+    let (services, these) =
+        (services.to_vec(), format!("owner_id in ({})", list(owners.iter().copied())));
     let forgotten = replication.write(move |connection| {
         Box::pin(async move {
             for service in services {
@@ -92,24 +95,22 @@ async fn forget_owners(
 /// who has channels to be stopped is due for that alone.
 async fn retire(connection: &mut Connection, owners: &[OwnerId], now: Micros) -> Result<(), Error> {
     // As whoever holds one does: its row before what belongs to it. Else each may wait for the other.
-    let held = format!(
-        "select id from owners where id in ({}) order by id{}",
-        ids(owners),
-        for_update(connection)
-    );
+    let ids = list(owners.iter().copied());
+    let lock = for_update(connection);
+    let held = format!("select id from owners where id in ({ids}) order by id{lock}");
     query_scalar::<OwnerId>(held).persistent(false).fetch_all(&mut *connection).await?;
     for owner_id in owners {
         relay::unlinked(connection, *owner_id, AFTER_ALL, now).await?;
-        for sql in [
-            "delete from inbox where owner_id = $1",
-            "update owners set fence = fence + 1, lease_host = null, lease_until = 0, due_at = null
-             where id = $1",
-            "update owners set due_at = 0 where id = $1 and exists (
-               select 1 from channels where owner_id = $1 and state = 'stopping')",
-        ] {
-            query(sql).bind(*owner_id).execute(&mut *connection).await?;
-        }
     }
+    let inbox = format!("delete from inbox where owner_id in ({ids})");
+    query(inbox).persistent(false).execute(&mut *connection).await?;
+    let let_go = format!(
+        "update owners set fence = fence + 1, lease_host = null, lease_until = 0,
+           due_at = case when exists (select 1 from channels c where c.owner_id = owners.id
+                                        and c.state = 'stopping') then 0 end
+         where id in ({ids})"
+    );
+    query(let_go).persistent(false).execute(connection).await?;
     Ok(())
 }
 
@@ -118,7 +119,10 @@ async fn forget_streams(
     services: &[String],
     owners: &[OwnerId],
 ) -> Result<(), Error> {
-    let sql = format!("delete from streams where service = $1 and owner_id in ({})", ids(owners));
+    let sql = format!(
+        "delete from streams where service = $1 and owner_id in ({})",
+        list(owners.iter().copied())
+    );
     for service in services {
         query(&sql).bind(service).persistent(false).execute(&mut *connection).await?;
     }
@@ -138,7 +142,7 @@ pub(super) async fn delete_owners(store: &Store, ending: &Ending) -> Result<bool
 }
 
 /// As their index has them: a slice costs its owners, however many there are.
-pub(super) const FIRST_OWNERS: &str =
+const FIRST_OWNERS: &str =
     "select id from owners where root_id = $1 order by external_owner_id limit $2";
 
 /// Answers how many there were.
@@ -150,7 +154,7 @@ pub(super) async fn delete_slice(connection: &mut Connection, root_id: &str) -> 
     if owners.is_empty() {
         return Ok(0);
     }
-    let ids = ids(&owners);
+    let ids = list(owners.iter().copied());
     for table in OF_OWNERS {
         let sql = format!("delete from {table} where owner_id in ({ids})");
         query(sql).persistent(false).execute(&mut *connection).await?;
@@ -158,9 +162,4 @@ pub(super) async fn delete_slice(connection: &mut Connection, root_id: &str) -> 
     let sql = format!("delete from owners where id in ({ids})");
     query(sql).persistent(false).execute(connection).await?;
     Ok(i64::try_from(owners.len()).unwrap_or(i64::MAX))
-}
-
-fn ids(owners: &[OwnerId]) -> String {
-    let ids: Vec<String> = owners.iter().map(OwnerId::to_string).collect();
-    ids.join(", ")
 }

@@ -2,18 +2,12 @@
 
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::*;
 use crate::clock::Clock;
 use crate::model::OwnerId;
 use crate::rows::fixture::spec;
-use crate::store::feed::Bookmark;
 use crate::store::fixture::{self, Opened, on_both, plan};
-use crate::store::integrations::NewIntegration;
-use crate::store::saved_queries::NewSavedQuery;
-use crate::store::subscriptions::NewSubscription;
-use crate::store::{leases, tables};
+use crate::store::{Dialect, leases, tables};
 
 on_both! {
     a_tree_goes_with_its_owners_slice_by_slice,
@@ -23,10 +17,9 @@ on_both! {
     whoever_dies_is_followed,
     what_comes_for_a_tree_that_ended_waits_for_nothing,
     a_dropped_table_is_not_made_again,
-    nothing_is_left_of_an_organization,
-    nothing_is_made_in_a_closed_organization,
-    all_hosts_let_go_of_a_dropped_database,
 }
+
+mod closed;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -259,109 +252,6 @@ async fn a_dropped_table_is_not_made_again(dialect: Dialect) {
     let late = tables::drop_all(&replication, vec![thing.table_name.clone()], read_before).await;
     assert!(matches!(late, Err(Error::Superseded(_))), "{late:?}");
     assert!(has_table(&replication, &thing.table_name).await);
-}
-
-async fn nothing_is_left_of_an_organization(dialect: Dialect) {
-    let store = fixture::open(dialect, Clock::System).await;
-    let kept = store.organization("default").await.unwrap();
-    let closed = store.found_organization("Acme", Some("a@example.com"), 1).await.unwrap();
-    let query = NewSavedQuery {
-        organization_id: closed.id,
-        created_by: None,
-        description: String::new(),
-        sql: String::new(),
-        public: false,
-    };
-    store.save_query(query).await.unwrap();
-    let url = Zeroizing::new("https://a.example/".to_owned());
-    store.create_error_handler(closed.id, &url, String::new()).await.unwrap();
-    let to_all = NewSubscription {
-        organization: closed.id,
-        integration_id: None,
-        url,
-        shown_url: String::new(),
-        secret: Zeroizing::new("hush".to_owned()),
-        tells_rows: true,
-        tells_synced: true,
-        deletions: false,
-    };
-    store.create_subscription(to_all, Bookmark::Start).await.unwrap();
-    let alert = format!(
-        "insert into alerts (organization_id, error_type, signature, body, raised_at)
-         values ({0}, 'grant_dead', 's', '{{}}', 0);
-         insert into alert_posts (alert_id, handler_id, organization_id, due_at)
-         select a.id, h.id, {0}, 0 from alerts a, error_handlers h;
-         insert into sweeps (what, organization_id, due_at) values ('feed', {0}, 0);
-         insert into integrations (id, organization_id, plugin, service, table_name, root_id,
-           created_at, number) values ('svi_a', {0}, 'p', 's', 't', 'svi_a', 0, 1)",
-        closed.id
-    );
-    fixture::run(&store, alert).await;
-    for of in [kept.id, closed.id] {
-        let replication = store.replication(of).await.unwrap();
-        let made = replication.write(|connection| {
-            Box::pin(async move { Ok(connection.run("create table t (n bigint)").await?) })
-        });
-        made.await.unwrap();
-    }
-    store.end_organization(closed.id).await.unwrap();
-    assert_eq!(store.organizations().await.unwrap(), std::slice::from_ref(&kept));
-    assert!(store.memberships("a@example.com").await.unwrap().is_empty());
-    assert!(store.is_closing("acme").await.unwrap());
-    let other = store.found_organization("Other", Some("a@example.com"), 1).await;
-    assert!(other.is_ok(), "one that is being closed doesn't count");
-    work(&store).await.unwrap();
-    assert!(!store.is_ending(closed.id, None).await.unwrap());
-    assert!(store.replication(closed.id).await.is_err());
-    for table in ["sweeps", "integrations", "endings", "saved_queries", "alerts"] {
-        assert_eq!(number(&store, &format!("select count(*) from {table}")).await, 0, "{table}");
-    }
-    assert!(has_table(&store.replication(kept.id).await.unwrap(), "t").await);
-    // One of the same name begins at nothing, under another id.
-    let again = store.create_organization("Acme").await.unwrap();
-    assert_eq!(again.key, closed.key);
-    assert!(again.id > closed.id);
-    assert!(!has_table(&store.replication(again.id).await.unwrap(), "t").await);
-}
-
-async fn nothing_is_made_in_a_closed_organization(dialect: Dialect) {
-    let store = fixture::open(dialect, Clock::simulated(1_000)).await;
-    with_channels(&store, 2).await;
-    let of = store.organization("default").await.unwrap().id;
-    store.end_organization(of).await.unwrap();
-    work(&store).await.unwrap();
-    // A channel is still to be stopped: whoever does works beside the tables.
-    store.replication(of).await.unwrap();
-    let new = NewIntegration {
-        organization: of,
-        plugin: "p".into(),
-        service: "s".into(),
-        depends_on: None,
-        config: std::collections::BTreeMap::new(),
-        secrets: Vec::new(),
-        grants: Vec::new(),
-    };
-    let refused = store.create_integration(new).await.unwrap_err().to_string();
-    assert!(refused.contains("is being closed"), "{refused}");
-    let refused = store.organization("default").await.unwrap_err().to_string();
-    assert!(refused.contains("is being closed"), "{refused}");
-}
-
-async fn all_hosts_let_go_of_a_dropped_database(dialect: Dialect) {
-    let store = fixture::open(dialect, Clock::simulated(1_000)).await;
-    let of = store.organization("default").await.unwrap().id;
-    let other = store.create_organization("other").await.unwrap().id;
-    store.replication(other).await.unwrap();
-    let mut looked_at = None;
-    assert!(!store.let_go_of_dropped(&mut looked_at).await.unwrap());
-    store.replication(of).await.unwrap();
-    // As another host says it, at the last step but one.
-    fixture::run(&store, format!("update organizations set dropping = true where id = {of}")).await;
-    assert!(store.let_go_of_dropped(&mut looked_at).await.unwrap());
-    assert!(!store.let_go_of_dropped(&mut looked_at).await.unwrap(), "only when something moved");
-    assert_eq!(store.replication.lock().await.keys().collect::<Vec<_>>(), [&other]);
-    let refused = store.replication(of).await.unwrap_err().to_string();
-    assert!(refused.contains("no organization"), "{refused}");
 }
 
 /// Else each owner that goes costs a look at every webhook that is kept.

@@ -8,8 +8,7 @@ use super::receivers::{delete_receivers, forget_told};
 use super::{DROPPED, Ending, NO_ROOT, Progress, for_update, mark};
 use crate::failpoint;
 use crate::model::{Micros, OrganizationId};
-use crate::store::integrations::telling::{self, AT_ONCE};
-use crate::store::integrations::{COLUMNS, Integration};
+use crate::store::integrations::{COLUMNS, Integration, telling};
 use crate::store::{Connection, Database, Error, Store, channels, moves, organizations, tables};
 use crate::store::{query, query_as, query_scalar};
 
@@ -96,8 +95,6 @@ fn below(all: Vec<Integration>, id: &str) -> Vec<Integration> {
 
 /// What has ended of a tree, the lowest first.
 pub(super) struct Ended {
-    pub(super) organization_id: OrganizationId,
-    pub(super) root_id: String,
     pub(super) members: Vec<Integration>,
     /// The root too.
     pub(super) whole: bool,
@@ -111,10 +108,9 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     let reader = store.control.readers();
     let members: Vec<Integration> = query_as(&sql).bind(&ending.root_id).fetch_all(reader).await?;
     let whole = members.iter().any(|member| member.id == ending.root_id);
-    let (organization_id, root_id) = (ending.organization_id, ending.root_id.clone());
-    let ended = Ended { organization_id, root_id, members, whole };
+    let ended = Ended { members, whole };
     if ended.members.iter().any(|member| !member.table_name.starts_with(DROPPED)) {
-        let replication = tables_to_drop(store, ended.organization_id).await?;
+        let replication = tables_to_drop(store, ending.organization_id).await?;
         if let Some(replication) = &replication {
             drop_tables(store, ending, &ended, replication).await?;
         }
@@ -128,11 +124,10 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
             return Ok(Progress::Waits);
         }
         while delete_owners(store, ending).await? {}
-        failpoint::reach("ended_owners_deleted");
     }
     delete_rest(store, ending, ended).await?;
     if !whole {
-        store.tell_owners_soon(&ending.root_id, AT_ONCE).await;
+        store.tell_owners_soon(&ending.root_id).await;
     }
     Ok(Progress::Done)
 }
@@ -228,19 +223,19 @@ async fn delete_rest(store: &Store, ending: &Ending, ended: Ended) -> Result<(),
         Box::pin(async move {
             ending.hold(connection, now).await?;
             if ended.whole {
-                delete_tree(connection, &ended.root_id).await?;
+                delete_tree(connection, &ending.root_id).await?;
             }
             for member in &ended.members {
                 delete_member(connection, &member.id).await?;
             }
             if !ended.whole {
-                telling::begin(connection, &ended.root_id).await?;
+                telling::begin(connection, &ending.root_id).await?;
             }
             ending.delete(connection).await?;
             // The organization may have waited for this.
             query("update endings set due_at = $1 where organization_id = $2 and root_id = $3")
                 .bind(now)
-                .bind(ended.organization_id)
+                .bind(ending.organization_id)
                 .bind(NO_ROOT)
                 .execute(connection)
                 .await?;

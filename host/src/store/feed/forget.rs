@@ -2,7 +2,7 @@
 
 use super::head::{first_since, head, known};
 use crate::model::Micros;
-use crate::store::{Database, Dialect, Error, query, query_as};
+use crate::store::{Database, Dialect, Error, list, query, query_as};
 
 /// Commits that are gone through, and tombstones that go, in one statement.
 const SLICE: i64 = 1_000;
@@ -122,10 +122,7 @@ async fn forget_tombstones(database: &Database, slice: &[Old]) -> Result<u64, Er
     let raise = query("update rowgate_feed_head set floor = $1 where floor < $1").bind(last.number);
     database.execute(raise).await?;
     // A row that is coming back this moment is left alone: no writer waits here, nor do we.
-    let skip = match database.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for update of feed skip locked",
-    };
+    let skip = database.dialect().locks("for update of feed skip locked");
     let sql = format!(
         "delete from rowgate_feed where deleted and (table_name, pk, commit_id) in (
            select feed.table_name, feed.pk, feed.commit_id from rowgate_feed as feed
@@ -153,6 +150,5 @@ async fn forget_commits(database: &Database, slice: &[Old]) -> Result<u64, Error
 }
 
 fn ids<'c>(commits: impl IntoIterator<Item = &'c Old>) -> String {
-    let ids: Vec<String> = commits.into_iter().map(|commit| commit.id.to_string()).collect();
-    ids.join(", ")
+    list(commits.into_iter().map(|commit| commit.id))
 }

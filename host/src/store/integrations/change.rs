@@ -7,7 +7,6 @@ use zeroize::Zeroizing;
 
 use super::create::insert_grants;
 use super::{Grant, place};
-use crate::failpoint;
 use crate::model::OrganizationId;
 use crate::rows::TableSpec;
 use crate::store::{Connection, Error, Store, query, query_scalar, tables};
@@ -90,7 +89,6 @@ impl Store {
                 Box::pin(async move { tables::rename_table(connection, &old, &new).await })
             })
             .await?;
-        failpoint::reach("table_renamed");
         // Where the tables have been moved meanwhile, the new place knows the old name.
         let statement = query(
             "update integrations set table_name = $1

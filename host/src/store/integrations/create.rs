@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use super::telling::{self, AT_ONCE};
-use super::{COLUMNS, Grant, Integration, place};
+use super::{COLUMNS, Grant, Integration, place, telling};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId};
 use crate::secrets::Keyring;
-use crate::store::{Connection, Dialect, Error, Store, moves, organizations, subscriptions};
+use crate::store::{Connection, Error, Store, moves, organizations, subscriptions};
 use crate::store::{query, query_as, query_scalar};
 
 /// An integration that is to be made; values are checked already.
@@ -71,7 +70,7 @@ impl Store {
             })
             .await?;
         if made.depends_on.is_some() {
-            self.tell_owners_soon(&made.root_id, AT_ONCE).await;
+            self.tell_owners_soon(&made.root_id).await;
         }
         Ok(made)
     }
@@ -131,15 +130,7 @@ async fn root_under(
     let Some(root_id) = root_id else {
         return Err(Error::Refused(format!("there is no integration {parent} to depend on")));
     };
-    // To the end of the transaction the tree doesn't end.
-    let lock = match connection.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for share",
-    };
-    let root = format!("select id from integrations where id = $1 and ended_at is null {lock}");
-    let root: Option<String> =
-        query_scalar(root).bind(&root_id).fetch_optional(&mut *connection).await?;
-    if root.is_none() {
+    if !super::hold(&mut *connection, &root_id).await? {
         return Err(Error::Refused(format!("the tree of {parent} is being deleted")));
     }
     let sibling: Option<(String, bool)> = query_as(

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::model::Micros;
 use crate::store::owner_slices::{self, SlicedOwner};
-use crate::store::{Connection, Dialect, Error, Store, query, query_scalar};
+use crate::store::{Connection, Error, Store, list, query, query_scalar};
 
 /// Owners of one transaction.
 const SLICE: i64 = 1_000;
 
 /// So many slices whoever changed the tree tells by itself. The hosts tell the rest.
-pub(in crate::store) const AT_ONCE: usize = 10;
+const AT_ONCE: usize = 10;
 
 /// Goes on with what is begun. Never ends.
 pub async fn keep_telling(store: Arc<Store>, poll: Duration) {
@@ -46,9 +46,9 @@ impl Store {
         Ok(())
     }
 
-    /// Tells so many slices of a tree's owners. What fails is left to the hosts: the change is made.
-    pub(in crate::store) async fn tell_owners_soon(&self, root_id: &str, slices: usize) {
-        if let Err(error) = self.tell_owners(root_id, slices).await {
+    /// Tells the first slices of a tree's owners. What fails is left to the hosts: the change is made.
+    pub(in crate::store) async fn tell_owners_soon(&self, root_id: &str) {
+        if let Err(error) = self.tell_owners(root_id, AT_ONCE).await {
             tracing::warn!(%error, root_id, "its owners are told of the change later");
         }
     }
@@ -73,11 +73,8 @@ async fn tell_slice(
     root_id: &str,
     now: Micros,
 ) -> Result<bool, Error> {
-    // Hosts take turns. A file has one writer.
-    let lock = match connection.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => " for no key update",
-    };
+    // Hosts take turns.
+    let lock = connection.dialect().locks(" for no key update");
     let after = query_scalar::<Option<String>>(format!(
         "select untold_after from integrations where id = $1{lock}"
     ));
@@ -103,8 +100,7 @@ async fn tell(
     owners: &[SlicedOwner],
     now: Micros,
 ) -> Result<(), Error> {
-    let ids: Vec<String> = owners.iter().map(|owner| owner.id.to_string()).collect();
-    let ids = ids.join(", ");
+    let ids = list(owners.iter().map(|owner| owner.id));
     query(format!(
         "delete from streams where owner_id in ({ids})
            and service not in (select service from integrations where root_id = $1)"

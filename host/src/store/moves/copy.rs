@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use rowgate_manifest::Manifest;
 
+use super::Hold;
 use super::table::{Slice, Table, kinds, names};
-use super::{Claimed, Hold};
+use super::written::{finish, state, write};
 use crate::failpoint;
 use crate::rows::TableSpec;
-use crate::store::feed::{self, Head};
+use crate::store::feed;
 use crate::store::integrations::Integration;
 use crate::store::tables::{self, literal, quoted};
-use crate::store::{Connection, Database, Dialect, Error, Store, query, query_as, query_scalar};
+use crate::store::{Database, Dialect, Error, Store, query, query_scalar};
 
 /// Rows of a slice. It begins with fewer, until it is known how large rows are.
 const ROWS_MAX: i64 = 2_000;
@@ -26,15 +27,6 @@ const BYTES: usize = 4 << 20;
 /// What is no row of the organization's: written at the end, or the copy's own.
 const NOT_COPIED: [&str; 4] =
     ["rowgate_feed_head", "rowgate_layout", "rowgate_moved", "rowgate_copied"];
-
-/// How far a table has come.
-#[derive(Debug, sqlx::FromRow)]
-struct State {
-    /// JSON: the key of the last row. None: no row is copied.
-    after_key: Option<String>,
-    row_count: i64,
-    is_complete: bool,
-}
 
 impl Hold<'_> {
     /// Copies everything, or what is left of it; answers the names of the replicated tables. Nothing
@@ -75,14 +67,7 @@ impl Hold<'_> {
                 "deletions were forgotten meanwhile: start it again".into(),
             ));
         }
-        let of = self.of.clone();
-        let finished = destination.write(move |connection| {
-            Box::pin(async move {
-                still_held(connection, &of).await?;
-                finish(connection, head, numbers).await
-            })
-        });
-        finished.await?;
+        finish(destination, &self.of, head, numbers).await?;
         Ok(replicated)
     }
 
@@ -185,9 +170,8 @@ async fn fit(
     name: &str,
 ) -> Result<Option<Table>, Error> {
     let mut from = source.reader().await?;
-    let there = kinds(&mut from, name).await?;
-    let of = name.to_owned();
     if !name.starts_with("rowgate_") {
+        let (there, of) = (kinds(&mut from, name).await?, name.to_owned());
         let made = destination.write(move |connection| {
             Box::pin(async move {
                 let known = kinds(connection, &of).await?;
@@ -203,68 +187,6 @@ async fn fit(
     }
     let mut to = destination.reader().await?;
     Table::of_both(&mut from, &mut to, name).await
-}
-
-async fn state(destination: &Database, name: &str) -> Result<State, Error> {
-    let sql = "select after_key, row_count, is_complete from rowgate_copied where table_name = $1";
-    let state: Option<State> = query_as(sql).bind(name).fetch_optional(destination).await?;
-    Ok(state.unwrap_or(State { after_key: None, row_count: 0, is_complete: false }))
-}
-
-/// Rows and how far that is, in one transaction. Whoever was faster has gone on from there.
-async fn write(
-    destination: &Database,
-    of: &Claimed,
-    name: &str,
-    table: Option<Table>,
-    slice: Slice,
-    state: State,
-    is_last: bool,
-) -> Result<(), Error> {
-    let (of, name) = (of.clone(), name.to_owned());
-    let broken = |error| Error::Inconsistent(format!("a key as JSON: {error}"));
-    let last = slice.last.as_ref().map(serde_json::to_string).transpose().map_err(broken)?;
-    let count = state.row_count + slice.rows.len() as i64;
-    destination
-        .write(move |connection| {
-            Box::pin(async move {
-                still_held(connection, &of).await?;
-                let moved = query(
-                    "insert into rowgate_copied (table_name, after_key, row_count, is_complete)
-                     values ($1, $2, $3, $4)
-                     on conflict (table_name) do update
-                       set after_key = coalesce(excluded.after_key, rowgate_copied.after_key),
-                           row_count = excluded.row_count, is_complete = excluded.is_complete
-                       where rowgate_copied.row_count = $5 and not rowgate_copied.is_complete",
-                )
-                .bind(name)
-                .bind(last)
-                .bind(count)
-                .bind(is_last)
-                .bind(state.row_count)
-                .execute(&mut *connection)
-                .await?;
-                if moved.rows_affected() == 0 {
-                    return Err(Error::Superseded("another host copies this table"));
-                }
-                match table.filter(|_| !slice.rows.is_empty()) {
-                    Some(table) => table.write(connection, &slice.rows).await,
-                    None => Ok(()),
-                }
-            })
-        })
-        .await
-}
-
-/// The first statement of whatever is written there: whoever stood still for longer than the lease has a
-/// lower fence than the one that went on, or another move's mark.
-async fn still_held(connection: &mut Connection, of: &Claimed) -> Result<(), Error> {
-    let planted = query("update rowgate_moved set fence = $2 where move_id = $1 and fence <= $2");
-    let planted = planted.bind(&of.id).bind(of.fence).execute(connection).await?;
-    match planted.rows_affected() {
-        0 => Err(Error::Superseded("another host goes on with this move")),
-        _ => Ok(()),
-    }
 }
 
 /// The last number that was given to a row, which isn't given again. A file has one for each table, a
@@ -283,27 +205,6 @@ async fn row_numbers(source: &Database, replicated: &BTreeSet<String>) -> Result
         }
     };
     Ok(query_scalar(sql).persistent(false).fetch_one(source.readers()).await?)
-}
-
-/// What is no row: the end of the feed, and from where numbers go on.
-async fn finish(connection: &mut Connection, head: Head, row_number: i64) -> Result<(), Error> {
-    query("update rowgate_feed_head set epoch = $1, number = $2, floor = $3")
-        .bind(head.epoch)
-        .bind(head.number)
-        .bind(head.floor)
-        .execute(&mut *connection)
-        .await?;
-    query_scalar::<i64>("select setval('rowgate_pk', $1) where $1 > 0")
-        .bind(row_number)
-        .fetch_optional(&mut *connection)
-        .await?;
-    query_scalar::<i64>(
-        "select setval(pg_get_serial_sequence('rowgate_commits', 'id'), last.id)
-         from (select max(id) as id from rowgate_commits) as last where last.id is not null",
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(())
 }
 
 impl Store {
@@ -328,17 +229,15 @@ impl Store {
         if let Some(active) = active.filter(|active| offers(&active.manifest)) {
             return Ok(active.manifest);
         }
-        let earlier: Vec<String> = query_scalar(
-            "select manifest from plugin_versions where name = $1 order by number desc",
-        )
-        .bind(&integration.plugin)
-        .fetch_all(self.control.readers())
-        .await?;
-        for manifest in earlier {
-            let manifest: Manifest = serde_json::from_str(&manifest)
-                .map_err(|error| Error::Inconsistent(format!("a stored manifest: {error}")))?;
+        let earlier: Vec<String> =
+            query_scalar("select digest from plugin_versions where name = $1 order by number desc")
+                .bind(&integration.plugin)
+                .fetch_all(self.control.readers())
+                .await?;
+        for digest in earlier {
+            let manifest = self.manifest(&digest).await?;
             if offers(&manifest) {
-                return Ok(Arc::new(manifest));
+                return Ok(manifest);
             }
         }
         Err(Error::Refused(format!("no version of its plugin offers {}", integration.service)))
@@ -348,8 +247,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::store::fixture;
 
     #[test]
     fn slices_grow_and_shrink_with_their_rows() {
@@ -361,30 +258,6 @@ mod tests {
             (1, BYTES * 9, 1),
         ] {
             assert_eq!(next_limit(limit, bytes), next);
-        }
-    }
-
-    #[tokio::test]
-    async fn whoever_stood_still_writes_nothing_there() {
-        let store = fixture::open(Dialect::Postgres, Clock::simulated(0)).await;
-        let organization_id = store.organization("default").await.unwrap().id;
-        let there = store.replication(organization_id).await.unwrap();
-        let made =
-            "create table rowgate_moved (move_id text not null, fence bigint not null default 0);
-                    insert into rowgate_moved (move_id) values ('dbm_1')";
-        let made = there.write(|connection| Box::pin(async { Ok(connection.run(made).await?) }));
-        made.await.unwrap();
-        for (id, fence, holds) in [
-            ("dbm_1", 1, true),
-            ("dbm_1", 1, true),
-            ("dbm_0", 1, false),
-            ("dbm_1", 2, true),
-            ("dbm_1", 1, false),
-        ] {
-            let of = Claimed { id: id.into(), organization_id, fence };
-            let held = there
-                .write(|connection| Box::pin(async move { still_held(connection, &of).await }));
-            assert_eq!(held.await.is_ok(), holds, "{id} {fence}");
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::fitness::{Marked, Seen, Verdict, look, verdict};
+use super::location::OwnReader;
+use super::work::one_line;
 use super::{INTERNAL, TABLES, Urls, Way, reader};
 use crate::model::OrganizationId;
 use crate::store::server::ReaderPassword;
@@ -46,25 +48,22 @@ impl Store {
         admin_url: &str,
         readonly_url: Option<&str>,
     ) -> Result<Found, WrongDatabase> {
-        let way =
-            self.outside()?.way(admin_url).map_err(|error| refused(error, WrongDatabase::Admin))?;
+        let way = self.outside()?.open(admin_url).map_err(WrongDatabase::Admin)?;
         let database = self.outside()?.database(&way);
         let told = |error| WrongDatabase::Admin(told(&way, &error));
         let seen: Seen = query_as(look()).fetch_one(&database).await.map_err(told)?;
-        let marked = self.marked(&database, &seen).await.map_err(|error| match error {
-            Error::Database(error) => told(error),
-            other => other.into(),
-        })?;
+        let mark = mark(&database, &seen).await.map_err(told)?;
+        let marked = self.marked(mark.as_deref()).await?;
         let verdict = verdict(&seen, marked.as_ref(), of).map_err(WrongDatabase::Admin)?;
-        let (readonly, own_reader) = match readonly_url {
+        let (url, is_ours) = match readonly_url {
             Some(url) => (self.given_reader(url, &seen.role).await?, false),
             None => (self.reader_to_make(&way, admin_url, &seen)?, true),
         };
         let admin = Zeroizing::new(admin_url.trim().to_owned());
-        let urls = Urls { admin, readonly, own_reader, shown: way.shown.clone() };
+        let urls = Urls { admin, reader: OwnReader { url, is_ours }, shown: way.shown.clone() };
         match verdict {
             Verdict::Ours => {
-                self.let_read(&database, &urls).await?;
+                self.let_read(&database, &urls.reader).await?;
                 Ok(Found::Ours(urls))
             }
             Verdict::Empty | Verdict::LeftOver => Ok(Found::Empty(urls)),
@@ -77,8 +76,7 @@ impl Store {
         url: &str,
         admin: &str,
     ) -> Result<Zeroizing<String>, WrongDatabase> {
-        let way =
-            self.outside()?.way(url).map_err(|error| refused(error, WrongDatabase::Reader))?;
+        let way = self.outside()?.open(url).map_err(WrongDatabase::Reader)?;
         if self.role_of(&way).await.map_err(WrongDatabase::Reader)? == admin {
             let reason =
                 "must be of another role than admin_url: members of the organization get it";
@@ -110,9 +108,9 @@ impl Store {
     }
 
     /// Lets the reading role read; makes it first if that is ours to do.
-    pub(super) async fn let_read(&self, admin: &Database, urls: &Urls) -> Result<(), Error> {
-        let way = self.outside()?.way(&urls.readonly)?;
-        let role = match urls.own_reader {
+    pub(super) async fn let_read(&self, admin: &Database, by: &OwnReader) -> Result<(), Error> {
+        let way = self.outside()?.way(&by.url)?;
+        let role = match by.is_ours {
             true => {
                 let salt = self.chance.bytes();
                 let password = ReaderPassword { text: &way.password, salt };
@@ -125,15 +123,12 @@ impl Store {
     }
 
     /// None: nobody has marked it. A mark that we don't know is another host's.
-    async fn marked(&self, database: &Database, seen: &Seen) -> Result<Option<Marked>, Error> {
-        if !seen.has_mark {
-            return Ok(None);
-        }
-        let id: Option<String> = query_scalar(MARKED).fetch_optional(database).await?;
+    async fn marked(&self, mark: Option<&str>) -> Result<Option<Marked>, Error> {
+        let Some(mark) = mark else { return Ok(None) };
         let sql = "select m.organization_id, m.state,
                      coalesce(o.database_id = m.id, false) as is_current
                    from moves m join organizations o on o.id = m.organization_id where m.id = $1";
-        let known = query_as(sql).bind(id).fetch_optional(self.control.readers());
+        let known = query_as(sql).bind(mark).fetch_optional(self.control.readers());
         Ok(known.await?)
     }
 
@@ -147,12 +142,9 @@ impl Store {
     ) -> Result<Database, Error> {
         let bare = self.outside()?.database(way);
         let seen: Seen = query_as(look()).fetch_one(&bare).await?;
-        let mark: Option<String> = match seen.has_mark {
-            true => query_scalar(MARKED).fetch_optional(&bare).await?,
-            false => None,
-        };
+        let mark = mark(&bare, &seen).await?;
         if mark.as_deref() != Some(id) {
-            let marked = self.marked(&bare, &seen).await?;
+            let marked = self.marked(mark.as_deref()).await?;
             let verdict = verdict(&seen, marked.as_ref(), of);
             let verdict =
                 verdict.map_err(|reason| Error::Refused(format!("admin_url {reason}")))?;
@@ -178,6 +170,14 @@ impl Store {
             begun.await?;
         }
         self.prepare_own(Arc::clone(way)).await
+    }
+}
+
+/// Which move a database is marked with.
+async fn mark(database: &Database, seen: &Seen) -> sqlx::Result<Option<String>> {
+    match seen.has_mark {
+        true => query_scalar(MARKED).fetch_optional(database).await,
+        false => Ok(None),
     }
 }
 
@@ -228,13 +228,5 @@ fn told(way: &Way, error: &sqlx::Error) -> String {
         (None, sqlx::Error::PoolTimedOut) => "there was no answer in time".to_owned(),
         (None, error) => error.to_string(),
     };
-    let words: Vec<&str> = text.split_whitespace().collect();
-    format!("must lead to a database that answers: {}", (way.hide)(&words.join(" ")))
-}
-
-fn refused(error: Error, of: fn(String) -> WrongDatabase) -> WrongDatabase {
-    match error {
-        Error::Refused(reason) => of(reason.trim_start_matches("its URL ").to_owned()),
-        other => other.into(),
-    }
+    format!("must lead to a database that answers: {}", (way.hide)(&one_line(&text)))
 }

@@ -20,7 +20,7 @@ pub(super) struct Hold<'s> {
     pub(super) ttl: Micros,
 }
 
-const LIVE: &str = "id = $1 and fence = $2 and state = 'copying'";
+pub(super) const LIVE: &str = "id = $1 and fence = $2 and state = 'copying'";
 
 impl Hold<'_> {
     /// Keeps the lease.

@@ -1,16 +1,14 @@
 //! Where an organization's tables lie, and by which URLs they are reached if that is a database of its
 //! own.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
 use super::{INTERNAL, TABLES, Way, place};
 use crate::clock::micros;
 use crate::model::OrganizationId;
-use crate::store::database::PostgresDatabase;
+use crate::store::database::{PostgresDatabase, contained};
 use crate::store::{Database, Error, Store, query, query_as, query_scalar, server};
 
 /// An organization whose own database is away rests for so long, then one of its owners tries again.
@@ -67,11 +65,9 @@ impl Store {
         let (limits, told) = (self.outside()?.limits, Arc::clone(&way));
         let schemas = [INTERNAL, TABLES];
         let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, limits);
-        // A library panics on answers that no server of its kind gives.
-        let opened = AssertUnwindSafe(opened).catch_unwind().await;
-        let strange = || Err(Error::Unavailable("the server's answer has no sense".into()));
+        let opened = contained(opened, Error::Unavailable).await;
         let say = |text: String| format!("{}: {}", told.shown, (told.hide)(&text));
-        opened.unwrap_or_else(|_| strange()).map(Database::Postgres).map_err(|error| match error {
+        opened.map(Database::Postgres).map_err(|error| match error {
             Error::Unavailable(text) => Error::Unavailable(say(text)),
             Error::Inconsistent(text) => Error::Inconsistent(say(text)),
             Error::Refused(text) => Error::Refused(say(text)),
@@ -108,7 +104,7 @@ impl Store {
         Ok(OwnReader { url: self.move_url(id, "readonly_url").await?, is_ours })
     }
 
-    pub(super) async fn move_url(
+    pub(in crate::store) async fn move_url(
         &self,
         id: &str,
         column: &'static str,

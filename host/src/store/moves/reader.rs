@@ -36,11 +36,7 @@ pub(super) async fn make(
     role: &str,
     password: &ReaderPassword<'_>,
 ) -> Result<(), Error> {
-    let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
-    let verb = match known.bind(role).fetch_one(admin).await? {
-        0 => "create",
-        _ => "alter",
-    };
+    let verb = if is_role(admin, role).await? { "alter" } else { "create" };
     let (database, verifier) = (database_name(admin).await?, literal(&password.verifier()));
     let in_database = format!("alter role {} in database {}", quoted(role), quoted(&database));
     let mut statements = vec![
@@ -72,8 +68,7 @@ pub(super) async fn grant(admin: &Database, role: &str) -> Result<(), Error> {
 
 /// Drops the role that we made; it needn't be there.
 pub(super) async fn drop_role(admin: &Database, role: &str) -> Result<(), Error> {
-    let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
-    if known.bind(role).fetch_one(admin).await? == 0 {
+    if !is_role(admin, role).await? {
         return Ok(());
     }
     let (database, role, tables) = (database_name(admin).await?, quoted(role), quoted(TABLES));
@@ -131,6 +126,11 @@ pub(in crate::store) fn query_options(way: &Way) -> PgConnectOptions {
             ("datestyle", "ISO"),
         ])
         .application_name("rowgate db sql")
+}
+
+async fn is_role(admin: &Database, role: &str) -> Result<bool, Error> {
+    let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
+    Ok(known.bind(role).fetch_one(admin).await? > 0)
 }
 
 async fn database_name(admin: &Database) -> Result<String, Error> {

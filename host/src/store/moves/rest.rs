@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::hold::LIVE;
 use super::{Hold, held};
 use crate::model::{Micros, OwnerId};
 use crate::store::{Database, Dialect, Error, query, query_as, query_scalar};
@@ -37,10 +38,9 @@ impl Hold<'_> {
             .control
             .write(move |connection| {
                 Box::pin(async move {
-                    let rests = query(
-                        "update moves set rested_at = coalesce(rested_at, $3)
-                         where id = $1 and fence = $2 and state = 'copying'",
-                    );
+                    let rests = query(format!(
+                        "update moves set rested_at = coalesce(rested_at, $3) where {LIVE}"
+                    ));
                     let rests = rests.bind(&of.id).bind(of.fence).bind(now);
                     held(rests.execute(&mut *connection).await?.rows_affected())?;
                     query("update organizations set rests_until = $1 where id = $2")

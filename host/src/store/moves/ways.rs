@@ -63,10 +63,12 @@ impl Store {
 
 impl Outside {
     pub(in crate::store) fn way(&self, url: &str) -> Result<Arc<Way>, Error> {
-        self.ways
-            .open(url)
-            .map(Arc::new)
-            .map_err(|reason| Error::Refused(format!("its URL {reason}")))
+        self.open(url).map_err(|reason| Error::Refused(format!("its URL {reason}")))
+    }
+
+    /// The same; what is wrong with the URL as [`Ways::open`] says it.
+    pub(super) fn open(&self, url: &str) -> Result<Arc<Way>, String> {
+        self.ways.open(url).map(Arc::new)
     }
 
     /// The database at the end of a way, as it is.

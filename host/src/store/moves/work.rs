@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Claimed, Hold, Urls};
+use super::{Claimed, Hold};
 use crate::clock::micros;
 use crate::failpoint;
 use crate::model::Micros;
@@ -56,17 +56,12 @@ impl Hold<'_> {
         let (store, of) = (self.store, self.of.organization_id);
         let source = store.replication(of).await?;
         // Before anybody rests for it.
-        let urls = Urls {
-            admin: store.move_url(&self.of.id, "admin_url").await?,
-            readonly: store.move_url(&self.of.id, "readonly_url").await?,
-            own_reader: store.own_reader(&self.of.id).await?.is_ours,
-            shown: String::new(),
-        };
-        let way = store.outside()?.way(&urls.admin)?;
+        let by = store.own_reader(&self.of.id).await?;
+        let way = store.own_way(&self.of.id).await?;
         let destination = store.make_ready(&way, of, &self.of.id).await?;
         self.rest(&source).await?;
         let tables = self.copy(&source, &destination).await?;
-        store.let_read(&destination, &urls).await?;
+        store.let_read(&destination, &by).await?;
         failpoint::reach("tables_copied");
         self.switch(tables).await
     }
@@ -95,7 +90,8 @@ fn passes(error: &Error) -> bool {
     PASSING.iter().any(|passing| code.starts_with(passing))
 }
 
-fn one_line(text: &str) -> String {
+/// As errors are stored and shown.
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

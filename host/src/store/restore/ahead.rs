@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PutBack;
-use super::owners::{Owner, list};
+use super::owners::Owner;
 use crate::model::{InboxId, OwnerId};
 use crate::store::commit::StreamKey;
-use crate::store::{Connection, Error, query, query_as};
+use crate::store::{Connection, Error, list, query, query_as};
 
 /// What the control database says of an owner.
 #[derive(Default)]

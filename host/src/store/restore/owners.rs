@@ -8,7 +8,7 @@ use super::ahead::Said;
 use super::{PutBack, Restored};
 use crate::failpoint;
 use crate::model::{Micros, OrganizationId, OwnerId};
-use crate::store::{Database, Error, query, query_as, query_scalar};
+use crate::store::{Database, Error, list, query, query_as, query_scalar};
 
 /// Owners that are compared, and written, in one transaction of each database.
 const SLICE: i64 = 500;
@@ -190,10 +190,6 @@ async fn beside(replication: &Database, ids: &str) -> Result<BTreeMap<OwnerId, B
         format!("select owner_id, fence, commit_no from rowgate_owners where owner_id in ({ids})");
     let all: Vec<Beside> = query_as(sql).persistent(false).fetch_all(replication).await?;
     Ok(all.into_iter().map(|one| (one.owner_id, one)).collect())
-}
-
-pub(super) fn list(ids: impl IntoIterator<Item = i64>) -> String {
-    ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

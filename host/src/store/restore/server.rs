@@ -80,9 +80,9 @@ impl Store {
         let (now, chance) = (self.clock.now(), &self.chance);
         let put_back = PutBack { control: &self.control, begun_at: None, now, chance };
         let restored = put_back
-            .put_right(async |id, key| match self.location(id).await?.database_id {
-                None => self.open_replication(id, &key).await,
-                Some(_) => self.open_put_back_own(id, &key).await,
+            .put_right(async |id, key, is_own| match is_own {
+                false => self.open_replication(id, &key).await,
+                true => self.open_put_back_own(id, &key).await,
             })
             .await?;
         self.control.execute(query("delete from restoring")).await?;

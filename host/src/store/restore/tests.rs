@@ -52,7 +52,7 @@ fn items(done_at: &[&str]) -> String {
 async fn put_right(store: &Opened, replication: &Database) -> Restored {
     let chance = store.chance();
     let put_back = PutBack { control: store.control(), begun_at: None, now: NOW, chance };
-    put_back.put_right(async |_, _| Ok(replication.clone())).await.unwrap()
+    put_back.put_right(async |_, _, _| Ok(replication.clone())).await.unwrap()
 }
 
 async fn claimed(store: &Opened) -> Lease {
@@ -156,14 +156,14 @@ async fn what_was_broken_off_is_done_again(dialect: Dialect) {
     store.create_organization("other").await.unwrap();
     let chance = store.chance();
     let put_back = PutBack { control: store.control(), begun_at: None, now: NOW, chance };
-    let broken = put_back.put_right(async |id, _| match id {
+    let broken = put_back.put_right(async |id, _, _| match id {
         1 => Ok(replication.clone()),
         _ => Err(Error::Unavailable("away".into())),
     });
     assert!(broken.await.is_err());
     let other = store.replication(2).await.unwrap();
     for _ in 0..2 {
-        let again = put_back.put_right(async |id, _| match id {
+        let again = put_back.put_right(async |id, _, _| match id {
             1 => Ok(replication.clone()),
             _ => Ok(other.clone()),
         });

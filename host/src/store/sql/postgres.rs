@@ -1,9 +1,8 @@
 //! On a PostgreSQL server, as the role that may only read the organization's tables.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::{FutureExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use serde_json::{Number, Value};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{
@@ -14,6 +13,7 @@ use sqlx::{
 use super::room::busy;
 use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
+use crate::store::database::contained;
 use crate::store::moves::{Way, query_options};
 
 /// PostgreSQL's code for a statement that was cancelled.
@@ -74,8 +74,7 @@ fn unconnected(error: sqlx::Error) -> Error {
     }
 }
 
-/// On a customer's server, by a role that may only read. A library panics on answers that no server of
-/// its kind gives.
+/// On a customer's server, by a role that may only read.
 pub(super) async fn query_by(
     way: Arc<Way>,
     text: &str,
@@ -83,9 +82,7 @@ pub(super) async fn query_by(
     clock: &Clock,
 ) -> Result<Rows, Error> {
     let asked = ask(query_options(&way), text, limits, clock);
-    let answered = AssertUnwindSafe(asked).catch_unwind().await;
-    let strange = || Err(Error::Unavailable("the server's answer has no sense".into()));
-    answered.unwrap_or_else(|_| strange()).map_err(|error| match error {
+    contained(asked, Error::Unavailable).await.map_err(|error| match error {
         Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
         Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
         other => other,

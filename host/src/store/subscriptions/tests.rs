@@ -68,18 +68,8 @@ async fn all_of_an_organization_means_what_comes_too(dialect: Dialect) {
     assert_eq!(organization, 1);
     let all = store.create_subscription(new(None), Bookmark::Start).await.unwrap();
     assert_eq!(targets_of(&store, &all.id).await, []);
-    let integration = store
-        .create_integration(crate::store::integrations::NewIntegration {
-            organization,
-            plugin: "p".into(),
-            service: "s".into(),
-            depends_on: None,
-            config: std::collections::BTreeMap::new(),
-            secrets: Vec::new(),
-            grants: Vec::new(),
-        })
-        .await
-        .unwrap();
+    let integration = fixture::integration(organization, "s", None);
+    let integration = store.create_integration(integration).await.unwrap();
     let [target] = targets_of(&store, &all.id).await.try_into().unwrap();
     assert_eq!(target.integration_id, integration.id);
     assert_eq!(target.bookmark().unwrap(), Bookmark::Start);

@@ -87,6 +87,8 @@ pub async fn drop_all(database: &Database, names: Vec<String>, layout: i64) -> R
         Box::pin(async move {
             alone(connection).await?;
             must_stand(connection, layout).await?;
+            // Who has read one of the names before doesn't make the table again.
+            move_layout(connection).await?;
             for name in &names {
                 drop_table(connection, name).await?;
             }
@@ -97,10 +99,8 @@ pub async fn drop_all(database: &Database, names: Vec<String>, layout: i64) -> R
 }
 
 /// Drops a table with its entries in the change feed and its brackets; also one that it is being renamed to.
-/// Who has read its name before doesn't make it again.
+/// Under [`alone`].
 async fn drop_table(conn: &mut Connection, table_name: &str) -> Result<(), Error> {
-    alone(conn).await?;
-    move_layout(conn).await?;
     let renamed = renamed(conn, table_name).await?;
     for name in renamed.iter().map(String::as_str).chain([table_name]) {
         query(format!("drop table if exists {}", quoted(name))).execute(&mut *conn).await?;

@@ -79,10 +79,7 @@ pub async fn claim(
 
 /// Of those that are well, and of those that fail. Arguments: time, host, the lease's end.
 pub(super) fn claims_sql(dialect: Dialect) -> [String; 2] {
-    let skip = match dialect {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "for no key update skip locked",
-    };
+    let skip = dialect.locks("for no key update skip locked");
     // Due again when the lease runs out, unless a mark comes before.
     [WELL, FAILING].map(|those| {
         format!(

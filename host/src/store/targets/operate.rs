@@ -4,8 +4,8 @@ use zeroize::Zeroizing;
 
 use super::{Kind, Target, by_id, place};
 use crate::store::feed::Bookmark;
-use crate::store::integrations::Integration;
-use crate::store::{Connection, Dialect, Done, Error, Query, Row, Store, query, query_scalar};
+use crate::store::integrations::{self, Integration};
+use crate::store::{Connection, Done, Error, Query, Row, Store, query, query_scalar};
 
 /// A target that is to be made.
 #[allow(missing_docs, reason = "see Target")]
@@ -40,7 +40,10 @@ impl Store {
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
-                hold_integration(connection, &new.integration.id).await?;
+                // Its targets went when its end began, and another one would be delivered to until it is over.
+                if !integrations::hold(connection, &new.integration.id).await? {
+                    return Err(Error::Refused("the integration is gone".into()));
+                }
                 let made = query(
                     "insert into targets
                            (id, organization_id, integration_id, root_id, url, shown_url,
@@ -167,21 +170,6 @@ impl Store {
             0 => Err(Error::Refused("the target is gone".into())),
             _ => Ok(()),
         }
-    }
-}
-
-/// Until the transaction ends nobody ends the integration: its targets went when that began, and another
-/// one would be delivered to until it is over.
-async fn hold_integration(connection: &mut Connection, id: &str) -> Result<(), Error> {
-    let lock = match connection.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => " for share",
-    };
-    let there = format!("select id from integrations where id = $1 and ended_at is null{lock}");
-    let there: Option<String> = query_scalar(there).bind(id).fetch_optional(connection).await?;
-    match there {
-        Some(_) => Ok(()),
-        None => Err(Error::Refused("the integration is gone".into())),
     }
 }
 

@@ -12,8 +12,7 @@ async fn databases_that_do_not_answer_are_told_of_without_secrets() {
         let url = case.database.url();
         let (start, _) = url.rsplit_once('/').unwrap();
         let url = format!("{start}/{database}").replace("rowgate@", &format!("{user}:hush@"));
-        let rules = DestinationRules { allow_http: true, allow_private_addresses: false };
-        DatabaseAddress::parse(&Url::parse(&url).unwrap(), rules).unwrap()
+        DatabaseAddress::parse(&Url::parse(&url).unwrap(), RULES).unwrap()
     };
     assert_eq!(verify(&case.relays, &with("rowgate", case.database.name()), TIMEOUT).await, Ok(()));
     for (address, says) in [
@@ -43,9 +42,8 @@ async fn saying(answers: Vec<Vec<u8>>) -> DatabaseAddress {
         }
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
-    let rules = DestinationRules { allow_http: true, allow_private_addresses: false };
     let url = format!("postgres://ana:hush@127.0.0.1:{port}/d?sslmode=disable");
-    DatabaseAddress::parse(&Url::parse(&url).unwrap(), rules).unwrap()
+    DatabaseAddress::parse(&Url::parse(&url).unwrap(), RULES).unwrap()
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {

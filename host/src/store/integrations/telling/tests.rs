@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{self, Opened, on_both};
-use crate::store::integrations::{Integration, NewIntegration};
+use crate::store::integrations::Integration;
 use crate::store::{Dialect, endings};
 
 on_both! {
@@ -106,15 +106,7 @@ async fn a_change_meanwhile_begins_anew(dialect: Dialect) {
 }
 
 async fn dependent(store: &Store) -> Integration {
-    let new = NewIntegration {
-        organization: 1,
-        plugin: "p".into(),
-        service: "d".into(),
-        depends_on: Some("svi_1".into()),
-        config: Default::default(),
-        secrets: Vec::new(),
-        grants: Vec::new(),
-    };
+    let new = fixture::integration(1, "d", Some("svi_1"));
     store.create_integration(new).await.unwrap()
 }
 
