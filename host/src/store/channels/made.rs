@@ -1,10 +1,11 @@
 //! What becomes of a channel that the vendor has made, for whoever asked for it or behind their back.
 
 use super::asking::supersede;
+use super::notified::due;
 use crate::model::{Micros, StreamId, Topic};
 use crate::store::leases::Lease;
 use crate::store::streams::holds;
-use crate::store::{Connection, Database, Error, query};
+use crate::store::{Connection, Database, Error, query, query_scalar};
 
 /// A channel that the vendor has made.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ pub async fn activate(
                 .execute(&mut *connection)
                 .await?;
                 if activated.rows_affected() == 0 {
+                    due(connection, lease.owner_id, now).await?;
                     note(connection, &made.id, made.vendor_id, made.expires_at, now).await?;
                     return Ok(false);
                 }
@@ -88,12 +90,18 @@ pub async fn learn(
     let id = id.to_owned();
     control
         .write(move |connection| {
-            Box::pin(async move { note(connection, &id, vendor_id, expires_at, now).await })
+            Box::pin(async move {
+                let owner_id = "select owner_id from channels where id = $1";
+                let owner_id = query_scalar(owner_id).bind(&id).fetch_optional(&mut *connection);
+                let Some(owner_id) = owner_id.await? else { return Ok(()) };
+                due(connection, owner_id, now).await?;
+                note(connection, &id, vendor_id, expires_at, now).await
+            })
         })
         .await
 }
 
-/// Notes what stops a channel that is to be stopped, and sees that somebody does.
+/// Notes what stops a channel that is to be stopped.
 async fn note(
     connection: &mut Connection,
     id: &str,
@@ -109,14 +117,6 @@ async fn note(
     )
     .bind(vendor_id)
     .bind(expires_at)
-    .bind(now)
-    .bind(id)
-    .execute(&mut *connection)
-    .await?;
-    query(
-        "update owners set due_at = $1 where (due_at is null or due_at > $1)
-           and id = (select owner_id from channels where id = $2)",
-    )
     .bind(now)
     .bind(id)
     .execute(connection)

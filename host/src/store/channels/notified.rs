@@ -1,5 +1,8 @@
 //! Notifications: whose channel it is, and what must be on disk before the vendor is answered.
 
+#[cfg(test)]
+mod tests;
+
 use zeroize::Zeroizing;
 
 use super::made::wake;
@@ -86,11 +89,11 @@ impl Store {
                 let id = known.id.clone();
                 let noted = self.control.write(move |connection| {
                     Box::pin(async move {
+                        due(connection, owner_id, now).await?;
                         for stream in &rest {
                             wake(connection, owner_id, stream, now).await?;
                         }
-                        count(connection, &id).await?;
-                        due(connection, owner_id, now).await
+                        count(connection, &id).await
                     })
                 });
                 noted.await.map(|()| Some(owner_id))
@@ -105,6 +108,7 @@ impl Store {
                 let (id, vendor_id) = (known.id.clone(), vendor_id);
                 let noted = self.control.write(move |connection| {
                     Box::pin(async move {
+                        due(connection, owner_id, now).await?;
                         query(
                             "update channels set vendor_id = coalesce(vendor_id, $1), due_at = $2
                              where id = $3 and state = 'gone'",
@@ -114,8 +118,7 @@ impl Store {
                         .bind(&id)
                         .execute(&mut *connection)
                         .await?;
-                        count(connection, &id).await?;
-                        due(connection, owner_id, now).await
+                        count(connection, &id).await
                     })
                 });
                 noted.await.map(|()| Some(owner_id))
@@ -153,6 +156,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
+                    due(connection, owner_id, now).await?;
                     query(
                         "update channels set vendor_id = $1,
                                 due_at = case when state = 'stopping' then $2 else due_at end
@@ -163,8 +167,7 @@ impl Store {
                     .bind(&id)
                     .execute(&mut *connection)
                     .await?;
-                    count(connection, &id).await?;
-                    due(connection, owner_id, now).await
+                    count(connection, &id).await
                 })
             })
             .await
@@ -191,37 +194,44 @@ impl Store {
         if matches!(known, Some((None, _) | (_, false))) {
             return Ok(None);
         }
+        let owner_id = match known {
+            Some((owner_id, _)) => owner_id,
+            None => self.namesake(root_id, vendor_id).await?,
+        };
         let (root_id, id, vendor_id) = (root_id.to_owned(), id.to_owned(), vendor_id.to_owned());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    let owner_id: Option<OwnerId> = query_scalar(
-                        "insert into orphans (root_id, id, vendor_id, owner_id, seen_at)
-                         values ($1, $2, $3, (
-                           select max(owner_id) from channels where root_id = $1 and vendor_id = $3
-                         ), $4)
-                         on conflict (root_id, id) do update set seen_at = excluded.seen_at
-                         returning owner_id",
+                    if let Some(owner_id) = owner_id {
+                        due(connection, owner_id, now).await?;
+                    }
+                    query(
+                        "insert into orphans (root_id, id, vendor_id, owner_id, seen_at, due_at)
+                         values ($1, $2, $3, $4, $5, $6)
+                         on conflict (root_id, id) do update set seen_at = excluded.seen_at,
+                           owner_id = coalesce(orphans.owner_id, excluded.owner_id),
+                           due_at = coalesce(excluded.due_at, orphans.due_at)",
                     )
                     .bind(&root_id)
-                    .bind(&id)
+                    .bind(id)
                     .bind(vendor_id)
+                    .bind(owner_id)
                     .bind(now)
-                    .fetch_one(&mut *connection)
+                    .bind(owner_id.map(|_| now))
+                    .execute(&mut *connection)
                     .await?;
                     forget_oldest(connection, &root_id).await?;
-                    let Some(owner_id) = owner_id else { return Ok(None) };
-                    query("update orphans set due_at = $1 where root_id = $2 and id = $3")
-                        .bind(now)
-                        .bind(root_id)
-                        .bind(id)
-                        .execute(&mut *connection)
-                        .await?;
-                    due(connection, owner_id, now).await?;
-                    Ok(Some(owner_id))
+                    Ok(owner_id)
                 })
             })
             .await
+    }
+
+    async fn namesake(&self, root_id: &str, vendor_id: &str) -> Result<Option<OwnerId>, Error> {
+        let of = query_scalar(
+            "select max(owner_id) from channels where root_id = $1 and vendor_id = $2",
+        );
+        Ok(of.bind(root_id).bind(vendor_id).fetch_one(self.control.readers()).await?)
     }
 }
 
@@ -246,8 +256,15 @@ async fn count(connection: &mut Connection, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-async fn due(connection: &mut Connection, owner_id: OwnerId, now: Micros) -> Result<(), Error> {
-    query("update owners set due_at = $1 where id = $2 and (due_at is null or due_at > $1)")
+/// To be the first statement: holders, too, take the owner's row before what belongs to it. Written also
+/// where it is due, as a leased one is: whoever gives it back at this moment on PostgreSQL sees by the row
+/// alone that something came.
+pub(super) async fn due(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    now: Micros,
+) -> Result<(), Error> {
+    query("update owners set due_at = case when due_at < $1 then due_at else $1 end where id = $2")
         .bind(now)
         .bind(owner_id)
         .execute(connection)
