@@ -31,6 +31,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
 use crate::config::{Config, Flags, Profiles};
+use crate::store::sql;
 use client::Client;
 use output::Format;
 
@@ -133,11 +134,17 @@ enum Command {
     /// Check this installation
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
+    /// What the host calls itself with
+    #[command(hide = true, name = sql::ARGUMENT)]
+    AnswerQuery,
 }
 
 /// Runs the command line of this process. Exit code 1: it failed; 2: it wasn't understood.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::AnswerQuery = cli.command {
+        return sql::answer();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
@@ -238,7 +245,11 @@ async fn on_data_directory(
         Command::Streams(streams) => streams.run(app, format).await?,
         Command::Keys(keys) => keys.run(app, format).await?,
         Command::Backup(backup) => backup.run(app, format).await?,
-        Command::Serve(_) | Command::Doctor(_) | Command::Restore(_) | Command::Completions(_) => {}
+        Command::Serve(_)
+        | Command::Doctor(_)
+        | Command::Restore(_)
+        | Command::Completions(_)
+        | Command::AnswerQuery => {}
     }
     Ok(ExitCode::SUCCESS)
 }

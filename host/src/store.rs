@@ -25,6 +25,7 @@ pub mod limits;
 mod load;
 pub mod memberships;
 pub mod moves;
+mod opened;
 pub mod organizations;
 pub mod outcomes;
 pub mod owner_secrets;
@@ -67,6 +68,7 @@ use crate::config::DataDir;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
 use moves::Location;
+use opened::Opened;
 use server::{ReaderPassword, Server};
 pub use watch::Heard;
 use watch::Told;
@@ -91,8 +93,7 @@ pub struct Store {
     counted_trees: stats::CountedTrees,
     /// How databases of customers are reached.
     outside: OnceLock<moves::Outside>,
-    /// By the number of where they lie, which moves when that changes.
-    replication: tokio::sync::Mutex<HashMap<OrganizationId, (i64, Database)>>,
+    opened: Opened,
     /// By digest, so they never go stale.
     manifests: Mutex<HashMap<String, Arc<Manifest>>>,
 }
@@ -146,7 +147,7 @@ impl Store {
         keyring: Keyring,
         chance: Chance,
     ) -> Self {
-        let (outside, replication, manifests, told, changed, ended) = Default::default();
+        let (outside, opened, manifests, told, changed, ended) = Default::default();
         let (outcomes, counted_trees) = Default::default();
         Self {
             control,
@@ -161,7 +162,7 @@ impl Store {
             outcomes,
             counted_trees,
             outside,
-            replication,
+            opened,
             manifests,
         }
     }
@@ -194,30 +195,32 @@ impl Store {
     /// The replication database of an organization, wherever it lies, opened at first use. While one of ours
     /// is opened nobody drops it: it would be made again behind that.
     pub async fn replication(&self, organization: OrganizationId) -> Result<Database, Error> {
-        let Location { database_id, database_no, .. } = self.location(organization).await?;
-        let mut open = self.replication.lock().await;
-        if let Some((no, database)) = open.get(&organization)
-            && *no == database_no
-        {
-            return Ok(database.clone());
+        let Location { database_no, .. } = self.location(organization).await?;
+        if let Some(database) = self.opened.get(organization, database_no) {
+            return Ok(database);
+        }
+        let _turn = self.opened.begin(organization).await;
+        let Location { key, database_id, database_no } = self.location(organization).await?;
+        if let Some(database) = self.opened.get(organization, database_no) {
+            return Ok(database);
         }
         if let Some(id) = database_id {
-            // A customer's server may take its time: others don't wait for it.
-            drop(open);
             let database = self.open_own(organization, &id).await?;
             // Dropped meanwhile, it isn't kept.
             self.location(organization).await?;
-            let mut open = self.replication.lock().await;
-            open.insert(organization, (database_no, database.clone()));
+            self.opened.insert(organization, database_no, database.clone());
             return Ok(database);
         }
         let held = self.hold_replication(organization).await?;
-        let key = self.location(organization).await?.key;
-        let opened = self.open_replication(organization, &key).await;
+        let opened = match self.location(organization).await {
+            Ok(_) => self.open_replication(organization, &key).await,
+            Err(dropped) => Err(dropped),
+        };
+        if let Ok(database) = &opened {
+            self.opened.insert(organization, database_no, database.clone());
+        }
         held.let_go().await;
-        let database = opened?;
-        open.insert(organization, (database_no, database.clone()));
-        Ok(database)
+        opened
     }
 
     /// The same, each time anew, and whether or not it is dropped meanwhile.

@@ -12,6 +12,7 @@ mod notifications;
 mod organizations;
 mod own_database;
 mod owners;
+mod queries;
 mod remote;
 mod replay;
 mod saved_queries;

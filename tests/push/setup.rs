@@ -103,9 +103,15 @@ impl Case {
     /// Waits until no owner is held or due before the clock moves on; what waits after a failure isn't.
     pub(crate) async fn nothing_is_due(&self) {
         let now = self.clock.as_ref().expect("a case with a clock of its own").now();
-        let due =
-            format!("select count(*) from owners where lease_host is not null or due_at <= {now}");
-        self.until("nothing is due", async || self.number(&due).await == 0).await;
+        let due = format!(
+            "select external_owner_id, lease_host, due_at - {now}, not_before - {now} from owners
+             where lease_host is not null or due_at <= {now}"
+        );
+        type Due = (String, Option<String>, Option<i64>, i64);
+        self.until_none("owner, its host, when it is due, its pause", async || {
+            self.control::<Due>(&due).await
+        })
+        .await;
     }
 
     /// Moves both clocks.

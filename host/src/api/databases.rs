@@ -160,6 +160,8 @@ pub(super) async fn run(
         rows: limits.api_sql_rows_max,
         bytes: limits.api_sql_bytes_max,
         time: Duration::from_millis(limits.api_sql_timeout_ms),
+        memory_bytes: limits.api_sql_memory_bytes_max,
+        file_bytes: limits.api_sql_file_bytes_max,
         cut_rows: true,
     };
     call.app.store.query(of, query, limits).await

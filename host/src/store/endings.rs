@@ -132,8 +132,8 @@ impl Store {
     }
 
     /// Lets go of the database of an organization that is about to be dropped here.
-    async fn let_go(&self, of: OrganizationId) {
-        if self.replication.lock().await.remove(&of).is_some() {
+    fn let_go(&self, of: OrganizationId) {
+        if self.opened.let_go(of) {
             self.ended.let_go.store(true, Ordering::Release);
             self.look_for_endings();
         }
@@ -147,18 +147,17 @@ impl Store {
         if *looked_at == epoch {
             return Ok(dropped_here);
         }
-        let known: Vec<OrganizationId> = self.replication.lock().await.keys().copied().collect();
+        let known = self.opened.organizations();
         let mut there: Vec<OrganizationId> = Vec::new();
         if !known.is_empty() {
             let ids = list(known.iter().copied());
             let sql = format!("select id from organizations where not dropping and id in ({ids})");
             there = query_scalar(sql).persistent(false).fetch_all(self.control.readers()).await?;
         }
-        let mut open = self.replication.lock().await;
-        let before = open.len();
-        open.retain(|id, _| !known.contains(id) || there.contains(id));
+        let gone: Vec<OrganizationId> =
+            known.into_iter().filter(|of| !there.contains(of) && self.opened.let_go(*of)).collect();
         *looked_at = epoch;
-        Ok(dropped_here || open.len() < before)
+        Ok(dropped_here || !gone.is_empty())
     }
 }
 

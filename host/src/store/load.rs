@@ -63,7 +63,7 @@ impl Store {
             query_scalar(INBOX_PARKED).bind(COUNTED_MAX).fetch_one(control.readers()).await?;
         let waited_us = oldest.map_or(0, |at| now.saturating_sub(at)).unsigned_abs();
         let mut replication = Connections::default();
-        for (_, database) in self.replication.lock().await.values() {
+        for database in self.opened.all() {
             replication += database.connections();
         }
         Ok(Load {

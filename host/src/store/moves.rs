@@ -30,7 +30,6 @@ pub use destination::{Found, WrongDatabase};
 use hold::{Claimed, Hold, held};
 pub(super) use location::Location;
 use location::OwnReader;
-pub(super) use reader::query_options;
 pub(super) use ways::Outside;
 pub use ways::{Way, Ways};
 pub use work::work;
@@ -135,13 +134,20 @@ impl Store {
     /// The tables lie in that database already: from now on it is reached by these URLs.
     pub async fn replace_urls(&self, of: OrganizationId, urls: Urls) -> Result<Move, Error> {
         let Some(current) = self.moves(of).await?.into_iter().find(|one| one.is_current) else {
-            return Err(Error::Refused("the tables were moved elsewhere meanwhile".into()));
+            return Err(moved_elsewhere());
         };
         let (id, keyring) = (current.id.clone(), self.keyring.clone());
+        let shown_url = urls.shown.clone();
         self.control
             .write(move |connection| {
                 Box::pin(async move {
                     organizations::hold(connection, of).await?;
+                    let is_current = "select count(*) from organizations
+                                      where id = $1 and database_id = $2";
+                    let is_current = query_scalar::<i64>(is_current).bind(of).bind(id.clone());
+                    if is_current.fetch_one(&mut *connection).await? == 0 {
+                        return Err(moved_elsewhere());
+                    }
                     let [admin, readonly] = urls.sealed(&keyring, &id);
                     query(
                         "update moves set admin_url = $1, readonly_url = $2, own_reader = $3,
@@ -161,7 +167,7 @@ impl Store {
                 })
             })
             .await?;
-        Ok(current)
+        Ok(Move { shown_url, ..current })
     }
 
     /// All moves of an organization, the last one first.
@@ -201,6 +207,10 @@ async fn refuse_while_dropping(
         false => Ok(()),
         true => Err(Error::Refused("tables are still being deleted: try again in a while".into())),
     }
+}
+
+fn moved_elsewhere() -> Error {
+    Error::Refused("the tables were moved elsewhere meanwhile: try again".into())
 }
 
 fn moving() -> Error {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::database::contained;
 use super::feed::{self, Gone};
 use super::{Error, Store, alerts, query, query_as, query_scalar};
 use crate::metrics::Metrics;
@@ -87,7 +88,8 @@ impl Store {
                 continue;
             }
             // One whose database is away holds nobody else's up.
-            match self.forget_feed(organization_id, now.saturating_sub(kept.tombstones)).await {
+            let forgotten = self.forget_feed(organization_id, now.saturating_sub(kept.tombstones));
+            match contained(forgotten, Error::Inconsistent).await {
                 Ok(Gone { tombstones, commits, .. }) => {
                     metrics.forgotten("tombstones", tombstones);
                     metrics.forgotten("commits", commits);

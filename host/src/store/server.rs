@@ -18,11 +18,12 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use url::Url;
 
 use super::database::{PostgresDatabase, SessionLimits};
+use super::sql::{Login, server_of};
 use super::{Database, Error};
 use crate::config::Isolation;
 use crate::model::OrganizationId;
-use prepare::prepare;
 pub(super) use prepare::{READER_CONNECTIONS, READER_SETTINGS};
+use prepare::{keep_readers_out, prepare};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
 pub(super) static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
@@ -57,6 +58,8 @@ pub struct ServerOptions {
 pub(super) struct Server {
     control: PgConnectOptions,
     replication: PgConnectOptions,
+    /// The same server as [`Login::server`].
+    queries: String,
     isolation: Isolation,
     limits: SessionLimits,
 }
@@ -98,8 +101,11 @@ impl Server {
             Some(url) => parse("replication_url", url)?,
             None => control.clone().database(&short_name(&[name(&control), "data"])),
         };
+        let queries = options.replication_url.as_ref().unwrap_or(&options.control_url);
+        let queries = Url::parse(queries)
+            .map_err(|error| Error::Refused(format!("the URL of the databases: {error}")))?;
         let ServerOptions { isolation, limits, .. } = *options;
-        Ok(Self { control, replication, isolation, limits })
+        Ok(Self { control, replication, queries: server_of(&queries), isolation, limits })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -108,7 +114,9 @@ impl Server {
 
     /// Opens the control database; it is made where it is missing and we may.
     pub(super) async fn open_control(&self) -> Result<Database, Error> {
-        connect_or_create(&self.control).await?;
+        let mut connection = connect_or_create(&self.control).await?;
+        keep_readers_out(&mut connection).await;
+        let _ = connection.close().await;
         let opened = PostgresDatabase::open(
             self.control.clone(),
             ["public", "public"],
@@ -159,15 +167,19 @@ impl Server {
     }
 
     /// How the role that may only read an organization's tables connects.
-    pub(super) fn reader(&self, organization: &str, password: &str) -> PgConnectOptions {
+    pub(super) fn reader(&self, organization: &str, password: &str) -> Login {
         let place = self.place(organization);
-        let options = self.replication.clone().database(&place.database);
-        options
-            .username(&place.reader)
-            .password(password)
-            .options([("search_path", place.tables.as_str())])
-            .application_name("rowgate db sql")
-            .disable_statement_logging()
+        Login {
+            server: self.queries.clone(),
+            user: place.reader,
+            password: password.to_owned(),
+            database: place.database,
+            settings: vec![
+                ("search_path".into(), place.tables),
+                // So often the server looks whether whoever asked is still there, while a statement runs.
+                ("client_connection_check_interval".into(), "1000".into()),
+            ],
+        }
     }
 
     /// The same as a URL. The role's search path is set on the server.

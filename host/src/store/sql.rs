@@ -1,7 +1,9 @@
 //! Queries of a person or a program on an organization's tables: read-only, one statement, limited
-//! in rows, bytes and time.
+//! in rows, bytes and time, and each in a process of its own.
 
+mod asked;
 mod postgres;
+mod process;
 mod room;
 mod sqlite;
 mod statement;
@@ -9,31 +11,40 @@ mod statement;
 #[cfg(test)]
 pub(super) use postgres::timestamp;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use asked::{Asked, Place};
+pub(super) use asked::{Login, server_of};
+pub use process::{ARGUMENT, answer};
 pub use room::{Admitted, Asking, Room, RoomLimits};
 
-use super::moves::{self, Location};
+use super::moves::{self, Location, Way};
 use super::server::ReaderPassword;
 use super::{Error, Store, query, query_scalar};
 use crate::model::OrganizationId;
 
 /// What one query may cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct QueryLimits {
     pub rows: usize,
     pub bytes: usize,
     pub time: Duration,
+    /// That its process may take beside its program.
+    pub memory_bytes: u64,
+    /// Of a temporary file, in which much is sorted.
+    pub file_bytes: u64,
     /// More rows than that are cut off, not refused.
     pub cut_rows: bool,
 }
 
 /// The answer to a query.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
     /// Names of the columns.
     pub columns: Vec<String>,
@@ -44,31 +55,47 @@ pub struct Rows {
 }
 
 impl Store {
-    /// Runs one reading statement on the organization's tables.
+    /// Runs one reading statement on the organization's tables, in a process of its own.
     pub async fn query(
         &self,
         organization: OrganizationId,
         text: &str,
         limits: QueryLimits,
     ) -> Result<Rows, Error> {
+        let (place, way) = self.place(organization).await?;
+        let asked = Asked { place, text: text.to_owned(), limits };
+        let answered = process::run(&asked, &self.clock).await;
+        let Some(way) = way else { return answered };
+        // What a customer's server says.
+        answered.map_err(|error| match error {
+            Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
+            Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
+            other => other,
+        })
+    }
+
+    /// Where the tables are read. The way there, if they lie in a database of the organization's own: it is
+    /// open for as long as it isn't dropped.
+    async fn place(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<(Place, Option<Arc<Way>>), Error> {
         let Location { key, database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
             let url = self.move_url(&id, "readonly_url").await?;
             let way = self.outside()?.way(&url)?;
-            return postgres::query_by(way, text, limits, &self.clock).await;
+            return Ok((Place::Server(way.query_login()), Some(way)));
         }
         // Made here if this is the first use.
         drop(self.replication(organization).await?);
-        match &self.server {
-            None => {
-                let path = self.data_dir.replication(&key);
-                sqlite::query(&path, text, limits, &self.clock).await
-            }
+        let place = match &self.server {
+            None => Place::File(self.data_dir.replication(&key)),
             Some(server) => {
                 let password = self.reader_password(organization).await?;
-                postgres::query(server.reader(&key, &password), text, limits, &self.clock).await
+                Place::Server(server.reader(&key, &password))
             }
-        }
+        };
+        Ok((place, None))
     }
 }
 

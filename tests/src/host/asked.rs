@@ -1,5 +1,6 @@
 //! What a test asks of a host, and what it waits for.
 
+use std::fmt::Debug;
 use std::process::Output;
 use std::time::Duration;
 
@@ -90,14 +91,24 @@ impl TestHost {
 
     /// Waits until this holds; it is asked over and over.
     pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        self.until_none(what, async || if holds().await { vec![] } else { vec!["no"] }).await;
+    }
+
+    /// Waits until nothing of this is left; it is asked over and over.
+    pub async fn until_none<T: Debug>(&self, what: &str, mut left: impl AsyncFnMut() -> Vec<T>) {
+        let mut last = Vec::new();
         let asked = async {
-            while !holds().await {
+            loop {
+                last = left().await;
+                if last.is_empty() {
+                    return;
+                }
                 // Who asks without waiting would never be timed out.
                 tokio::task::yield_now().await;
             }
         };
         if tokio::time::timeout(PATIENCE, asked).await.is_err() {
-            panic!("not within {PATIENCE:?}: {what}");
+            panic!("not within {PATIENCE:?}: {what}: {last:?}");
         }
     }
 

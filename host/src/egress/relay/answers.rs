@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What a server may say.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +78,9 @@ pub(super) async fn pass_on(
     let mut from = BufReader::new(from);
     let (mut passed, mut answered) = (0_u64, 0_u64);
     let mut message = Vec::new();
+    let mut patience = Patience::new(limits.silence, owes);
     loop {
-        if !spoke(&mut from, limits.silence, owes).await? {
+        if !patience.until_spoken(&mut from).await? {
             return to.write_all(&refusal("the server doesn't answer")).await;
         }
         let mut head = [0; 5];
@@ -101,6 +102,7 @@ pub(super) async fn pass_on(
             Some(limit) => timeout(limit, body).await.map_err(io::Error::other)??,
         };
         match kind {
+            // No answer either.
             NOTICE => continue,
             READY => {
                 answered = 0;
@@ -113,23 +115,47 @@ pub(super) async fn pass_on(
             _ => {}
         }
         to.write_all(&message).await?;
+        patience.begin();
     }
 }
 
-/// Waits until the server says something, or ends. False: it owed an answer all the while and was silent
-/// for too long.
-async fn spoke(
-    from: &mut BufReader<impl AsyncRead + Unpin>,
-    silence: Option<Duration>,
-    owes: &AtomicBool,
-) -> io::Result<bool> {
-    let Some(limit) = silence else { return Ok(true) };
-    loop {
-        let owed = owes.load(Ordering::Relaxed);
-        match timeout(limit, from.fill_buf()).await {
-            Ok(said) => return said.map(|_| true),
-            Err(_) if owed => return Ok(false),
-            Err(_) => {}
+/// How long a server is waited for.
+struct Patience<'a> {
+    limit: Option<Duration>,
+    owes: &'a AtomicBool,
+    /// When it began, and whether the server owed an answer then.
+    begun: (Instant, bool),
+}
+
+impl<'a> Patience<'a> {
+    fn new(limit: Option<Duration>, owes: &'a AtomicBool) -> Self {
+        Self { limit, owes, begun: (Instant::now(), false) }
+    }
+
+    fn begin(&mut self) {
+        self.begun = (Instant::now(), self.owes.load(Ordering::Relaxed));
+    }
+
+    /// Waits until the server says something, or ends. False: it owed an answer all the while and gave
+    /// none for too long.
+    async fn until_spoken(
+        &mut self,
+        from: &mut BufReader<impl AsyncRead + Unpin>,
+    ) -> io::Result<bool> {
+        let Some(limit) = self.limit else { return Ok(true) };
+        loop {
+            let (at, owed) = self.begun;
+            let until = at + limit;
+            // Who speaks without end is never waited for.
+            if Instant::now() < until
+                && let Ok(said) = timeout_at(until, from.fill_buf()).await
+            {
+                return said.map(|_| true);
+            }
+            if owed {
+                return Ok(false);
+            }
+            self.begin();
         }
     }
 }
@@ -194,8 +220,21 @@ mod tests {
             assert_eq!(answer, ready);
             owes.store(true, Ordering::Relaxed);
             let mut told = Vec::new();
-            client.read_to_end(&mut told).await.unwrap();
-            assert!(String::from_utf8_lossy(&told).contains("the server doesn't answer"));
+            let told = async {
+                client.read_to_end(&mut told).await.unwrap();
+                assert!(String::from_utf8_lossy(&told).contains("the server doesn't answer"));
+            };
+            // Its remarks are no answer.
+            let notice = [b"N", 5_u32.to_be_bytes().as_slice(), b"\0"].concat();
+            let remarks = async {
+                while server.write_all(&notice).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                () = told => {}
+                () = remarks => {}
+            }
         };
         tokio::join!(passing, asked);
     }

@@ -81,7 +81,7 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     });
     let Some(Dropped { key, database_id }) = drops.await? else { return Ok(Progress::Waits) };
     failpoint::reach("organization_dropping");
-    store.let_go(of).await;
+    store.let_go(of);
     if let Some(id) = database_id
         && leave_own(store, ending, &id).await == Progress::Waits
     {

@@ -1,7 +1,6 @@
 //! Who reads an organization's own database: a role that the customer named, or one that we make. Never
 //! the role that owns the tables.
 
-use sqlx::postgres::PgConnectOptions;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -9,6 +8,7 @@ use super::location::OwnReader;
 use super::{TABLES, Way, place};
 use crate::model::OrganizationId;
 use crate::store::server::{READER_CONNECTIONS, READER_SETTINGS, ReaderPassword, short_name};
+use crate::store::sql::Login;
 use crate::store::tables::{literal, quoted};
 use crate::store::{Database, Error, Store, query, query_scalar};
 
@@ -115,17 +115,27 @@ impl Store {
     }
 }
 
-/// How queries of people and programs connect: they change nothing, whatever the role may do, and see
-/// times as everywhere.
-pub(in crate::store) fn query_options(way: &Way) -> PgConnectOptions {
-    way.options()
-        .options([
+impl Way {
+    /// How queries of people and programs connect: they change nothing, whatever the role may do, and see
+    /// times as everywhere.
+    pub(in crate::store) fn query_login(&self) -> Login {
+        let mut server = Url::parse("postgres://localhost?sslmode=disable").expect("a URL");
+        let _taken = server.set_port(Some(self.port));
+        server.query_pairs_mut().append_pair("host", &self.directory.display().to_string());
+        let settings = [
             ("search_path", TABLES),
             ("default_transaction_read_only", "on"),
             ("timezone", "UTC"),
             ("datestyle", "ISO"),
-        ])
-        .application_name("rowgate db sql")
+        ];
+        Login {
+            server: server.into(),
+            user: self.user.clone(),
+            password: self.password.to_string(),
+            database: self.database.clone(),
+            settings: settings.map(|(name, value)| (name.into(), value.into())).into(),
+        }
+    }
 }
 
 async fn is_role(admin: &Database, role: &str) -> Result<bool, Error> {

@@ -6,6 +6,7 @@ use super::{Claimed, Hold};
 use crate::clock::micros;
 use crate::failpoint;
 use crate::model::Micros;
+use crate::store::database::contained;
 use crate::store::{Error, Store};
 
 /// A move that was held up is tried again after so long.
@@ -35,7 +36,7 @@ pub async fn work(store: &Store, ttl: Duration, poll: Duration) {
 async fn carry_on(store: &Store, of: Claimed, ttl: Micros) {
     let (id, organization_id) = (of.id.clone(), of.organization_id);
     let hold = Hold { store, of, ttl };
-    let ended = match hold.carry_out().await {
+    let ended = match contained(hold.carry_out(), Error::Inconsistent).await {
         Ok(()) => {
             tracing::info!(id, organization_id, "tables lie in a database of their own now");
             return;
@@ -70,6 +71,11 @@ impl Hold<'_> {
         let (id, organization_id) = (&self.of.id, self.of.organization_id);
         let now = self.store.clock.now();
         let reason = one_line(&error.to_string());
+        // It may be what the customer's server says.
+        let reason = match self.store.own_way(id).await {
+            Ok(way) => (way.hide)(&reason),
+            Err(_) => reason,
+        };
         let given_up_at = self.progressed_at().await?.saturating_add(micros(STALLED_MAX));
         if passes(&error) && now < given_up_at {
             tracing::warn!(id, organization_id, %error, "a move is held up");

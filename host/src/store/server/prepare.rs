@@ -64,6 +64,23 @@ pub(super) async fn prepare(
     Ok(())
 }
 
+/// Takes from everybody else what PostgreSQL gives to all: to connect to the control database. Where the
+/// host's role doesn't own it, that is for its owner to do.
+pub(super) async fn keep_readers_out(connection: &mut PgConnection) {
+    let sql = "do $$ begin
+                 if exists (select 1 from pg_database
+                            where datname = current_database()
+                              and pg_has_role(current_user, datdba, 'usage')
+                              and has_database_privilege('public', oid, 'connect')) then
+                   execute format('revoke all on database %I from public', current_database());
+                 end if;
+               end $$";
+    // Another host may do the same at this moment, which PostgreSQL refuses.
+    if let Err(error) = connection.execute(sql).await {
+        tracing::info!(%error, "everybody may connect to the control database still");
+    }
+}
+
 /// Large objects can be written in a read-only transaction before PostgreSQL 16. The functions are a
 /// superuser's: where the host's role is none, they stay as they are.
 fn without_large_objects(reader: &str) -> String {

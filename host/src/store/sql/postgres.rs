@@ -1,7 +1,5 @@
 //! On a PostgreSQL server, as the role that may only read the organization's tables.
 
-use std::sync::Arc;
-
 use futures_util::TryStreamExt as _;
 use serde_json::{Number, Value};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
@@ -13,27 +11,13 @@ use sqlx::{
 use super::room::busy;
 use super::{Answer, Error, QueryLimits, Rows, nested, refused, statement, too_long};
 use crate::clock::Clock;
-use crate::store::database::contained;
-use crate::store::moves::{Way, query_options};
 
 /// PostgreSQL's code for a statement that was cancelled.
 const CANCELLED: &str = "57014";
 /// And for a connection too many, of the role or of the server.
 const TOO_MANY_CONNECTIONS: &str = "53300";
-/// So often the server looks whether whoever asked is still there, while a statement runs.
-const LOOK_MS: &str = "1000";
 
 pub(super) async fn query(
-    reader: PgConnectOptions,
-    text: &str,
-    limits: QueryLimits,
-    clock: &Clock,
-) -> Result<Rows, Error> {
-    ask(reader.options([("client_connection_check_interval", LOOK_MS)]), text, limits, clock).await
-}
-
-/// Where a server may be too old to look whether whoever asked is still there.
-async fn ask(
     reader: PgConnectOptions,
     text: &str,
     limits: QueryLimits,
@@ -72,21 +56,6 @@ fn unconnected(error: sqlx::Error) -> Error {
         }
         _ => Error::Unavailable(error.to_string()),
     }
-}
-
-/// On a customer's server, by a role that may only read.
-pub(super) async fn query_by(
-    way: Arc<Way>,
-    text: &str,
-    limits: QueryLimits,
-    clock: &Clock,
-) -> Result<Rows, Error> {
-    let asked = ask(query_options(&way), text, limits, clock);
-    contained(asked, Error::Unavailable).await.map_err(|error| match error {
-        Error::Refused(reason) => Error::Refused((way.hide)(&reason)),
-        Error::Unavailable(reason) => Error::Unavailable((way.hide)(&reason)),
-        other => other,
-    })
 }
 
 /// Prepared first: PostgreSQL prepares one statement only, so nothing can stand behind it. Then its

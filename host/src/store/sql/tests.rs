@@ -18,8 +18,14 @@ use crate::store::{Dialect, query_scalar, tables};
 
 on_both! { values_keep_their_types, more_rows_than_wanted_are_cut }
 
-const LIMITS: QueryLimits =
-    QueryLimits { rows: 10, bytes: 1_000, time: Duration::from_secs(10), cut_rows: false };
+const LIMITS: QueryLimits = QueryLimits {
+    rows: 10,
+    bytes: 1_000,
+    time: Duration::from_secs(10),
+    memory_bytes: 0,
+    file_bytes: 0,
+    cut_rows: false,
+};
 
 const SQLITE: &str =
     "create table t (n bigint, deleted boolean, data json text, plain text, b blob);
@@ -48,11 +54,22 @@ async fn fill(store: &Store, organization: OrganizationId) {
     fill.await.unwrap();
 }
 
+/// What [`Store::query`] does, here instead of in a process of its own: this program is none that answers.
+async fn ask(
+    store: &Store,
+    organization: OrganizationId,
+    text: &str,
+    limits: QueryLimits,
+) -> Result<Rows, Error> {
+    let (place, _) = store.place(organization).await?;
+    Asked { place, text: text.to_owned(), limits }.answer(&store.clock).await
+}
+
 async fn values_keep_their_types(dialect: Dialect) {
     let (store, organization) = filled(dialect).await;
     let sql =
         "select n, deleted, data, plain, b, cast(1.5 as double precision) as f from t order by n";
-    let answer = store.query(organization, sql, LIMITS).await.unwrap();
+    let answer = ask(&store, organization, sql, LIMITS).await.unwrap();
     assert_eq!(answer.columns, ["n", "deleted", "data", "plain", "b", "f"]);
     assert_eq!(
         answer.rows,
@@ -62,7 +79,7 @@ async fn values_keep_their_types(dialect: Dialect) {
             [json!(3), json!(null), json!(null), json!(null), json!(null), json!(1.5)],
         ]
     );
-    let empty = store.query(organization, "select n, data from t where n > 9", LIMITS).await;
+    let empty = ask(&store, organization, "select n, data from t where n > 9", LIMITS).await;
     assert_eq!(
         empty.unwrap(),
         Rows { columns: vec!["n".into(), "data".into()], ..Rows::default() }
@@ -85,10 +102,10 @@ async fn limits_hold_and_nothing_is_written() {
         ("with x as (select 1) delete from t".into(), LIMITS, "readonly"),
         ("select load_extension('x')".into(), LIMITS, "not authorized"),
     ] {
-        let refusal = store.query(organization, &sql, limits).await.unwrap_err().to_string();
+        let refusal = ask(&store, organization, &sql, limits).await.unwrap_err().to_string();
         assert!(refusal.contains(reason), "{sql}: {refusal}");
     }
-    let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
+    let count = ask(&store, organization, "select count(*) from t", LIMITS).await.unwrap();
     assert_eq!(count.rows, [[json!(3)]]);
 }
 
@@ -99,7 +116,7 @@ async fn a_statement_that_nobody_waits_for_ends() {
     let endless = "with recursive c(x) as (select 1 union all select x + 1 from c)
                    select n from t where n < 3 union all select count(*) from c";
     let first = QueryLimits { rows: 1, cut_rows: true, ..LIMITS };
-    let answer = store.query(organization, endless, first).await.unwrap();
+    let answer = ask(&store, organization, endless, first).await.unwrap();
     assert!(answer.cut, "{answer:?}");
     let file = store.data_dir.replication("default");
     let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(30));
@@ -127,10 +144,10 @@ async fn limits_hold_and_nothing_is_written_on_postgres() {
         ("select 1; delete from t".into(), LIMITS, "cannot insert multiple commands"),
         ("select 1; commit".into(), LIMITS, "cannot insert multiple commands"),
     ] {
-        let refusal = store.query(organization, &sql, limits).await.unwrap_err().to_string();
+        let refusal = ask(&store, organization, &sql, limits).await.unwrap_err().to_string();
         assert!(refusal.contains(reason), "{sql}: {refusal}");
     }
-    let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
+    let count = ask(&store, organization, "select count(*) from t", LIMITS).await.unwrap();
     assert_eq!(count.rows, [[json!(3)]]);
 }
 
@@ -164,15 +181,29 @@ async fn nothing_but_the_organizations_own_is_reached() {
             "set role postgres",
             "create table x ()",
         ] {
-            let answer = store.query(mine.id, sql, LIMITS).await;
+            let answer = ask(&store, mine.id, sql, LIMITS).await;
             assert!(answer.is_err(), "{isolation:?}: {sql}: {answer:?}");
         }
-        let count = store.query(mine.id, "select count(*) from t", LIMITS).await.unwrap();
+        let count = ask(&store, mine.id, "select count(*) from t", LIMITS).await.unwrap();
         assert_eq!(count.rows, [[json!(3)]], "{isolation:?}");
-        let schema = store.query(mine.id, "select current_schema()", LIMITS).await.unwrap();
+        let schema = ask(&store, mine.id, "select current_schema()", LIMITS).await.unwrap();
         let tables = if isolation == Isolation::Schema { "org_default" } else { "public" };
         assert_eq!(schema.rows, [[json!(tables)]]);
     }
+}
+
+/// PostgreSQL lets everybody connect to each database.
+#[tokio::test]
+async fn a_reader_doesnt_get_into_the_control_database() {
+    let (store, organization) = filled(Dialect::Postgres).await;
+    let control: String =
+        query_scalar("select current_database()::text").fetch_one(store.control()).await.unwrap();
+    let url = store.connection_url(organization).await.unwrap();
+    let mut url = url::Url::parse(&url).unwrap();
+    assert!(reads(url.as_str()).await);
+    url.set_path(&control);
+    let refused = sqlx::PgConnection::connect(url.as_str()).await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied for database"), "{refused}");
 }
 
 /// Whoever reads may take advisory locks of the whole database.
@@ -218,10 +249,10 @@ async fn more_rows_than_wanted_are_cut(dialect: Dialect) {
     let (store, organization) = filled(dialect).await;
     let limits = QueryLimits { rows: 3, cut_rows: true, ..LIMITS };
     let sql = |rows: usize| format!("select n from t order by n limit {rows}");
-    let whole = store.query(organization, &sql(3), limits).await.unwrap();
+    let whole = ask(&store, organization, &sql(3), limits).await.unwrap();
     assert_eq!((whole.rows.len(), whole.cut), (3, false));
     let limits = QueryLimits { rows: 2, ..limits };
-    let cut = store.query(organization, &sql(3), limits).await.unwrap();
+    let cut = ask(&store, organization, &sql(3), limits).await.unwrap();
     assert_eq!((cut.rows, cut.cut), (vec![vec![json!(1)], vec![json!(2)]], true));
 }
 
@@ -233,7 +264,7 @@ async fn rolled_credentials_end_the_old_ones() {
     store.roll_reader(organization).await.unwrap();
     let new = store.connection_url(organization).await.unwrap();
     assert!(reads(&new).await && opens(&store, &new).await && !opens(&store, &old).await);
-    let count = store.query(organization, "select count(*) from t", LIMITS).await.unwrap();
+    let count = ask(&store, organization, "select count(*) from t", LIMITS).await.unwrap();
     assert_eq!(count.rows, [[json!(3)]]);
     assert_eq!(store.secret_connection_url(organization).await.unwrap(), Some(new));
     let (store, organization) = filled(Dialect::Sqlite).await;

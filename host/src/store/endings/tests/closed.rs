@@ -103,7 +103,7 @@ async fn all_hosts_let_go_of_a_dropped_database(dialect: Dialect) {
     fixture::run(&store, format!("update organizations set dropping = true where id = {of}")).await;
     assert!(store.let_go_of_dropped(&mut looked_at).await.unwrap());
     assert!(!store.let_go_of_dropped(&mut looked_at).await.unwrap(), "only when something moved");
-    assert_eq!(store.replication.lock().await.keys().collect::<Vec<_>>(), [&other]);
+    assert_eq!(store.opened.organizations(), [other]);
     let refused = store.replication(of).await.unwrap_err().to_string();
     assert!(refused.contains("no organization"), "{refused}");
 }

@@ -1,0 +1,168 @@
+//! A process for each query. What a statement takes of memory, of a core and of temporary files is that
+//! process's, which has limits: one value of a gigabyte would else be the host's.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::asked::Asked;
+use super::{Error, QueryLimits, Rows, too_long};
+use crate::clock::Clock;
+
+/// What `rowgate` is called with to be such a process. What it answers then comes by standard input.
+pub const ARGUMENT: &str = "answer-query";
+
+/// Until the process is there, and until it has said all.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Of the environment: where temporary files go, and how servers are reached that aren't said in full.
+const KEPT: [&str; 5] = ["TMPDIR", "SQLITE_TMPDIR", "PGHOST", "PGHOSTADDR", "PGPORT"];
+
+/// How a process answers.
+#[derive(Serialize, Deserialize)]
+enum Answered {
+    Rows(Rows),
+    Refused(String),
+    Busy { reason: String, retry_after_s: u32 },
+    Unavailable(String),
+}
+
+/// Has a process answer. Dropping this ends it.
+pub(super) async fn run(asked: &Asked, clock: &Clock) -> Result<Rows, Error> {
+    let limits = asked.limits;
+    let text = serde_json::to_vec(asked).map_err(|error| Error::Inconsistent(error.to_string()))?;
+    let answered = tokio::select! {
+        answered = exchange(text, limits) => answered,
+        // It ends by itself before, unless something is wrong with the machine.
+        () = clock.sleep(limits.time * 2 + GRACE) => return Err(too_long(limits)),
+    };
+    let (said, status) = answered
+        .map_err(|error| Error::Unavailable(format!("no process answers the query: {error}")))?;
+    if !status.success() {
+        return Err(why(status, limits));
+    }
+    match serde_json::from_slice(&said) {
+        Ok(Answered::Rows(rows)) => Ok(rows),
+        Ok(Answered::Refused(reason)) => Err(Error::Refused(reason)),
+        Ok(Answered::Busy { reason, retry_after_s }) => Err(Error::Busy { reason, retry_after_s }),
+        Ok(Answered::Unavailable(reason)) => Err(Error::Unavailable(reason)),
+        Err(error) => Err(Error::Unavailable(format!("the query was answered badly: {error}"))),
+    }
+}
+
+async fn exchange(asked: Vec<u8>, limits: QueryLimits) -> io::Result<(Vec<u8>, ExitStatus)> {
+    let tls = |name: &str| name.starts_with("PGSSL");
+    let kept = std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|name| KEPT.contains(&name) || tls(name)));
+    let mut process = Command::new(program()?)
+        .arg(ARGUMENT)
+        .env_clear()
+        .envs(kept)
+        // Each arena of the allocator takes addresses that nobody uses, and they count.
+        .env("MALLOC_ARENA_MAX", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
+    if let Some(mut stdin) = stdin {
+        // One that ended doesn't listen; then its status says why.
+        let _ = stdin.write_all(&asked).await;
+    }
+    let mut said = Vec::new();
+    if let Some(stdout) = stdout {
+        stdout.take(limits.memory_bytes).read_to_end(&mut said).await?;
+    }
+    Ok((said, process.wait().await?))
+}
+
+/// This program, also when its file has been replaced since it was started.
+fn program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
+fn why(status: ExitStatus, limits: QueryLimits) -> Error {
+    let signal = |signal: Signal| status.signal() == Some(signal.as_raw());
+    if signal(Signal::ABORT) {
+        return Error::Refused(out_of_memory(limits));
+    }
+    if signal(Signal::XCPU) {
+        return too_long(limits);
+    }
+    if signal(Signal::XFSZ) {
+        let mib = limits.file_bytes >> 20;
+        return Error::Refused(format!(
+            "the query needs more than {mib} MiB for temporary files: narrow it"
+        ));
+    }
+    Error::Unavailable(format!("the process of the query ended: {status}"))
+}
+
+fn out_of_memory(limits: QueryLimits) -> String {
+    let mib = limits.memory_bytes >> 20;
+    format!("the query needs more than {mib} MiB of memory: select less at once")
+}
+
+/// What such a process does: reads what is asked, and answers it.
+pub fn answer() -> ExitCode {
+    match answered() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn answered() -> io::Result<()> {
+    let mut asked = Vec::new();
+    io::stdin().read_to_end(&mut asked)?;
+    let asked: Asked = serde_json::from_slice(&asked)?;
+    bound(asked.limits)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answered = match runtime.block_on(asked.answer(&Clock::System)) {
+        Ok(rows) => Answered::Rows(rows),
+        Err(Error::Refused(reason)) if reason == "out of memory" => {
+            Answered::Refused(out_of_memory(asked.limits))
+        }
+        Err(Error::Refused(reason)) => Answered::Refused(reason),
+        Err(Error::Busy { reason, retry_after_s }) => Answered::Busy { reason, retry_after_s },
+        Err(error) => Answered::Unavailable(error.to_string()),
+    };
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    serde_json::to_writer(&mut stdout, &answered)?;
+    stdout.flush()
+}
+
+/// Sets this process's limits. (`setrlimit(2)`)
+fn bound(limits: QueryLimits) -> io::Result<()> {
+    let seconds = limits.time.as_secs() * 2 + 1;
+    set(Resource::Core, 0)?;
+    set(Resource::Fsize, limits.file_bytes)?;
+    set(Resource::Cpu, seconds)?;
+    if cfg!(target_os = "linux") {
+        set(Resource::As, mapped()?.saturating_add(limits.memory_bytes))?;
+    }
+    Ok(())
+}
+
+fn set(resource: Resource, value: u64) -> io::Result<()> {
+    let maximum = getrlimit(resource).maximum;
+    let value = maximum.map_or(value, |maximum| maximum.min(value));
+    // The hard limit is above: reaching it kills without saying why.
+    setrlimit(resource, Rlimit { current: Some(value), maximum })?;
+    Ok(())
+}
+
+/// Addresses that this process has already, most of them its program's. (`proc_pid_statm(5)`)
+fn mapped() -> io::Result<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = pages.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm has no sense"))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
