@@ -11,6 +11,8 @@ use tokio::io::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::clock::monotonic;
+
 /// What a server may say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -129,11 +131,11 @@ struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     fn new(limit: Option<Duration>, owes: &'a AtomicBool) -> Self {
-        Self { limit, owes, begun: (Instant::now(), false) }
+        Self { limit, owes, begun: (monotonic(), false) }
     }
 
     fn begin(&mut self) {
-        self.begun = (Instant::now(), self.owes.load(Ordering::Relaxed));
+        self.begun = (monotonic(), self.owes.load(Ordering::Relaxed));
     }
 
     /// Waits until the server says something, or ends. False: it owed an answer all the while and gave
@@ -147,7 +149,7 @@ impl<'a> Patience<'a> {
             let (at, owed) = self.begun;
             let until = at + limit;
             // Who speaks without end is never waited for.
-            if Instant::now() < until
+            if monotonic() < until
                 && let Ok(said) = timeout_at(until, from.fill_buf()).await
             {
                 return said.map(|_| true);

@@ -78,10 +78,15 @@ impl Hold<'_> {
         };
         let given_up_at = self.progressed_at().await?.saturating_add(micros(STALLED_MAX));
         if passes(&error) && now < given_up_at {
-            tracing::warn!(id, organization_id, %error, "a move is held up");
+            tracing::warn!(id, organization_id, error = reason, "a move is held up");
             return self.put_off(reason, now.saturating_add(micros(RETRY))).await;
         }
-        tracing::error!(id, organization_id, %error, "a move failed; everything is as it was before");
+        tracing::error!(
+            id,
+            organization_id,
+            error = reason,
+            "a move failed; everything is as it was before"
+        );
         self.fail(reason).await
     }
 }

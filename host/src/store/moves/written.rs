@@ -90,7 +90,8 @@ pub(super) async fn finish(
                     .await?;
                 query_scalar::<i64>(
                     "select setval(pg_get_serial_sequence('rowgate_commits', 'id'), last.id)
-         from (select max(id) as id from rowgate_commits) as last where last.id is not null",
+                     from (select max(id) as id from rowgate_commits) as last
+                     where last.id is not null",
                 )
                 .fetch_optional(connection)
                 .await?;
@@ -100,8 +101,8 @@ pub(super) async fn finish(
         .await
 }
 
-/// The first statement wherever rows and numbers are written there: whoever stood still for longer than the lease has a
-/// lower fence than the one that went on, or another move's mark.
+/// The first statement wherever rows and numbers are written there: whoever stood still for longer than the
+/// lease has a lower fence than the one that went on, or another move's mark.
 async fn still_held(connection: &mut Connection, of: &Claimed) -> Result<(), Error> {
     let planted = query("update rowgate_moved set fence = $2 where move_id = $1 and fence <= $2");
     let planted = planted.bind(&of.id).bind(of.fence).execute(connection).await?;
