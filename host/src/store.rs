@@ -206,9 +206,12 @@ impl Store {
         }
         if let Some(id) = database_id {
             let database = self.open_own(organization, &id).await?;
-            // Dropped meanwhile, it isn't kept.
-            self.location(organization).await?;
             self.opened.insert(organization, database_no, database.clone());
+            // Dropped meanwhile, it isn't kept: whoever let go of it may have come before it was there.
+            if let Err(dropped) = self.location(organization).await {
+                self.opened.let_go(organization);
+                return Err(dropped);
+            }
             return Ok(database);
         }
         let held = self.hold_replication(organization).await?;

@@ -267,3 +267,27 @@ pub(in crate::store) async fn contained<T, E>(
     let answered = AssertUnwindSafe(asked).catch_unwind().await;
     answered.unwrap_or_else(|_| Err(error("the server's answer has no sense".into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::fixture::{self, on_both};
+
+    on_both! { a_write_that_panics_leaves_nothing_behind }
+
+    async fn a_write_that_panics_leaves_nothing_behind(dialect: Dialect) {
+        const WRITE: &str = "create table written (n bigint)";
+        let store = fixture::open(dialect, Clock::simulated(0)).await;
+        let panics = store.control().write(|connection| {
+            Box::pin(async move {
+                connection.run(WRITE).await?;
+                let none: Vec<i64> =
+                    query_scalar("select n from written").fetch_all(connection).await?;
+                Ok(none[0])
+            })
+        });
+        assert!(panics.await.is_err());
+        fixture::run(&store, WRITE.to_owned()).await;
+    }
+}

@@ -2,9 +2,11 @@
 //! a few readers beside it.
 
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -116,7 +118,10 @@ where
     fn run<'c>(&'c mut self, connection: &'c mut Connection) -> BoxFuture<'c, bool> {
         Box::pin(async move {
             let Some(operation) = self.operation.take() else { return false };
-            let result = operation(connection).await;
+            // The writer goes on: it is everybody's.
+            let result = AssertUnwindSafe(operation(connection)).catch_unwind().await;
+            let panicked = |_| Err(Error::Inconsistent("the write panicked".into()));
+            let result = result.unwrap_or_else(panicked);
             let worked = result.is_ok();
             self.result = Some(result);
             worked
