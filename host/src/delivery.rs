@@ -109,7 +109,7 @@ impl Deliveries {
         let mut unmarked = BTreeSet::new();
         while !self.is_stopping() {
             while let Some(ended) = running.try_join_next_with_id() {
-                over(ended, &mut failing);
+                over(ended, &mut failing, &self.metrics);
             }
             unmarked.append(&mut self.store.changed().take());
             let now = self.store.clock().now();
@@ -177,7 +177,7 @@ impl Deliveries {
         tokio::select! {
             () = self.stopped() => {}
             () = self.store.changed().wait() => self.breathe(looked_at).await,
-            Some(ended) = running.join_next_with_id() => over(ended, failing),
+            Some(ended) = running.join_next_with_id() => over(ended, failing, &self.metrics),
             () = self.store.clock().sleep_until(until) => {}
         }
     }
@@ -218,11 +218,16 @@ impl Deliveries {
 }
 
 /// However it ended, it has left its place among those that fail.
-fn over(ended: Result<(task::Id, ()), JoinError>, failing: &mut HashSet<task::Id>) {
+fn over(
+    ended: Result<(task::Id, ()), JoinError>,
+    failing: &mut HashSet<task::Id>,
+    metrics: &Metrics,
+) {
     let id = match ended {
         Ok((id, ())) => id,
         Err(error) => {
-            tracing::error!(%error, "a delivery broke off");
+            metrics.panicked("delivery");
+            tracing::error!(%error, "a delivery broke off; it goes on when the lease is over");
             error.id()
         }
     };
@@ -232,17 +237,21 @@ fn over(ended: Result<(task::Id, ()), JoinError>, failing: &mut HashSet<task::Id
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Load;
 
     #[tokio::test]
     async fn whatever_ends_leaves_its_place() {
         let (mut running, mut failing) = (JoinSet::new(), HashSet::new());
+        let metrics = Metrics::default();
         failing.insert(running.spawn(async {}).id());
         failing.insert(running.spawn(async { panic!("on purpose") }).id());
         let stays = running.spawn(std::future::pending()).id();
         failing.insert(stays);
         for _ in 0..2 {
-            over(running.join_next_with_id().await.unwrap(), &mut failing);
+            over(running.join_next_with_id().await.unwrap(), &mut failing, &metrics);
         }
         assert_eq!(failing, HashSet::from([stays]));
+        let counted = metrics.text(&Load::default());
+        assert!(counted.contains("rowgate_task_panics_total{task=\"delivery\"} 1"), "{counted}");
     }
 }

@@ -12,6 +12,7 @@ pub mod config;
 mod failpoint;
 pub mod metrics;
 pub mod model;
+pub mod tasks;
 
 // The path.
 pub mod webhook;

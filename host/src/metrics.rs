@@ -44,6 +44,7 @@ pub struct Metrics {
     delivered: Counter,
     forgotten: Family<What, Counter>,
     mails: Family<Outcome, Counter>,
+    panics: Family<Task, Counter>,
     load: Gauges,
 }
 
@@ -92,6 +93,11 @@ struct Service {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct What {
     what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Task {
+    task: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +150,8 @@ impl Default for Metrics {
         registry.register("forgotten", "What was deleted for its age", forgotten.clone());
         let mails = Family::default();
         registry.register("mails", "Letters by how they ended", mails.clone());
+        let panics = Family::default();
+        registry.register("task_panics", "Tasks that panicked and begin again", panics.clone());
         let load = Gauges::registered(&mut registry);
         Self {
             registry,
@@ -164,6 +172,7 @@ impl Default for Metrics {
             delivered,
             forgotten,
             mails,
+            panics,
             load,
         }
     }
@@ -200,6 +209,11 @@ impl Metrics {
     /// A letter was handed over, or couldn't be.
     pub fn mail(&self, outcome: &'static str) {
         self.mails.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A task panicked.
+    pub fn panicked(&self, task: &'static str) {
+        self.panics.get_or_create(&Task { task }).inc();
     }
 
     /// A call failed.

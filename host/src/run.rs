@@ -101,6 +101,7 @@ impl Runner {
             Ok(done) => done,
             // Otherwise the heartbeat would keep the lease for ever.
             Err(_) => {
+                self.metrics.panicked("run");
                 let panicked = Error::Inconsistent("the run panicked; the log says where".into());
                 self.abandon(&lease, panicked).await
             }

@@ -14,6 +14,7 @@ use crate::model::{Micros, OrganizationId, OwnerId};
 use crate::run::{Runner, Signals};
 use crate::store::leases::{self, Claimant, Lease};
 use crate::store::{Database, Error};
+use crate::tasks::Tasks;
 
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
@@ -142,8 +143,10 @@ impl Wake {
 /// Runs until the runner is stopped, lets the calls in flight end, and gives all leases back.
 pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
     let slots = Arc::new(Semaphore::new(options.workers.max(1)));
-    let mut runs = JoinSet::new();
-    let beat = tokio::spawn(heartbeat(Arc::clone(&runner), wake.clone(), options.clone()));
+    // Both end with this function, also if it panics. Leases of what ran then aren't renewed: they run out.
+    let (mut runs, mut beat) = (JoinSet::new(), JoinSet::new());
+    wake.holders().clear();
+    beat.spawn(beating(&runner, &wake, &options));
     let mut turns = Turns::default();
     while !runner.is_stopping() {
         while runs.try_join_next().is_some() {}
@@ -189,7 +192,6 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
         }
     }
     drain(&runner, runs, &options).await;
-    beat.abort();
 }
 
 /// Whose turn it is: organizations one after the other, those first that have fewest runs here.
@@ -344,6 +346,17 @@ async fn wait(runner: &Runner, wake: &Wake, until: Micros) {
         () = wake.0.due.notified() => {}
         () = runner.clock.sleep_until(until) => {}
     }
+}
+
+fn beating(
+    runner: &Arc<Runner>,
+    wake: &Wake,
+    options: &ScheduleOptions,
+) -> impl Future<Output = ()> + use<> {
+    let tasks = Tasks::new(runner.clock.clone(), Arc::clone(&runner.metrics));
+    let (runner, wake, options) = (Arc::clone(runner), wake.clone(), options.clone());
+    let begin = move || heartbeat(Arc::clone(&runner), wake.clone(), options.clone());
+    tasks.keep("heartbeat", begin)
 }
 
 /// Renews the leases that this host works under, three times in the life of one.

@@ -33,7 +33,7 @@ const WRAPPED: [(&str, &[&str]); 20] = [
 const LAYERS: [&[&str]; 13] = [
     &["model"],
     &["clock", "chance", "failpoint", "metrics"],
-    &["rows", "auth", "secrets", "config"],
+    &["rows", "auth", "secrets", "config", "tasks"],
     &["store"],
     &["egress"],
     &["plugin"],

@@ -10,17 +10,21 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
 
 use super::{App, clock, plugins, targets};
 use crate::clock::{Clock, micros};
 use crate::config::{Announced, Config, HostLock, Push, RefusedFile};
 use crate::delivery::alerts;
+use crate::egress::Egress;
 use crate::plugin::Engine;
+use crate::run::Runner;
 use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::server::{self, Status, StatusOptions};
 use crate::store::integrations::keep_telling;
 use crate::store::leases::{self, Claimant};
-use crate::store::{Heard, endings, hosts, moves, outcomes, retention};
+use crate::store::{Heard, Store, endings, hosts, moves, outcomes, retention};
+use crate::tasks::Tasks;
 use crate::webhook::{Limits, Webhooks};
 use parts::{deliveries, kept, runner};
 use working::{Working, drain_max};
@@ -56,7 +60,10 @@ pub async fn serve_at(
     let host = format!("{}-{}", std::process::id(), app.store.chance().base36(8));
     let lease_ttl = Duration::from_millis(app.config.run.lease_ttl_ms);
     app.store.enlist(&host, lease_ttl).await?;
-    let mut alive = tokio::spawn(hosts::keep(Arc::clone(&app.store), host.clone(), lease_ttl));
+    let tasks = Tasks::new(app.clock.clone(), Arc::clone(&app.metrics));
+    let (store, name) = (Arc::clone(&app.store), host.clone());
+    let says_so = move || hosts::keep(Arc::clone(&store), name.clone(), lease_ttl);
+    let mut alive = tokio::spawn(tasks.clone().keep("hosts", says_so));
     // One that is being closed is closed by this host, too.
     if !app.store.is_closing(&app.config.org).await? {
         app.store.organization(&app.config.org).await?;
@@ -68,7 +75,8 @@ pub async fn serve_at(
     };
     let listener = server::bind(app.config.server.listen).await?;
     let announced = announce(&app, &lock, refused, &listener)?;
-    let working = start(&app, engine, push_base_url(&app, &announced), host.clone()).await?;
+    let push_base_url = push_base_url(&app, &announced);
+    let working = start(&app, &tasks, engine, push_base_url, host.clone()).await?;
     let Announced { listen: address, public_url, .. } = &announced;
     tracing::info!(%address, public_url, data_dir = %app.config.data_dir.display(), "serving");
     listening(&announced);
@@ -123,6 +131,7 @@ fn push_base_url(app: &App, announced: &Announced) -> Option<String> {
 
 async fn start(
     app: &App,
+    tasks: &Tasks,
     engine: Engine,
     push_base_url: Option<String>,
     host: String,
@@ -147,38 +156,72 @@ async fn start(
         drain_max: drain_max(&app.config.server),
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
-    let (mut heard, told) = (app.store.watch().await?, wake.clone());
-    let store = Arc::clone(&app.store);
-    let egress = runner.egress.clone();
-    tokio::spawn(async move {
-        while let Some(heard) = heard.recv().await {
-            match heard {
-                Heard::Owner(owner_id) => told.arrived(owner_id),
-                Heard::Paused(root_id, until) => egress.pause_tree(&root_id, until),
-                Heard::Something => {
-                    told.nudge();
-                    store.changed().look();
-                    store.look_for_endings();
-                }
+    let heard = Arc::new(Mutex::new(app.store.watch().await?));
+    let (store, told, egress) = (Arc::clone(&app.store), wake.clone(), runner.egress.clone());
+    let heeds = move || heed(Arc::clone(&heard), Arc::clone(&store), told.clone(), egress.clone());
+    tokio::spawn(tasks.clone().keep("watch", heeds));
+    keep_up(app, tasks, &runner)?;
+    let (of, due) = (Arc::clone(&runner), wake.clone());
+    let schedules = move || schedule::work(Arc::clone(&of), due.clone(), options.clone());
+    let task = tokio::spawn(tasks.clone().keep("schedule", schedules));
+    let deliveries = Arc::new(deliveries(app, host.clone())?);
+    let all = Arc::clone(&deliveries);
+    let delivers = move || Arc::clone(&all).work();
+    let delivering = tokio::spawn(tasks.clone().keep("deliveries", delivers));
+    Ok(Working { runner, wake, host, task, deliveries, delivering })
+}
+
+async fn heed(
+    heard: Arc<Mutex<mpsc::Receiver<Heard>>>,
+    store: Arc<Store>,
+    told: Wake,
+    egress: Egress,
+) {
+    let mut heard = heard.lock().await;
+    while let Some(heard) = heard.recv().await {
+        match heard {
+            Heard::Owner(owner_id) => told.arrived(owner_id),
+            Heard::Paused(root_id, until) => egress.pause_tree(&root_id, until),
+            Heard::Something => {
+                told.nudge();
+                store.changed().look();
+                store.look_for_endings();
             }
         }
-    });
-    tokio::spawn(retention::keep(Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics)));
-    tokio::spawn(outcomes::keep(Arc::clone(&app.store)));
-    tokio::spawn(app.store.keyring().clone().keep_up(app.clock.clone()));
-    let poll = Duration::from_millis(run.poll_ms);
-    tokio::spawn(keep_telling(Arc::clone(&app.store), poll));
-    let (poster, rules) = (app.clients()?.poster, targets::rules(&app.config.delivery));
-    let trees = Arc::clone(&runner);
-    let let_go = move || trees.trees.let_go();
-    tokio::spawn(endings::keep(Arc::clone(&app.store), poll, let_go));
-    let (store, lease_ttl) = (Arc::clone(&app.store), Duration::from_millis(run.lease_ttl_ms));
-    tokio::spawn(async move { moves::work(&store, lease_ttl, poll).await });
-    tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
-    let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
-    let deliveries = Arc::new(deliveries(app, host.clone())?);
-    let delivering = tokio::spawn(Arc::clone(&deliveries).work());
-    Ok(Working { runner, wake, host, task, deliveries, delivering })
+    }
+    tracing::error!("what others commit isn't heard any more; the schedule is polled");
+}
+
+/// What goes on beside runs and deliveries. It has no end of its own.
+fn keep_up(app: &App, tasks: &Tasks, runner: &Arc<Runner>) -> anyhow::Result<()> {
+    let poll = Duration::from_millis(app.config.run.poll_ms);
+    let lease_ttl = Duration::from_millis(app.config.run.lease_ttl_ms);
+    let (store, kept, metrics) = (Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics));
+    let retains = move || retention::keep(Arc::clone(&store), kept, Arc::clone(&metrics));
+    tokio::spawn(tasks.clone().keep("retention", retains));
+    let store = Arc::clone(&app.store);
+    tokio::spawn(tasks.clone().keep("outcomes", move || outcomes::keep(Arc::clone(&store))));
+    let (keyring, clock) = (app.store.keyring().clone(), app.clock.clone());
+    tokio::spawn(tasks.clone().keep("keyring", move || keyring.clone().keep_up(clock.clone())));
+    let store = Arc::clone(&app.store);
+    tokio::spawn(tasks.clone().keep("telling", move || keep_telling(Arc::clone(&store), poll)));
+    let (store, trees) = (Arc::clone(&app.store), Arc::clone(runner));
+    let ends = move || {
+        let trees = Arc::clone(&trees);
+        endings::keep(Arc::clone(&store), poll, move || trees.trees.let_go())
+    };
+    tokio::spawn(tasks.clone().keep("endings", ends));
+    let store = Arc::clone(&app.store);
+    let moves = move || {
+        let store = Arc::clone(&store);
+        async move { moves::work(&store, lease_ttl, poll).await }
+    };
+    tokio::spawn(tasks.clone().keep("moves", moves));
+    let (store, poster) = (Arc::clone(&app.store), app.clients()?.poster);
+    let rules = targets::rules(&app.config.delivery);
+    let tells = move || alerts::keep(Arc::clone(&store), poster.clone(), rules, poll);
+    tokio::spawn(tasks.clone().keep("alerts", tells));
+    Ok(())
 }
 
 async fn listen(
