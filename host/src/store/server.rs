@@ -174,11 +174,7 @@ impl Server {
             user: place.reader,
             password: password.to_owned(),
             database: place.database,
-            settings: vec![
-                ("search_path".into(), place.tables),
-                // So often the server looks whether whoever asked is still there, while a statement runs.
-                ("client_connection_check_interval".into(), "1000".into()),
-            ],
+            settings: vec![("search_path".into(), place.tables)],
         }
     }
 

@@ -17,6 +17,11 @@ const CANCELLED: &str = "57014";
 /// And for a connection too many, of the role or of the server.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
+/// While a statement runs, the server looks once a second whether whoever asked is still there. Before
+/// PostgreSQL 14, and on some systems, it can't.
+const LOOK_FOR_US: &str = "select set_config('client_connection_check_interval', '1000', false)
+    where current_setting('client_connection_check_interval', true) is not null";
+
 pub(super) async fn query(
     reader: PgConnectOptions,
     text: &str,
@@ -65,6 +70,7 @@ async fn read(
     text: &str,
     limits: QueryLimits,
 ) -> Result<Rows, Error> {
+    let _may_fail = (&mut *connection).execute(LOOK_FOR_US).await;
     let described = (&mut *connection).prepare(text).await?;
     let columns = sqlx::Statement::columns(&described);
     let columns: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
