@@ -227,6 +227,9 @@ fn nested(text: String) -> Value {
 fn refused(error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(error) => Error::Refused(error.message().to_owned()),
+        sqlx::Error::Decode(error) | sqlx::Error::ColumnDecode { source: error, .. } => {
+            Error::Refused(format!("a value of the answer can't be read: {error}"))
+        }
         other => Error::Database(other),
     }
 }

@@ -87,7 +87,7 @@ async fn read(
     while let Some(row) = rows.try_next().await.map_err(refused)? {
         let values: Result<Vec<Value>, sqlx::Error> =
             (0..row.len()).map(|at| value(&row, at, &json, &mut answer.bytes)).collect();
-        if !answer.push(values?)? {
+        if !answer.push(values.map_err(refused)?)? {
             break;
         }
     }

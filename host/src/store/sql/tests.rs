@@ -94,6 +94,7 @@ async fn limits_hold_and_nothing_is_written() {
         ("select * from nowhere".to_owned(), LIMITS, "no such table: nowhere"),
         (format!("{endless} select x from c"), LIMITS, "more than 10 rows"),
         ("select hex(zeroblob(900))".into(), LIMITS, "larger than 1000 bytes"),
+        ("select cast(x'ff' as text)".into(), LIMITS, "can't be read"),
         (
             format!("{endless} select count(*) from c"),
             QueryLimits { time: Duration::from_millis(50), ..LIMITS },
