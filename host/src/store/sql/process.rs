@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -21,6 +22,9 @@ pub const ARGUMENT: &str = "answer-query";
 
 /// Until the process is there, and until it has said all.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Files that it may have open: a dozen that it has anyway, and temporary ones, of which each has its limit.
+const FILES_MAX: u64 = 32;
 
 /// Of the environment: where temporary files go, and how servers are reached that aren't said in full.
 const KEPT: [&str; 5] = ["TMPDIR", "SQLITE_TMPDIR", "PGHOST", "PGHOSTADDR", "PGPORT"];
@@ -48,7 +52,14 @@ pub(super) async fn run(asked: &Asked, clock: &Clock) -> Result<Rows, Error> {
     if !status.success() {
         return Err(why(status, limits));
     }
-    match serde_json::from_slice(&said) {
+    understood(&said)
+}
+
+fn understood(said: &[u8]) -> Result<Rows, Error> {
+    let mut said = serde_json::Deserializer::from_slice(said);
+    // A value in it may be as deep as serde_json reads one.
+    said.disable_recursion_limit();
+    match Answered::deserialize(&mut said) {
         Ok(Answered::Rows(rows)) => Ok(rows),
         Ok(Answered::Refused(reason)) => Err(Error::Refused(reason)),
         Ok(Answered::Busy { reason, retry_after_s }) => Err(Error::Busy { reason, retry_after_s }),
@@ -57,10 +68,11 @@ pub(super) async fn run(asked: &Asked, clock: &Clock) -> Result<Rows, Error> {
     }
 }
 
-async fn exchange(asked: Vec<u8>, limits: QueryLimits) -> io::Result<(Vec<u8>, ExitStatus)> {
+async fn exchange(mut asked: Vec<u8>, limits: QueryLimits) -> io::Result<(Vec<u8>, ExitStatus)> {
     let tls = |name: &str| name.starts_with("PGSSL");
     let kept = std::env::vars_os()
         .filter(|(name, _)| name.to_str().is_some_and(|name| KEPT.contains(&name) || tls(name)));
+    asked.push(b'\n');
     let mut process = Command::new(program()?)
         .arg(ARGUMENT)
         .env_clear()
@@ -71,9 +83,11 @@ async fn exchange(asked: Vec<u8>, limits: QueryLimits) -> io::Result<(Vec<u8>, E
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
+        // Ctrl-C is for the host, which drains.
+        .process_group(0)
         .spawn()?;
-    let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
-    if let Some(mut stdin) = stdin {
+    let (mut stdin, stdout) = (process.stdin.take(), process.stdout.take());
+    if let Some(stdin) = &mut stdin {
         // One that ended doesn't listen; then its status says why.
         let _ = stdin.write_all(&asked).await;
     }
@@ -81,7 +95,10 @@ async fn exchange(asked: Vec<u8>, limits: QueryLimits) -> io::Result<(Vec<u8>, E
     if let Some(stdout) = stdout {
         stdout.take(limits.memory_bytes).read_to_end(&mut said).await?;
     }
-    Ok((said, process.wait().await?))
+    let status = process.wait().await?;
+    // Until here: by it the process sees that somebody waits.
+    drop(stdin);
+    Ok((said, status))
 }
 
 /// This program, also when its file has been replaced since it was started.
@@ -120,9 +137,10 @@ pub fn answer() -> ExitCode {
 }
 
 fn answered() -> io::Result<()> {
-    let mut asked = Vec::new();
-    io::stdin().read_to_end(&mut asked)?;
-    let asked: Asked = serde_json::from_slice(&asked)?;
+    let mut asked = String::new();
+    io::stdin().read_line(&mut asked)?;
+    let asked: Asked = serde_json::from_str(&asked)?;
+    thread::Builder::new().name("host".into()).spawn(end_with_host)?;
     bound(asked.limits)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answered = match runtime.block_on(asked.answer(&Clock::System)) {
@@ -139,21 +157,31 @@ fn answered() -> io::Result<()> {
     stdout.flush()
 }
 
+/// Whoever waits for the answer keeps standard input open. If it is killed, it can't end this process.
+fn end_with_host() {
+    let _ended = io::stdin().read_to_end(&mut Vec::new());
+    std::process::exit(1);
+}
+
 /// Sets this process's limits. (`setrlimit(2)`)
 fn bound(limits: QueryLimits) -> io::Result<()> {
     let seconds = limits.time.as_secs() * 2 + 1;
     set(Resource::Core, 0)?;
     set(Resource::Fsize, limits.file_bytes)?;
     set(Resource::Cpu, seconds)?;
+    set(Resource::Nofile, FILES_MAX)?;
     if cfg!(target_os = "linux") {
         set(Resource::As, mapped()?.saturating_add(limits.memory_bytes))?;
+        // Where the machine has no memory left, this is killed and not the host.
+        // (`proc_pid_oom_score_adj(5)`)
+        let _may_be_forbidden = std::fs::write("/proc/self/oom_score_adj", "1000");
     }
     Ok(())
 }
 
 fn set(resource: Resource, value: u64) -> io::Result<()> {
-    let maximum = getrlimit(resource).maximum;
-    let value = maximum.map_or(value, |maximum| maximum.min(value));
+    let Rlimit { current, maximum } = getrlimit(resource);
+    let value = [current, maximum].into_iter().flatten().fold(value, u64::min);
     // The hard limit is above: reaching it kills without saying why.
     setrlimit(resource, Rlimit { current: Some(value), maximum })?;
     Ok(())
@@ -165,4 +193,23 @@ fn mapped() -> io::Result<u64> {
     let pages = pages.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
     let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm has no sense"))?;
     Ok(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::store::sql::nested;
+
+    #[test]
+    fn values_that_are_deep_are_understood() {
+        let deepest = (1..200).map(|depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        let values: Vec<Value> = deepest.map(nested).collect();
+        assert!(values[100].is_array() && values.last().unwrap().is_string());
+        let rows = Rows { columns: vec!["json".into()], rows: vec![values], cut: false };
+        let said = serde_json::to_vec(&Answered::Rows(rows.clone())).unwrap();
+        assert_eq!(understood(&said).unwrap(), rows);
+        assert!(understood(&said[1..]).is_err());
+    }
 }
