@@ -194,14 +194,14 @@ impl Store {
         if matches!(known, Some((None, _) | (_, false))) {
             return Ok(None);
         }
-        let owner_id = match known {
-            Some((owner_id, _)) => owner_id,
-            None => self.namesake(root_id, vendor_id).await?,
-        };
         let (root_id, id, vendor_id) = (root_id.to_owned(), id.to_owned(), vendor_id.to_owned());
         self.control
             .write(move |connection| {
                 Box::pin(async move {
+                    let owner_id = match known {
+                        Some((owner_id, _)) => owner_id,
+                        None => namesake(connection, &root_id, &vendor_id).await?,
+                    };
                     if let Some(owner_id) = owner_id {
                         due(connection, owner_id, now).await?;
                     }
@@ -226,13 +226,17 @@ impl Store {
             })
             .await
     }
+}
 
-    async fn namesake(&self, root_id: &str, vendor_id: &str) -> Result<Option<OwnerId>, Error> {
-        let of = query_scalar(
-            "select max(owner_id) from channels where root_id = $1 and vendor_id = $2",
-        );
-        Ok(of.bind(root_id).bind(vendor_id).fetch_one(self.control.readers()).await?)
-    }
+/// Whose channel has the same id at the vendor.
+async fn namesake(
+    connection: &mut Connection,
+    root_id: &str,
+    vendor_id: &str,
+) -> Result<Option<OwnerId>, Error> {
+    let of =
+        query_scalar("select max(owner_id) from channels where root_id = $1 and vendor_id = $2");
+    Ok(of.bind(root_id).bind(vendor_id).fetch_one(connection).await?)
 }
 
 async fn forget_oldest(connection: &mut Connection, root_id: &str) -> Result<(), Error> {
@@ -256,9 +260,9 @@ async fn count(connection: &mut Connection, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// To be the first statement: holders, too, take the owner's row before what belongs to it. Written also
-/// where it is due, as a leased one is: whoever gives it back at this moment on PostgreSQL sees by the row
-/// alone that something came.
+/// To be the first statement that writes: holders, too, take the owner's row before what belongs to it.
+/// Written also where it is due, as a leased one is: whoever gives it back at this moment on PostgreSQL sees
+/// by the row alone that something came.
 pub(super) async fn due(
     connection: &mut Connection,
     owner_id: OwnerId,
