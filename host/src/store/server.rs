@@ -144,8 +144,8 @@ impl Server {
         opened.map(Database::Postgres)
     }
 
-    /// Holds an organization's row: nobody begins to drop its part meanwhile, nor deletes the row. On a connection of its own,
-    /// without the limits of a session: to make a part may take long.
+    /// Holds an organization's row: nobody begins to drop its part meanwhile, nor deletes the row. On a
+    /// connection of its own, without the limits of a session: to make a part may take long.
     pub(super) async fn hold(&self, organization: OrganizationId) -> Result<Held, Error> {
         let mut connection = connect_or_create(&self.control).await?;
         connection.execute("begin").await?;

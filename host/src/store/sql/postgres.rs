@@ -17,8 +17,8 @@ const CANCELLED: &str = "57014";
 /// And for a connection too many, of the role or of the server.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
-/// While a statement runs, the server looks once a second whether whoever asked is still there. Before
-/// PostgreSQL 14, and on some systems, it can't.
+/// While a statement runs, the server looks once a second whether whoever asked is still there. A customer's
+/// may be older than PostgreSQL 14, or run on a system where that can't be seen.
 const LOOK_FOR_US: &str = "select set_config('client_connection_check_interval', '1000', false)
     where current_setting('client_connection_check_interval', true) is not null";
 
