@@ -22,7 +22,7 @@ async fn what_a_query_takes_is_not_the_hosts() {
                 "with recursive c(x) as (select 1 union all select x + 1 from c limit 300000)
                  select count(*) from (select randomblob(2000) as x from c order by 1)"
                     .to_owned(),
-                "MiB for temporary files",
+                "MiB of memory",
             ),
         ],
     };

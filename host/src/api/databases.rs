@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, Step};
 use super::call::Call;
@@ -161,18 +161,16 @@ pub(super) async fn run(
         bytes: limits.api_sql_bytes_max,
         time: Duration::from_millis(limits.api_sql_timeout_ms),
         memory_bytes: limits.api_sql_memory_bytes_max,
-        file_bytes: limits.api_sql_file_bytes_max,
         cut_rows: true,
     };
     call.app.store.query(of, query, limits).await
 }
 
 pub(super) fn result(rows: Answered) -> Answer {
-    Answer::object(json!({
-        "headers": rows.columns,
-        "rows": rows.rows,
-        "max_rows_reached": rows.cut,
-    }))
+    let mut answer = json!({ "headers": rows.columns, "max_rows_reached": rows.cut });
+    // Moved: there may be many.
+    answer["rows"] = rows.rows.into_iter().map(Value::Array).collect();
+    Answer::object(answer)
 }
 
 async fn roll(call: Call) -> Result<Answer, Failure> {

@@ -162,7 +162,6 @@ async fn sql(app: &App, statement: &str, format: Format) -> anyhow::Result<()> {
         bytes: limits.sql_bytes_max,
         time: Duration::from_millis(limits.sql_timeout_ms),
         memory_bytes: limits.sql_memory_bytes_max,
-        file_bytes: limits.sql_file_bytes_max,
         cut_rows: false,
     };
     let organization = app.organization().await?;

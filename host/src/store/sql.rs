@@ -37,8 +37,6 @@ pub struct QueryLimits {
     pub time: Duration,
     /// That its process may take beside its program.
     pub memory_bytes: u64,
-    /// Of a temporary file, in which much is sorted.
-    pub file_bytes: u64,
     /// More rows than that are cut off, not refused.
     pub cut_rows: bool,
 }
@@ -219,7 +217,11 @@ fn too_long(limits: QueryLimits) -> Error {
     Error::Refused(format!("the query took longer than {seconds} s; narrow it"))
 }
 
-fn nested(text: String) -> Value {
+/// In memory an element takes much more than in a text.
+const ELEMENT_BYTES: usize = 64;
+
+fn nested(text: String, bytes: &mut usize) -> Value {
+    *bytes += memchr::memchr_iter(b',', text.as_bytes()).count() * ELEMENT_BYTES;
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 

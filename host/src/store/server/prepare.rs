@@ -65,12 +65,12 @@ pub(super) async fn prepare(
 }
 
 /// Takes from everybody else what PostgreSQL gives to all: to connect to the control database. Where the
-/// host's role doesn't own it, that is for its owner to do.
+/// host's role doesn't own it, hosts may live by that right, and it stays.
 pub(super) async fn keep_readers_out(connection: &mut PgConnection) {
     let sql = "do $$ begin
                  if exists (select 1 from pg_database
                             where datname = current_database()
-                              and pg_has_role(current_user, datdba, 'usage')
+                              and pg_get_userbyid(datdba) = current_user
                               and has_database_privilege('public', oid, 'connect')) then
                    execute format('revoke all on database %I from public', current_database());
                  end if;

@@ -102,7 +102,7 @@ fn value(row: &PgRow, at: usize, bytes: &mut usize) -> Result<Value, sqlx::Error
             let number = text.parse().ok().and_then(Number::from_f64);
             number.map_or(Value::String(text), Value::Number)
         }
-        "JSON" | "JSONB" => nested(text),
+        "JSON" | "JSONB" => nested(text, bytes),
         "TIMESTAMPTZ" => Value::from(timestamp(&text)),
         "BYTEA" => match decode_hex(&text) {
             Some(bytes) => Value::from(base64::prelude::BASE64_STANDARD.encode(bytes)),

@@ -1,5 +1,5 @@
-//! A process for each query. What a statement takes of memory, of a core and of temporary files is that
-//! process's, which has limits: one value of a gigabyte would else be the host's.
+//! A process for each query. What a statement takes of memory and of a core is that process's, which has
+//! limits: one value of a gigabyte would else be the host's.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -23,11 +23,12 @@ pub const ARGUMENT: &str = "answer-query";
 /// Until the process is there, and until it has said all.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Files that it may have open: a dozen that it has anyway, and temporary ones, of which each has its limit.
+/// Files that it may have open, and what it may write to one: SQLite's index of a log at most.
 const FILES_MAX: u64 = 32;
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Of the environment: where temporary files go, and how servers are reached that aren't said in full.
-const KEPT: [&str; 5] = ["TMPDIR", "SQLITE_TMPDIR", "PGHOST", "PGHOSTADDR", "PGPORT"];
+/// Of the environment: how servers are reached that aren't said in full.
+const KEPT: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGPORT"];
 
 /// How a process answers.
 #[derive(Serialize, Deserialize)]
@@ -108,17 +109,12 @@ fn program() -> io::Result<PathBuf> {
 
 fn why(status: ExitStatus, limits: QueryLimits) -> Error {
     let signal = |signal: Signal| status.signal() == Some(signal.as_raw());
-    if signal(Signal::ABORT) {
+    // Killed by the kernel, if the machine has no memory left; by us only where nobody waits any more.
+    if signal(Signal::ABORT) || signal(Signal::KILL) {
         return Error::Refused(out_of_memory(limits));
     }
     if signal(Signal::XCPU) {
         return too_long(limits);
-    }
-    if signal(Signal::XFSZ) {
-        let mib = limits.file_bytes >> 20;
-        return Error::Refused(format!(
-            "the query needs more than {mib} MiB for temporary files: narrow it"
-        ));
     }
     Error::Unavailable(format!("the process of the query ended: {status}"))
 }
@@ -167,7 +163,7 @@ fn end_with_host() {
 fn bound(limits: QueryLimits) -> io::Result<()> {
     let seconds = limits.time.as_secs() * 2 + 1;
     set(Resource::Core, 0)?;
-    set(Resource::Fsize, limits.file_bytes)?;
+    set(Resource::Fsize, FILE_BYTES_MAX)?;
     set(Resource::Cpu, seconds)?;
     set(Resource::Nofile, FILES_MAX)?;
     if cfg!(target_os = "linux") {
@@ -205,7 +201,7 @@ mod tests {
     #[test]
     fn values_that_are_deep_are_understood() {
         let deepest = (1..200).map(|depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
-        let values: Vec<Value> = deepest.map(nested).collect();
+        let values: Vec<Value> = deepest.map(|text| nested(text, &mut 0)).collect();
         assert!(values[100].is_array() && values.last().unwrap().is_string());
         let rows = Rows { columns: vec!["json".into()], rows: vec![values], cut: false };
         let said = serde_json::to_vec(&Answered::Rows(rows.clone())).unwrap();

@@ -69,6 +69,8 @@ async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
         .read_only(true)
         .busy_timeout(Duration::from_secs(5))
         .pragma("query_only", "on")
+        // What is sorted counts as memory: files would have to be limited one by one.
+        .pragma("temp_store", "memory")
         .pragma("trusted_schema", "off");
     Ok(SqliteConnection::connect_with(&options).await?)
 }
@@ -133,7 +135,7 @@ fn value(
             let text: String = row.try_get_unchecked(at)?;
             *bytes += text.len();
             // By the column's name: text that happens to look like JSON stays text.
-            if json.contains(column.name()) { nested(text) } else { Value::from(text) }
+            if json.contains(column.name()) { nested(text, bytes) } else { Value::from(text) }
         }
     })
 }

@@ -23,7 +23,6 @@ const LIMITS: QueryLimits = QueryLimits {
     bytes: 1_000,
     time: Duration::from_secs(10),
     memory_bytes: 0,
-    file_bytes: 0,
     cut_rows: false,
 };
 
@@ -94,6 +93,7 @@ async fn limits_hold_and_nothing_is_written() {
         ("select * from nowhere".to_owned(), LIMITS, "no such table: nowhere"),
         (format!("{endless} select x from c"), LIMITS, "more than 10 rows"),
         ("select hex(zeroblob(900))".into(), LIMITS, "larger than 1000 bytes"),
+        (format!("select '[0{}]' as data", ",0".repeat(16)), LIMITS, "larger than 1000 bytes"),
         ("select cast(x'ff' as text)".into(), LIMITS, "can't be read"),
         (
             format!("{endless} select count(*) from c"),
