@@ -292,6 +292,8 @@ create table targets (
   bookmark text not null,                              -- JSON; moves only when a page was taken
   taken text,                                          -- the bookmark behind what was taken last; a mirror has the same
   rewinds bigint not null default 0,                   -- what comes again after one is no repetition
+  restarts bigint not null default 0,                  -- in a row: it hadn't what it had before
+  restarted_at bigint,                                 -- the last one
   rows_max bigint,                                     -- less than page_size where that was too large
   fence bigint not null default 0,                     -- raised by each claim; deliveries carry it
   lease_host text,
