@@ -393,6 +393,14 @@ create table login_codes (
 create index login_codes_window on login_codes (window_at);
 create index login_codes_strangers on login_codes (client) where not known;
 
+-- What one network did of logging in within an hour.
+create table login_counts (
+  who blob primary key,                               -- keyed digest: of what, network and address
+  window_at bigint not null,                           -- since when it is counted
+  counted bigint not null
+);
+create index login_counts_window on login_counts (window_at);
+
 create table sessions (
   digest blob primary key,                             -- SHA-256 of the token
   customer_id bigint not null references customers (id),
