@@ -362,10 +362,13 @@ create table alert_posts (
   organization_id bigint not null references organizations (id), -- they are told in turn
   attempts bigint not null default 0,
   due_at bigint not null,
+  rests boolean not null default false,                -- until due_at: it is made just now, or was in vain
   primary key (alert_id, handler_id)
 );
 create index alert_posts_due on alert_posts (due_at);
-create index alert_posts_organization on alert_posts (organization_id, due_at);
+create index alert_posts_turn on alert_posts (organization_id, due_at) where not rests;
+create index alert_posts_resting on alert_posts (due_at) where rests;
+create index alert_posts_organization on alert_posts (organization_id);
 create index alert_posts_handler on alert_posts (handler_id);
 
 -- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.
