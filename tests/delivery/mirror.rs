@@ -321,6 +321,7 @@ async fn a_database_that_goes_away_is_caught_up_with() {
     let reason = shown(&case, id).await["reason"].to_string();
     assert!(reason.contains("no connection") || reason.contains("broke off"), "{reason}");
     assert!(!reason.contains(PASSWORD) && !case.log().contains(PASSWORD));
+    assert!(case.log().contains("the database failed; it is tried again"));
     cluster.start_again().unwrap();
     case.until("it is caught up with", async || mirror.is_table(&case).await).await;
     case.until("it is well", async || shown(&case, id).await["state"] == "ok").await;
