@@ -1,9 +1,14 @@
 //! Login, sessions, and who may come in.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Settings, is_on_postgres};
 
 use crate::setup::{Api, OWNER, Person};
+
+/// A code that isn't this one.
+fn another(code: &str) -> &'static str {
+    if code == "123456789" { "987654321" } else { "123456789" }
+}
 
 #[tokio::test]
 async fn a_login_step_by_step() {
@@ -23,7 +28,7 @@ async fn a_login_step_by_step() {
     assert!(!step["prompt"].as_str().unwrap().is_empty());
 
     let code = api.code(OWNER).await;
-    let wrong = if code == "123456" { "654321" } else { "123456" };
+    let wrong = another(&code);
     let again = nobody.answer(&step, wrong).await.ok();
     assert_eq!(again["error_code"], "invalid_otp");
     let done = nobody.answer(&again, &code).await;
@@ -90,7 +95,7 @@ async fn strangers_stay_outside() {
     let nobody = api.nobody();
     let stranger = nobody.post("/v1/auth", json!({ "email": "s@stranger.example" })).await;
     assert_eq!(stranger.refused(), (402, "signup_disabled"));
-    let unknown = json!({ "email": "s@stranger.example", "token": "123456" });
+    let unknown = json!({ "email": "s@stranger.example", "token": "123456789" });
     let unknown = nobody.post("/v1/auth", unknown).await.ok();
     assert_eq!(unknown["error_code"], "email_not_exist");
     assert_eq!(unknown["complete"], true);
@@ -111,7 +116,7 @@ async fn guesses_and_codes_are_few() {
     let api = Api::start().await;
     let nobody = api.nobody();
     let code = api.code(OWNER).await;
-    let wrong = if code == "000000" { "000001" } else { "000000" };
+    let wrong = another(&code);
     for _ in 0..5 {
         let guess = nobody.post("/v1/auth", json!({ "email": OWNER, "token": wrong })).await.ok();
         assert_eq!(guess["error_code"], "invalid_otp");
@@ -128,6 +133,33 @@ async fn guesses_and_codes_are_few() {
     let code = String::from_utf8(made.stdout).unwrap();
     let body = json!({ "email": OWNER, "token": code.trim() });
     assert_eq!(nobody.post("/v1/auth", body).await.ok()["complete"], true);
+}
+
+#[tokio::test]
+async fn a_network_has_few_guesses_and_locks_nobody_else_out() {
+    let allowed = Settings::default().env("ROWGATE_LOGIN_ALLOWED_EMAILS", "*@friends.example");
+    let api = Api::start_with(allowed).await;
+    api.owner().await;
+    let code = api.code(OWNER).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/v1/auth", api.host.base_url());
+    let guess = async |email: &str, code: &str, network: &str| {
+        let request = client.post(&url).header("content-type", "application/json");
+        let body = json!({ "email": email, "token": code }).to_string();
+        let request = request.header("x-forwarded-for", network).body(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        (status, body["complete"] == true)
+    };
+    for nth in 0..20 {
+        let email = format!("{nth}@friends.example");
+        assert_eq!(guess(&email, "123456789", "203.0.113.1").await, (200, false), "{nth}");
+    }
+    let refused = guess("20@friends.example", "123456789", "203.0.113.1").await;
+    assert_eq!(refused, (429, false));
+    assert_eq!(guess(OWNER, another(&code), "203.0.113.1").await, (429, false));
+    assert_eq!(guess(OWNER, &code, "203.0.113.2").await, (200, true));
 }
 
 #[tokio::test]
@@ -191,7 +223,7 @@ async fn a_customer_logs_in_by_id() {
     let prompt = nobody.post(&path, json!({})).await;
     assert_eq!(prompt.header("whdb-prompt"), Some("value"));
     assert_eq!(prompt.body["error"]["state_machine_step"]["prompt_is_secret"], true);
-    let wrong = if code == "123456" { "654321" } else { "123456" };
+    let wrong = another(&code);
     let again = nobody.answer(&prompt.body, wrong).await.ok();
     assert_eq!(again["error_code"], "invalid_otp");
     assert_eq!(again["post_to_url"], path.as_str());

@@ -195,6 +195,40 @@ async fn a_database_that_was_put_back_to_an_older_copy_gets_what_it_lost() {
     case.until("it is the table again", async || mirror.is_table(&case).await).await;
 }
 
+/// It would copy the whole table without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_put_back_again_and_again_waits_for_its_copy() {
+    let hour = "3600000";
+    let settings = settings()
+        .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", hour)
+        .env("ROWGATE_DELIVERY_BACK_OFF_MAX_MS", hour);
+    let case = Case::with(settings).await;
+    case.add("one", 1);
+    case.link_ana().await;
+    let mirror = Mirror::start();
+    let created = mirror.created(&case, &[]).await;
+    let id = id(&created);
+    case.until("it has everything", async || !shown(&case, id).await["last_synced_at"].is_null())
+        .await;
+    let put_back = async |event: &str, day: usize| {
+        let older = "update rowgate_mirrors set bookmark = 'older', since = 'older still'";
+        mirror.database.connect().unwrap().query(older).unwrap();
+        case.add(event, day);
+        case.catch_up().await;
+    };
+    put_back("two", 2).await;
+    case.until("it is copied at once", async || mirror.is_table(&case).await).await;
+    case.until("it is well", async || shown(&case, id).await["state"] == "ok").await;
+    put_back("three", 3).await;
+    case.until("it waits", async || shown(&case, id).await["state"] == "failing").await;
+    let reason = shown(&case, id).await["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("it hasn't what it had before"), "{reason}");
+    assert_eq!(mirror.rows(case.tree.events()).len(), 2, "nothing is written before");
+    assert!(case.command(&["dbsync", "trigger", id]).await.status.success());
+    case.until("it is copied then", async || mirror.is_table(&case).await).await;
+    case.until("it is well", async || shown(&case, id).await["state"] == "ok").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_targets_do_not_share_a_mirror() {
     let case = Case::linked(2).await;
@@ -287,6 +321,7 @@ async fn a_database_that_goes_away_is_caught_up_with() {
     let reason = shown(&case, id).await["reason"].to_string();
     assert!(reason.contains("no connection") || reason.contains("broke off"), "{reason}");
     assert!(!reason.contains(PASSWORD) && !case.log().contains(PASSWORD));
+    assert!(case.log().contains("the database failed; it is tried again"));
     cluster.start_again().unwrap();
     case.until("it is caught up with", async || mirror.is_table(&case).await).await;
     case.until("it is well", async || shown(&case, id).await["state"] == "ok").await;

@@ -240,7 +240,7 @@ async fn long_failure_alerts_and_then_pauses() {
     case.link_ana().await;
     case.until("it is paused", async || case.subscription(&id).await["state"] == "paused").await;
     assert_eq!(case.subscription(&id).await["reason"], "it failed for too long: answered 503");
-    assert!(case.log().contains("the receiver has failed for long"));
+    assert!(case.log().contains("the subscriber has failed for long"));
     // Its pages aren't HTTP Sync's.
     assert_eq!(case.json(&["httpsync", "list"]).await, json!([]));
     case.add("event-2", 2);

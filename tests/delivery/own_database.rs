@@ -178,6 +178,39 @@ async fn a_database_that_goes_away_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_whose_tables_cannot_be_reached_shows_it() {
+    let case = case().await;
+    case.add("event-1", 1);
+    case.link_ana().await;
+    let database = database();
+    start(&case, &database).await;
+    moved(&case).await;
+    let (receiver, _) = closable();
+    let id = case.target(&receiver, &[]).await;
+    receiver.has_rows(1).await;
+    case.until_shown(&id, "it has everything", |one| !one["last_synced_at"].is_null()).await;
+    let allow = |whether: bool| {
+        let sql = format!("alter database {} with allow_connections {whether}", database.name());
+        Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
+    };
+    allow(false);
+    database.cut_connections().unwrap();
+    assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
+    case.until_shown(&id, "it fails again and again", |one| {
+        one["state"] == "failing" && one["attempts"].as_i64().unwrap() > 1
+    })
+    .await;
+    let reason = case.shown(&id).await["reason"].as_str().unwrap().to_owned();
+    assert!(reason.ends_with("the host's log says why"), "{reason}");
+    assert!(!reason.contains(PASSWORD) && !case.log().contains(PASSWORD));
+    allow(true);
+    case.until_shown(&id, "it is well", |one| one["state"] == "ok").await;
+    case.add("event-2", 2);
+    case.catch_up().await;
+    receiver.has_rows(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_move_on_from_one_own_database_to_another() {
     let case = case().await;
     case.add("event-1", 1);

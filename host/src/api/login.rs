@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::mail::Message;
 use crate::model::Micros;
 use crate::store::Store;
-use crate::store::accounts::{Asker, Customer, Issued, StrangerLimits};
+use crate::store::accounts::{Asker, Customer, Issued, Redeemed, StrangerLimits};
 use crate::store::memberships::Membership;
 use crate::store::organizations::Organization;
 
@@ -158,10 +158,18 @@ async fn redeem(call: &Call, email: &str, code: &str, again: Step) -> Result<Ans
     if !may_log_in(call, email).await? {
         return Ok(unknown_customer());
     }
-    if !store.redeem_code(email, code).await? {
-        let output = "That code isn't right, or not valid any more. Try again, or log in without a \
-                      code to get a new one";
-        return Ok(Answer::step(&again.output(output).error("invalid_otp")));
+    match store.redeem_code(email, code, call.client()).await? {
+        Redeemed::Right => {}
+        Redeemed::Wrong => {
+            let output = "That code isn't right, or not valid any more. Try again, or log in without \
+                          a code to get a new one";
+            return Ok(Answer::step(&again.output(output).error("invalid_otp")));
+        }
+        Redeemed::TooMany => {
+            let message = "There were too many wrong codes from your network. Try again in an hour, \
+                           or from elsewhere";
+            return Err(Failure::too_many(message));
+        }
     }
     let customer = store.welcome(email).await?;
     let ttl = if call.short_session { SHORT_SESSION } else { SESSION };

@@ -31,6 +31,10 @@ pub(super) struct Standing {
     /// Failures in a row before this one.
     pub(super) attempts: i64,
     pub(super) failing_since: Option<Micros>,
+    /// How often in a row it had to get everything anew.
+    pub(super) restarts: i64,
+    /// When that was the last time.
+    pub(super) restarted_at: Option<Micros>,
     /// Rows that the delivery had.
     pub(super) rows: i64,
     /// Rows that it might have had.
@@ -59,12 +63,25 @@ pub(super) enum Decision {
     GoOn,
     /// The same again with fewer rows.
     Smaller { rows_max: i64 },
-    /// The whole table from the beginning.
-    Restart,
-    /// Again at a time, with so many rows.
-    Later { at: Micros, error: String, alert: bool, rows_max: i64 },
-    /// No more, until somebody resumes it.
-    Pause { at: Micros, error: String, reason: String },
+    /// The whole table from the beginning, for so many times in a row: at once, or as a failure is
+    /// tried again.
+    Restart { restarts: i64, later: Option<Failing> },
+    /// The target is given back.
+    Fail(Failing),
+}
+
+/// A target that can't be delivered to just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failing {
+    pub(super) error: String,
+    /// When it is tried again.
+    pub(super) at: Micros,
+    /// With so many rows.
+    pub(super) rows_max: i64,
+    /// It has failed for long.
+    pub(super) alert: bool,
+    /// Why it isn't tried again until somebody resumes it.
+    pub(super) pause: Option<String>,
 }
 
 /// No receiver may ask for more.
@@ -72,6 +89,12 @@ const RETRY_AFTER_MAX_S: i64 = 3_600;
 
 /// How far the doubling goes.
 const DOUBLINGS_MAX: i64 = 30;
+
+/// A whole table is much: whoever loses it again and again gets it ever more seldom, down to this.
+const RESTART_WAIT_MAX: Micros = 6 * 3_600_000_000;
+
+/// Restarts are in a row if no more time lies between them. Longer than the longest wait.
+const RESTARTS_APART_MAX: Micros = 24 * 3_600_000_000;
 
 pub(super) fn decide(outcome: &Outcome, standing: Standing, patience: Patience) -> Decision {
     let Standing { rows, rows_max, page_size, .. } = standing;
@@ -83,52 +106,73 @@ pub(super) fn decide(outcome: &Outcome, standing: Standing, patience: Patience) 
             Decision::Advance { rows_max: grown.min(page_size) }
         }
         Outcome::HasMore => Decision::GoOn,
-        Outcome::Lost => Decision::Restart,
+        Outcome::Lost => restart(standing, patience),
         Outcome::Status { status: 413, .. } | Outcome::TooLarge(_) | Outcome::Unstorable(_)
             if rows > 1 =>
         {
             Decision::Smaller { rows_max: half }
         }
         Outcome::Status { status: 413, .. } => {
-            failed("413: one row alone is too large".to_owned(), None, rows_max, standing, patience)
+            let error = "413: one row alone is too large".to_owned();
+            Decision::Fail(failing(error, standing, patience))
         }
         Outcome::Status { status, retry_after_s } => {
-            failed(format!("answered {status}"), *retry_after_s, rows_max, standing, patience)
+            let failing = failing(format!("answered {status}"), standing, patience);
+            let asked = retry_after_s.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_S) * 1_000_000;
+            let at = failing.at.max(standing.now + asked);
+            Decision::Fail(Failing { at, ..failing })
         }
         // A database that hangs takes long, too: not at once.
-        Outcome::Slow(error) => failed(error.clone(), None, half, standing, patience),
+        Outcome::Slow(error) => {
+            let failing = failing(error.clone(), standing, patience);
+            Decision::Fail(Failing { rows_max: half, ..failing })
+        }
         Outcome::Unanswered(error) | Outcome::TooLarge(error) => {
-            failed(error.clone(), None, rows_max, standing, patience)
+            Decision::Fail(failing(error.clone(), standing, patience))
         }
         Outcome::Unstorable(error) => {
-            let at = standing.now + wait(standing, patience);
-            Decision::Pause { at, error: error.clone(), reason: error.clone() }
+            let failing = failing(error.clone(), standing, patience);
+            Decision::Fail(Failing { alert: false, pause: Some(error.clone()), ..failing })
         }
     }
 }
 
-fn failed(
-    error: String,
-    retry_after_s: Option<i64>,
-    rows_max: i64,
-    standing: Standing,
-    patience: Patience,
-) -> Decision {
-    let asked = retry_after_s.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_S) * 1_000_000;
-    let at = standing.now + wait(standing, patience).max(asked);
+/// What follows from a failure, whatever it was.
+pub(super) fn failing(error: String, standing: Standing, patience: Patience) -> Failing {
+    let wait = wait(standing.attempts, patience.back_off_max, standing, patience);
     let failing_for = standing.failing_since.map_or(0, |since| standing.now - since);
-    if failing_for >= patience.pause_after {
-        let reason = format!("it failed for too long: {error}");
-        return Decision::Pause { at, error, reason };
+    let pauses = failing_for >= patience.pause_after;
+    Failing {
+        at: standing.now + wait,
+        rows_max: standing.rows_max,
+        alert: !pauses && failing_for >= patience.alert_after,
+        pause: pauses.then(|| format!("it failed for too long: {error}")),
+        error,
     }
-    Decision::Later { at, error, alert: failing_for >= patience.alert_after, rows_max }
+}
+
+/// The first time at once: it was put back to an older copy. A database where that goes on and on, or
+/// that lies, must not have us copy without end.
+fn restart(standing: Standing, patience: Patience) -> Decision {
+    let Standing { now, restarted_at, .. } = standing;
+    let in_a_row = restarted_at.is_some_and(|at| now - at <= RESTARTS_APART_MAX);
+    let before = if in_a_row { standing.restarts } else { 0 };
+    let restarts = before.saturating_add(1);
+    if before <= 0 {
+        return Decision::Restart { restarts, later: None };
+    }
+    let wait = wait(before - 1, RESTART_WAIT_MAX, standing, patience);
+    let error = "it hasn't what it had before, once more: it gets everything again, later";
+    let failing = failing(error.to_owned(), standing, patience);
+    let at = failing.at.max(now + wait);
+    Decision::Restart { restarts, later: Some(Failing { at, ..failing }) }
 }
 
 /// Ever longer, up to a limit.
-fn wait(standing: Standing, patience: Patience) -> Micros {
-    let doublings = standing.attempts.clamp(0, DOUBLINGS_MAX);
+fn wait(doublings: i64, wait_max: Micros, standing: Standing, patience: Patience) -> Micros {
+    let doublings = doublings.clamp(0, DOUBLINGS_MAX);
     let doubled = patience.back_off_base.saturating_mul(1 << doublings);
-    let wait = doubled.min(patience.back_off_max);
+    let wait = doubled.min(wait_max);
     // Between half and all of it, so that targets of one receiver don't come back together.
     wait / 2 + wait / 2 * standing.chance / 1_000
 }
@@ -148,6 +192,8 @@ mod tests {
         now: 500_000 * S,
         attempts: 0,
         failing_since: None,
+        restarts: 0,
+        restarted_at: None,
         rows: 100,
         rows_max: 100,
         page_size: 200,
@@ -156,6 +202,13 @@ mod tests {
 
     fn status(status: u16) -> Outcome {
         Outcome::Status { status, retry_after_s: None }
+    }
+
+    fn fails(outcome: &Outcome, standing: Standing) -> Failing {
+        match decide(outcome, standing, PATIENCE) {
+            Decision::Fail(failing) => failing,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -177,7 +230,7 @@ mod tests {
             );
         }
         let decision = decide(&status(413), Standing { rows: 1, ..STANDING }, PATIENCE);
-        assert!(matches!(decision, Decision::Later { .. }), "{decision:?}");
+        assert!(matches!(decision, Decision::Fail(_)), "{decision:?}");
     }
 
     #[test]
@@ -196,42 +249,65 @@ mod tests {
             assert_eq!(decision, Decision::Smaller { rows_max: 4 }, "{outcome:?}");
         }
         let alone = Standing { rows: 1, rows_max: 1, ..STANDING };
-        match decide(&row(), alone, PATIENCE) {
-            Decision::Pause { reason, .. } => assert_eq!(reason, "row 7: NUL"),
-            other => panic!("{other:?}"),
-        }
+        let failing = fails(&row(), alone);
+        assert_eq!(
+            (failing.error.as_str(), failing.pause.as_deref()),
+            ("row 7: NUL", Some("row 7: NUL"))
+        );
         // There may be room later.
-        let decision = decide(&Outcome::TooLarge("out of memory".into()), alone, PATIENCE);
-        assert!(matches!(decision, Decision::Later { rows_max: 1, .. }), "{decision:?}");
+        let failing = fails(&Outcome::TooLarge("out of memory".into()), alone);
+        assert_eq!((failing.rows_max, failing.pause), (1, None));
     }
 
     #[test]
     fn what_is_slow_is_tried_later_with_fewer_rows() {
         for (rows, rows_max, then) in [(100, 100, 50), (3, 100, 1), (1, 1, 1), (0, 100, 100)] {
             let standing = Standing { rows, rows_max, ..STANDING };
-            match decide(&Outcome::Slow("no answer in time".into()), standing, PATIENCE) {
-                Decision::Later { rows_max, .. } => assert_eq!(rows_max, then, "{rows}"),
-                other => panic!("{other:?}"),
-            }
+            let failing = fails(&Outcome::Slow("no answer in time".into()), standing);
+            assert_eq!((failing.rows_max, failing.pause), (then, None), "{rows}");
         }
-        match decide(&Outcome::Unanswered("gone".into()), STANDING, PATIENCE) {
-            Decision::Later { rows_max, .. } => assert_eq!(rows_max, STANDING.rows_max),
-            other => panic!("{other:?}"),
-        }
+        let failing = fails(&Outcome::Unanswered("gone".into()), STANDING);
+        assert_eq!(failing.rows_max, STANDING.rows_max);
     }
 
     #[test]
     fn who_has_lost_everything_gets_everything() {
-        assert_eq!(decide(&Outcome::Lost, STANDING, PATIENCE), Decision::Restart);
+        let at_once = Decision::Restart { restarts: 1, later: None };
+        assert_eq!(decide(&Outcome::Lost, STANDING, PATIENCE), at_once);
+        let long_ago = STANDING.now - RESTARTS_APART_MAX - 1;
+        let again = Standing { restarts: 9, restarted_at: Some(long_ago), ..STANDING };
+        assert_eq!(decide(&Outcome::Lost, again, PATIENCE), at_once);
+    }
+
+    #[test]
+    fn who_loses_everything_again_and_again_gets_it_ever_more_seldom() {
+        for (restarts, chance, wait_ms) in [
+            (1, 0, 500),
+            (1, 999, 999),
+            (2, 0, 1_000),
+            (4, 500, 6_000),
+            // Longer than after failures.
+            (11, 0, 512_000),
+            (16, 0, 10_800_000),
+            (1_000, 999, 21_589_200),
+        ] {
+            let restarted_at = Some(STANDING.now - RESTARTS_APART_MAX);
+            let standing = Standing { restarts, restarted_at, chance, ..STANDING };
+            match decide(&Outcome::Lost, standing, PATIENCE) {
+                Decision::Restart { restarts: now, later: Some(failing) } => {
+                    assert_eq!(now, restarts + 1);
+                    let waits = (failing.at - standing.now) / 1_000;
+                    assert!((waits - wait_ms).abs() <= 1, "{restarts}: {waits}");
+                    assert!(failing.pause.is_none() && !failing.alert);
+                }
+                other => panic!("{restarts}: {other:?}"),
+            }
+        }
     }
 
     #[test]
     fn failures_wait_ever_longer() {
-        let later =
-            |outcome: &Outcome, standing: Standing| match decide(outcome, standing, PATIENCE) {
-                Decision::Later { at, .. } => at - standing.now,
-                other => panic!("{other:?}"),
-            };
+        let later = |outcome: &Outcome, standing| fails(outcome, standing).at - standing.now;
         for (attempts, chance, wait_ms) in [
             (0, 0, 500),
             (0, 999, 999),
@@ -261,15 +337,11 @@ mod tests {
             (Some(432_000), None),
         ] {
             let failing_since = failing_for_s.map(|for_s| STANDING.now - for_s * S);
-            let decision = decide(&outcome, Standing { failing_since, ..STANDING }, PATIENCE);
-            match (decision, alert) {
-                (Decision::Later { alert: found, .. }, Some(alert)) => assert_eq!(found, alert),
-                (Decision::Pause { error, reason, .. }, None) => {
-                    assert_eq!(error, "no connection");
-                    assert_eq!(reason, "it failed for too long: no connection");
-                }
-                (decision, _) => panic!("{failing_for_s:?}: {decision:?}"),
-            }
+            let failing = fails(&outcome, Standing { failing_since, ..STANDING });
+            assert_eq!(failing.error, "no connection");
+            assert_eq!(failing.alert, alert.unwrap_or(false), "{failing_for_s:?}");
+            let pause = alert.is_none().then_some("it failed for too long: no connection");
+            assert_eq!(failing.pause.as_deref(), pause, "{failing_for_s:?}");
         }
     }
 }

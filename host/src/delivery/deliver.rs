@@ -1,5 +1,6 @@
 //! One holding of a target: page after page until there is nothing more, it fails, or others wait.
 
+mod fail;
 mod send;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::rows::TableSpec;
 use crate::store::feed::{self, Bookmark, Page, PageLimits};
 use crate::store::synced::{self, SyncedOwner};
 use crate::store::targets::{Claimed, Kind, Target, TargetSecrets};
-use crate::store::{Database, Error, Store};
+use crate::store::{Database, Error};
+use fail::{Prepared, Unready, prepare};
 use send::{Delivery, Went, What};
 
 /// Values of one page; a receiver must be able to hold it in memory.
@@ -29,10 +31,27 @@ const SYNCED_A_TURN: i64 = 100;
 
 /// See [`Deliveries::work`].
 pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
-    match Holding::begin(of, claimed).await? {
-        Some(mut holding) => holding.run().await,
-        None => Ok(()),
-    }
+    let Some(target) = of.store.claimed_target(&claimed.id).await? else { return Ok(()) };
+    let rows_max = target.rows_max.unwrap_or(target.page_size).clamp(1, target.page_size);
+    let Prepared { secrets, replication, spec, bookmark } = match prepare(&of.store, &target).await
+    {
+        Ok(prepared) => prepared,
+        Err(unready) => return unready.fail(of, &claimed, &target, rows_max).await,
+    };
+    let begun_at = of.store.clock().now();
+    let mut holding = Holding {
+        of,
+        claimed,
+        target,
+        secrets,
+        replication,
+        spec,
+        bookmark,
+        rows_max,
+        begun_at,
+        session: None,
+    };
+    holding.run().await
 }
 
 /// A claimed target with all that its deliveries need.
@@ -60,32 +79,7 @@ enum RowsEnd {
     Ended,
 }
 
-impl<'a> Holding<'a> {
-    /// None: the target is gone.
-    async fn begin(of: &'a Deliveries, claimed: Claimed) -> Result<Option<Self>, Error> {
-        let store = &of.store;
-        let Some((target, secrets)) = store.claimed_target(&claimed.id).await? else {
-            return Ok(None);
-        };
-        let spec = table(store, &target).await?;
-        let replication = store.replication(target.organization_id).await?;
-        let bookmark = target.bookmark()?;
-        let rows_max = target.rows_max.unwrap_or(target.page_size).clamp(1, target.page_size);
-        let begun_at = store.clock().now();
-        Ok(Some(Self {
-            of,
-            claimed,
-            target,
-            secrets,
-            replication,
-            spec,
-            bookmark,
-            rows_max,
-            begun_at,
-            session: None,
-        }))
-    }
-
+impl Holding<'_> {
     async fn run(&mut self) -> Result<(), Error> {
         // Before the feed is read: what they are told behind is then in it.
         let synced = self.synced().await?;
@@ -104,7 +98,14 @@ impl<'a> Holding<'a> {
     async fn send_rows(&mut self) -> Result<RowsEnd, Error> {
         let mut saved = self.bookmark.clone();
         loop {
-            let page = self.read().await?;
+            let page = match self.read().await {
+                Ok(page) => page,
+                Err(error) => {
+                    let unready = Unready::since("its table can't be read")(error);
+                    unready.fail(self.of, &self.claimed, &self.target, self.rows_max).await?;
+                    return Ok(RowsEnd::Ended);
+                }
+            };
             let deliveries = self.deliveries(&page);
             if deliveries.is_empty() {
                 // However long it reads, nobody else begins at the same bookmark meanwhile.
@@ -246,15 +247,6 @@ fn is_worth_saving(saved: &Bookmark, now: &Bookmark) -> bool {
         }
         (saved, now) => saved != now,
     }
-}
-
-/// The table of a target as the running version of its plugin has it.
-async fn table(store: &Store, target: &Target) -> Result<Arc<TableSpec>, Error> {
-    let Some(plugin) = store.active_plugin(&target.plugin).await? else {
-        return Err(Error::Refused(format!("the plugin {} isn't installed", target.plugin)));
-    };
-    let spec = TableSpec::new(&plugin.manifest, &target.service, &target.table_name);
-    spec.map(Arc::new).map_err(|error| Error::Refused(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Who uses the API: customers, their sessions, and the codes they log in with.
 
 mod codes;
+mod counts;
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,7 +10,7 @@ use super::organizations::{DEFAULT, insert_organization};
 use super::{Connection, Dialect, Error, Store, query, query_as, query_scalar};
 use crate::model::Micros;
 
-pub use codes::{Asker, Issued, StrangerLimits};
+pub use codes::{Asker, Issued, Redeemed, StrangerLimits};
 
 /// Somebody who has logged in at least once.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]

@@ -94,7 +94,8 @@ pub(super) async fn raise(
     query(
         "insert into alert_posts (alert_id, handler_id, organization_id, due_at)
          select $1, h.id, h.organization_id, $2 from error_handlers h where h.organization_id = $3
-         on conflict (alert_id, handler_id) do update set attempts = 0, due_at = excluded.due_at",
+         on conflict (alert_id, handler_id) do update
+         set attempts = 0, due_at = excluded.due_at, rests = false",
     )
     .bind(alert)
     .bind(now)

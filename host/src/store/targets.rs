@@ -10,7 +10,9 @@ use super::feed::Bookmark;
 use super::{Connection, Error, Store, query_as};
 use crate::model::{Micros, OrganizationId};
 
-pub use lease::{Claimed, Failed, Saved, claim, mark_due, next_due, release, save, settle_failure};
+pub use lease::{
+    Claimed, Failed, Saved, claim, mark_due, next_due, release, restart, save, settle_failure,
+};
 pub use operate::NewTarget;
 pub(super) use operate::RESUME;
 
@@ -91,6 +93,10 @@ pub struct Target {
     pub taken: Option<String>,
     /// How often it was put elsewhere by an operator.
     pub rewinds: i64,
+    /// How often in a row it had to get everything, since it hadn't what it had before.
+    pub restarts: i64,
+    /// When that was the last time.
+    pub restarted_at: Option<Micros>,
     /// Raised by each claim.
     pub fence: i64,
     /// When it is looked at next, if nothing changes before.
@@ -116,8 +122,8 @@ pub struct Target {
 const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
   t.kind, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
   t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.taken,
-  t.rewinds, t.fence, t.due_at, t.not_before, t.attempts, t.failing_since, t.last_error, t.last_error_at,
-  t.last_synced_at, t.last_delivery_ms, t.paused
+  t.rewinds, t.restarts, t.restarted_at, t.fence, t.due_at, t.not_before, t.attempts, t.failing_since,
+  t.last_error, t.last_error_at, t.last_synced_at, t.last_delivery_ms, t.paused
   from targets t join integrations i on i.id = t.integration_id
     left join subscriptions n on n.id = t.subscription_id";
 
@@ -195,15 +201,10 @@ impl Store {
         Ok(target.fetch_optional(self.control.readers()).await?)
     }
 
-    /// A target that was claimed, with its secrets. None: it is gone.
-    pub async fn claimed_target(&self, id: &str) -> Result<Option<(Target, TargetSecrets)>, Error> {
+    /// A target that was claimed. None: it is gone.
+    pub async fn claimed_target(&self, id: &str) -> Result<Option<Target>, Error> {
         let sql = format!("select {COLUMNS} where t.id = $1");
-        let found: Option<Target> =
-            query_as(sql).bind(id).fetch_optional(self.control.readers()).await?;
-        match found {
-            None => Ok(None),
-            Some(target) => Ok(Some((target, self.target_secrets(id).await?))),
-        }
+        Ok(query_as(sql).bind(id).fetch_optional(self.control.readers()).await?)
     }
 
     /// The secrets of a target that is there.

@@ -280,6 +280,8 @@ create table targets (
   bookmark text not null,                              -- JSON; moves only when a page was taken
   taken text,                                          -- the bookmark behind what was taken last; a mirror has the same
   rewinds bigint not null default 0,                   -- what comes again after one is no repetition
+  restarts bigint not null default 0,                  -- in a row: it hadn't what it had before
+  restarted_at bigint,                                 -- the last one
   rows_max bigint,                                     -- less than page_size where that was too large
   fence bigint not null default 0,                     -- raised by each claim; deliveries carry it
   lease_host text,
@@ -348,10 +350,13 @@ create table alert_posts (
   organization_id bigint not null references organizations (id), -- they are told in turn
   attempts bigint not null default 0,
   due_at bigint not null,
+  rests boolean not null default false,                -- until due_at: it is made just now, or was in vain
   primary key (alert_id, handler_id)
 );
 create index alert_posts_due on alert_posts (due_at);
-create index alert_posts_organization on alert_posts (organization_id, due_at);
+create index alert_posts_turn on alert_posts (organization_id, due_at) where not rests;
+create index alert_posts_resting on alert_posts (due_at) where rests;
+create index alert_posts_organization on alert_posts (organization_id);
 create index alert_posts_handler on alert_posts (handler_id);
 
 -- Answers to webhooks, counted: of an integration the last week by the hour, and the last few.
@@ -390,6 +395,14 @@ create table login_codes (
 );
 create index login_codes_window on login_codes (window_at);
 create index login_codes_strangers on login_codes (client) where not known;
+
+-- What one network did of logging in within an hour.
+create table login_counts (
+  who blob primary key,                               -- keyed digest: of what, network and address
+  window_at bigint not null,                           -- since when it is counted
+  counted bigint not null
+);
+create index login_counts_window on login_counts (window_at);
 
 create table sessions (
   digest blob primary key,                             -- SHA-256 of the token

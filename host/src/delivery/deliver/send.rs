@@ -1,8 +1,9 @@
 //! One delivery: carried to its destination, and what follows from how that ended.
 
 use super::Holding;
+use super::fail::{destination, fail, standing};
 use crate::clock::{micros, monotonic};
-use crate::delivery::decision::{Decision, Outcome, Standing, decide};
+use crate::delivery::decision::{Decision, Failing, Outcome, decide};
 use crate::delivery::destination::Destination;
 use crate::delivery::mirror::{self, Holder};
 use crate::delivery::payload::Payload;
@@ -11,7 +12,7 @@ use crate::failpoint;
 use crate::model::Micros;
 use crate::store::Error;
 use crate::store::feed::{Bookmark, Page};
-use crate::store::targets::{self, Failed, Saved};
+use crate::store::targets::{self, Saved};
 
 /// What goes to the destination at once.
 pub(super) struct Delivery<'p> {
@@ -51,8 +52,9 @@ impl Holding<'_> {
         let outcome = self.carry(what).await;
         let took_ms = i64::try_from(sent_at.elapsed().as_millis()).unwrap_or(i64::MAX);
         failpoint::reach("page_delivered");
-        let standing = self.standing(i64::try_from(rows).unwrap_or(i64::MAX));
-        let metrics = &self.of.metrics;
+        let rows_sent = i64::try_from(rows).unwrap_or(i64::MAX);
+        let standing = standing(self.of, &self.target, rows_sent, self.rows_max);
+        let (metrics, to) = (&self.of.metrics, destination(self.target.kind));
         match decide(&outcome, standing, self.of.options.patience) {
             Decision::Advance { rows_max } => {
                 metrics.delivery("taken", rows as u64);
@@ -74,45 +76,29 @@ impl Holding<'_> {
             }
             Decision::Smaller { rows_max } => {
                 metrics.delivery("too_large", 0);
-                tracing::info!(rows, rows_max, "the receiver finds the delivery too large");
+                tracing::info!(rows, rows_max, "the {to} finds the delivery too large");
                 self.rows_max = rows_max;
                 Ok(Went::Again)
             }
-            Decision::Restart => {
-                tracing::info!("the destination hasn't what it had: it gets everything");
-                self.bookmark = Bookmark::Start;
-                // Its place is gone there too if the target was deleted: it mustn't be made again.
-                if !self.save(None).await? {
-                    return self.end().await;
-                }
-                Ok(Went::Again)
+            Decision::Restart { restarts, later } => {
+                tracing::info!(restarts, "the {to} hasn't what it had: it gets everything");
+                self.restart(restarts, later).await
             }
-            Decision::Later { at, error, alert, rows_max } => {
-                metrics.delivery("failed", 0);
-                match alert {
-                    true => tracing::error!(error, "the receiver has failed for long"),
-                    false => tracing::info!(error, "the receiver failed; it is tried again"),
-                }
-                self.rows_max = rows_max;
-                self.fail(at, error, None).await
-            }
-            Decision::Pause { at, error, reason } => {
-                metrics.delivery("failed", 0);
-                tracing::error!(reason, "the receiver is paused");
-                self.fail(at, error, Some(reason)).await
-            }
+            Decision::Fail(failing) => self.fail(failing).await,
         }
     }
 
-    fn standing(&self, rows: i64) -> Standing {
-        Standing {
-            now: self.now(),
-            attempts: self.target.attempts,
-            failing_since: self.target.failing_since,
-            rows,
-            rows_max: self.rows_max,
-            page_size: self.target.page_size,
-            chance: i64::try_from(self.of.store.chance().below(1_000)).unwrap_or(0),
+    /// The whole table, at once or later.
+    async fn restart(&mut self, restarts: i64, later: Option<Failing>) -> Result<Went, Error> {
+        let (control, now) = (self.of.store.control(), self.now());
+        if !targets::restart(control, &self.claimed, restarts, now).await? {
+            return self.end().await;
+        }
+        self.bookmark = Bookmark::Start;
+        (self.target.restarts, self.target.restarted_at) = (restarts, Some(now));
+        match later {
+            None => Ok(Went::Again),
+            Some(failing) => self.fail(failing).await,
         }
     }
 
@@ -156,12 +142,9 @@ impl Holding<'_> {
         targets::save(self.of.store.control(), &mut self.claimed, saved).await
     }
 
-    async fn fail(&self, at: Micros, error: String, pause: Option<String>) -> Result<Went, Error> {
-        let rows_max = (self.rows_max < self.target.page_size).then_some(self.rows_max);
-        let failed = Failed { error, at, rows_max, pause };
-        let control = self.of.store.control();
-        targets::settle_failure(control, &self.claimed, failed, self.now()).await?;
-        Ok(Went::Ended)
+    async fn fail(&self, failing: Failing) -> Result<Went, Error> {
+        let to = destination(self.target.kind);
+        fail(self.of, &self.claimed, &self.target, to, failing).await.map(|()| Went::Ended)
     }
 
     /// It was paused.

@@ -12,7 +12,7 @@ use crate::delivery::{Clients, DeliveryOptions, DestinationRules, Patience};
 use crate::egress::{Poster, Relays};
 use crate::rows::fixture::spec;
 use crate::store::targets::{self, NewTarget};
-use crate::store::{Dialect, fixture, query, tables};
+use crate::store::{Dialect, Store, alerts, fixture, query, tables};
 
 const NOW: Micros = 1_000_000_000;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,8 +79,8 @@ impl Case {
     ) -> Result<(), Error> {
         let (control, now) = (self.store.control(), self.store.clock().now());
         let claimed = targets::claim(control, "host", true, now, now + lease).await.unwrap();
-        let found = self.store.claimed_target(&self.target.id).await.unwrap();
-        let (target, secrets) = found.unwrap();
+        let target = self.store.claimed_target(&self.target.id).await.unwrap().unwrap();
+        let secrets = self.store.target_secrets(&self.target.id).await.unwrap();
         let deliveries = deliveries(&self.store);
         let mut holding = Holding {
             of: &deliveries,
@@ -165,4 +165,50 @@ async fn a_target_that_is_deleted_meanwhile_leaves_no_trace_in_its_mirror() {
     assert!(matches!(held, Err(Error::Superseded(_))), "{held:?}");
     let left = database.connect().unwrap().value("select count(*) from rowgate_mirrors");
     assert_eq!(left.unwrap(), "0");
+}
+
+/// As it would if its receiver didn't answer.
+#[tokio::test]
+async fn a_target_whose_deliveries_cannot_be_prepared_fails() {
+    const LEASE: Micros = 35_000_000;
+    let clock = Clock::simulated(NOW);
+    let opened = fixture::open(Dialect::Sqlite, clock.clone()).await;
+    let case = Case::new(opened.store, "thing_v1", Kind::Http, "https://u:hush@a.example/").await;
+    let control = case.store.control();
+    let handler = Zeroizing::new("https://b.example/".to_owned());
+    case.store.create_error_handler(1, &handler, String::new()).await.unwrap();
+    let deliveries = deliveries(&case.store);
+    let delivered = async || {
+        let now = clock.now();
+        let claimed = targets::claim(control, "host", true, now, now + LEASE).await.unwrap();
+        deliver(&deliveries, claimed.unwrap()).await.unwrap();
+        case.target().await
+    };
+    let target = delivered().await;
+    assert_eq!((target.attempts, target.failing_since), (1, Some(NOW)));
+    let reason = target.last_error.unwrap();
+    assert_eq!(reason, "what its table is like isn't known: the plugin p isn't installed");
+    assert_eq!(alerts::next_due(control).await.unwrap(), None);
+    // What is wrong inside is for the log.
+    fixture::run(&case.store, "update targets set url = signing_secret".to_owned()).await;
+    clock.advance(Duration::from_secs(1));
+    let target = delivered().await;
+    assert_eq!((target.attempts, target.failing_since), (2, Some(NOW)));
+    let reason = "its URL or secret can't be opened: the host's log says why";
+    assert_eq!(target.last_error.as_deref(), Some(reason));
+    assert_eq!(target.paused, Some(format!("it failed for too long: {reason}")));
+    assert_eq!(alerts::next_due(control).await.unwrap(), Some(clock.now()), "it is told");
+}
+
+#[tokio::test]
+async fn a_target_whose_table_cannot_be_read_fails() {
+    let opened = fixture::open(Dialect::Sqlite, Clock::simulated(NOW)).await;
+    let case = Case::new(opened.store, "thing_v1", Kind::Http, "https://u:hush@a.example/").await;
+    let gone = query("drop table rowgate_feed_head");
+    case.replication.execute(gone).await.unwrap();
+    case.hold(35_000_000).await;
+    let target = case.target().await;
+    assert_eq!((target.attempts, target.failing_since), (1, Some(NOW)));
+    let reason = target.last_error.unwrap();
+    assert_eq!(reason, "its table can't be read: the host's log says why");
 }

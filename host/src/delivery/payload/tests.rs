@@ -26,6 +26,8 @@ pub(in crate::delivery) fn target(deletions: bool) -> Target {
         bookmark: String::new(),
         taken: None,
         rewinds: 0,
+        restarts: 0,
+        restarted_at: None,
         fence: 3,
         due_at: 0,
         not_before: 0,

@@ -1,9 +1,10 @@
-//! One-time codes: six digits, valid for a quarter of an hour, few wrong answers, few an hour.
+//! One-time codes: nine digits, valid for a quarter of an hour, few wrong answers, few an hour.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use super::counts::{self, Counts, WINDOW};
 use crate::model::Micros;
 use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
 
@@ -12,9 +13,14 @@ const MINUTE: Micros = 60_000_000;
 const CODE_TTL: Micros = 15 * MINUTE;
 /// So many wrong answers void a code.
 const ATTEMPTS_MAX: i64 = 5;
-/// So many codes an address gets in an hour: with the attempts that is one guess in 40,000.
-const CODES_MAX: i64 = 5;
-const CODES_WINDOW: Micros = 60 * MINUTE;
+/// There are so many different ones.
+const CODES: u64 = 1_000_000_000;
+/// So many an address gets in an hour; one network has a part of them, so a stranger from one doesn't take all.
+///
+/// In a day that is 24 * 10 * 5 = 1,200 guesses at an address, of 10^9: whoever never rests, from several
+/// networks, is right once in 830,000 days. From one network there are 20 wrong guesses an hour, so 480 a
+/// day, at whatever addresses: once in two million days.
+const CODES_MAX: i64 = 10;
 /// What the key of digests is derived for.
 const PURPOSE: &str = "login codes";
 
@@ -44,6 +50,17 @@ pub struct StrangerLimits {
     pub per_client: i64,
 }
 
+/// What came of a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It was the code; it is used up.
+    Right,
+    /// It wasn't, or there is none.
+    Wrong,
+    /// It wasn't looked at: too many wrong ones came from there in the last hour.
+    TooMany,
+}
+
 /// What came of asking for a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issued {
@@ -56,17 +73,22 @@ pub enum Issued {
 impl Store {
     /// Makes a code for an address.
     pub async fn issue_code(&self, email: &str, asker: Asker) -> Result<Issued, Error> {
-        let code = format!("{:06}", self.chance.below(1_000_000));
+        let code = format!("{:09}", self.chance.below(CODES));
         let (email, now) = (email.to_owned(), self.clock.now());
         let digest = digest(&self.keyring.derive(PURPOSE), &email, &code);
+        let counts_key = self.keyring.derive(counts::PURPOSE);
         self.control
             .write(move |connection| {
                 Box::pin(async move {
                     let (mut known, mut from) = (true, None);
                     if let Asker::Anybody { named, client, limits } = asker {
+                        let counts = Counts { key: counts_key, network: client.clone(), now };
+                        let may_ask = counts.may_ask(connection, &email).await?;
                         known = named || is_known(connection, &email).await?;
                         forget_old(connection, now).await?;
-                        if had_enough(connection, &email, now).await?
+                        counts.forget_old(connection).await?;
+                        if !may_ask
+                            || had_enough(connection, &email, now).await?
                             || !known && is_full(connection, &email, &client, limits).await?
                         {
                             return Ok(Issued::TooMany);
@@ -81,15 +103,25 @@ impl Store {
             .await
     }
 
-    /// Whether this is the address's code. A right one is used up, a wrong one counted.
-    pub async fn redeem_code(&self, email: &str, code: &str) -> Result<bool, Error> {
+    /// Whether this is the address's code. A right one is used up, a wrong one counted, of the address and
+    /// of the network that it came from.
+    pub async fn redeem_code(
+        &self,
+        email: &str,
+        code: &str,
+        network: Option<String>,
+    ) -> Result<Redeemed, Error> {
         let (email, now) = (email.to_owned(), self.clock.now());
+        let counts = Counts { key: self.keyring.derive(counts::PURPOSE), network, now };
         // A code may have been made before the key changed.
         let keys = self.keyring.derive_all(PURPOSE);
         let presented: Vec<_> = keys.iter().map(|key| digest(key, &email, code.trim())).collect();
         self.control
             .write(move |connection| {
                 Box::pin(async move {
+                    if !counts.may_guess(connection).await? {
+                        return Ok(Redeemed::TooMany);
+                    }
                     let live: Option<(Vec<u8>,)> = query_as(
                         "update login_codes set attempts = attempts + 1
                          where email = $1 and expires_at > $2 and attempts < $3 returning digest",
@@ -105,17 +137,19 @@ impl Store {
                     if right {
                         query("delete from login_codes where email = $1")
                             .bind(&email)
-                            .execute(connection)
+                            .execute(&mut *connection)
                             .await?;
+                        counts.was_right(connection).await?;
                     }
-                    Ok(right)
+                    counts.forget_old(connection).await?;
+                    Ok(if right { Redeemed::Right } else { Redeemed::Wrong })
                 })
             })
             .await
     }
 }
 
-fn digest(key: &[u8; 32], email: &str, code: &str) -> Vec<u8> {
+pub(super) fn digest(key: &[u8; 32], email: &str, code: &str) -> Vec<u8> {
     let mut mac = <Hmac<Sha256>>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(email.as_bytes());
     mac.update(b"\0");
@@ -134,7 +168,7 @@ async fn is_known(connection: &mut Connection, email: &str) -> Result<bool, Erro
 
 async fn forget_old(connection: &mut Connection, now: Micros) -> Result<(), Error> {
     query("delete from login_codes where window_at < $1 and expires_at < $2")
-        .bind(now - CODES_WINDOW)
+        .bind(now - WINDOW)
         .bind(now)
         .execute(connection)
         .await?;
@@ -146,7 +180,7 @@ async fn had_enough(connection: &mut Connection, email: &str, now: Micros) -> Re
     let issued: Option<i64> =
         query_scalar("select issued from login_codes where email = $1 and window_at > $2")
             .bind(email)
-            .bind(now - CODES_WINDOW)
+            .bind(now - WINDOW)
             .fetch_optional(connection)
             .await?;
     Ok(issued.is_some_and(|issued| issued >= CODES_MAX))
@@ -193,7 +227,7 @@ async fn store(connection: &mut Connection, new: New, now: Micros) -> Result<(),
     .bind(new.digest)
     .bind(now + CODE_TTL)
     .bind(now)
-    .bind(now - CODES_WINDOW)
+    .bind(now - WINDOW)
     .bind(new.known)
     .bind(new.client)
     .execute(connection)

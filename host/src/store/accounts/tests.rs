@@ -30,21 +30,26 @@ async fn code(store: &Store, email: &str) -> String {
 }
 
 fn another(code: &str) -> String {
-    if code == "000000" { "000001".into() } else { "000000".into() }
+    if code == "000000000" { "000000001".into() } else { "000000000".into() }
+}
+
+/// Whoever guesses comes from nobody knows where.
+async fn is_right(store: &Store, email: &str, code: &str) -> bool {
+    store.redeem_code(email, code, None).await.unwrap() == Redeemed::Right
 }
 
 #[tokio::test]
 async fn a_code_is_used_once_in_time_by_its_address() {
     for (store, clock) in both().await {
         let first = code(&store, "a@example.com").await;
-        assert!(first.len() == 6 && first.bytes().all(|b| b.is_ascii_digit()), "{first}");
-        assert!(!store.redeem_code("b@example.com", &first).await.unwrap());
-        assert!(store.redeem_code("a@example.com", &format!(" {first} ")).await.unwrap());
-        assert!(!store.redeem_code("a@example.com", &first).await.unwrap(), "used twice");
+        assert!(first.len() == 9 && first.bytes().all(|b| b.is_ascii_digit()), "{first}");
+        assert!(!is_right(&store, "b@example.com", &first).await);
+        assert!(is_right(&store, "a@example.com", &format!(" {first} ")).await);
+        assert!(!is_right(&store, "a@example.com", &first).await, "used twice");
 
         let late = code(&store, "a@example.com").await;
         clock.advance(MINUTE * 15);
-        assert!(!store.redeem_code("a@example.com", &late).await.unwrap(), "expired");
+        assert!(!is_right(&store, "a@example.com", &late).await, "expired");
     }
 }
 
@@ -53,9 +58,9 @@ async fn guesses_are_few() {
     for (store, clock) in both().await {
         let right = code(&store, "a@example.com").await;
         for _ in 0..5 {
-            assert!(!store.redeem_code("a@example.com", &another(&right)).await.unwrap());
+            assert!(!is_right(&store, "a@example.com", &another(&right)).await);
         }
-        assert!(!store.redeem_code("a@example.com", &right).await.unwrap(), "void by now");
+        assert!(!is_right(&store, "a@example.com", &right).await, "void by now");
         for _ in 0..4 {
             code(&store, "a@example.com").await;
         }
@@ -66,6 +71,70 @@ async fn guesses_are_few() {
         assert!(matches!(made, Issued::Code(_)));
         clock.advance(MINUTE * 61);
         code(&store, "a@example.com").await;
+    }
+}
+
+#[tokio::test]
+async fn a_network_has_few_guesses_whatever_the_addresses() {
+    for (store, clock) in both().await {
+        let made = async |email: &str| match store.issue_code(email, Asker::Operator).await.unwrap()
+        {
+            Issued::Code(code) => code,
+            Issued::TooMany => panic!("too many codes"),
+        };
+        let redeemed = async |email: &str, code: &str, network: &str| {
+            store.redeem_code(email, code, Some(network.to_owned())).await.unwrap()
+        };
+        // Many people may share a network: who is right doesn't count.
+        for _ in 0..30 {
+            let code = made("a@example.com").await;
+            assert_eq!(redeemed("a@example.com", &code, "x").await, Redeemed::Right);
+        }
+        for nth in 0..20 {
+            let email = format!("{nth}@example.com");
+            let wrong = another(&made(&email).await);
+            assert_eq!(redeemed(&email, &wrong, "x").await, Redeemed::Wrong, "{nth}");
+        }
+        let code = made("a@example.com").await;
+        // However often it is tried, the owner's code isn't spoilt by it.
+        for _ in 0..9 {
+            assert_eq!(redeemed("a@example.com", &code, "x").await, Redeemed::TooMany);
+        }
+        assert_eq!(redeemed("a@example.com", &code, "y").await, Redeemed::Right);
+        clock.advance(MINUTE * 61);
+        let code = made("a@example.com").await;
+        assert_eq!(redeemed("a@example.com", &code, "x").await, Redeemed::Right);
+        let kept: i64 = query_scalar("select count(*) from login_counts")
+            .fetch_one(&store.control)
+            .await
+            .unwrap();
+        assert_eq!(kept, 1, "what counts no more is forgotten");
+    }
+}
+
+#[tokio::test]
+async fn a_network_takes_only_a_part_of_an_addresss_codes() {
+    for (store, clock) in both().await {
+        store.welcome("a@example.com").await.unwrap();
+        let gets = async |email: &str, network: &str| {
+            let made = store.issue_code(email, anybody(true, Some(network))).await.unwrap();
+            matches!(made, Issued::Code(_))
+        };
+        for (network, times, got) in
+            [("x", 5, true), ("x", 9, false), ("y", 5, true), ("z", 1, false)]
+        {
+            for nth in 0..times {
+                assert_eq!(gets("a@example.com", network).await, got, "{network} {nth}");
+            }
+        }
+        clock.advance(MINUTE * 61);
+        assert!(gets("a@example.com", "x").await, "an hour later");
+        // Nor does it have all that it likes for many addresses.
+        for nth in 0..50 {
+            assert!(gets(&format!("{nth}@example.com"), "w").await, "{nth}");
+        }
+        assert!(!gets("50@example.com", "w").await);
+        assert!(gets("50@example.com", "v").await);
     }
 }
 

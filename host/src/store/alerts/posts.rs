@@ -23,16 +23,22 @@ pub struct Claimed {
     pub attempts: i64,
 }
 
+/// Posts whose rest is over, and that stand in line again at one claim: more than a claim lays to rest.
+const WOKEN_AT_ONCE: i64 = 100;
+
 /// Claims the post that has been due the longest of the organization whose turn it is: the next one
 /// behind `after` that has any, or else the first. It is due again in a minute, should nobody settle it.
+///
+/// Those that don't rest are due, all of them, so nobody looks at an organization whose posts are not.
 pub async fn claim(
     control: &Database,
     after: OrganizationId,
     now: Micros,
 ) -> Result<Option<Claimed>, Error> {
+    wake(control, now).await?;
     for after in [after, OrganizationId::MIN] {
         let claim = query_as(claim_sql(control.dialect()));
-        let claim = claim.bind(now).bind(now.saturating_add(TRY_AGAIN)).bind(after);
+        let claim = claim.bind(now.saturating_add(TRY_AGAIN)).bind(after);
         if let Some(claimed) = control.fetch(claim).await? {
             return Ok(Some(claimed));
         }
@@ -40,28 +46,39 @@ pub async fn claim(
     Ok(None)
 }
 
-/// Steps from one organization with posts to the next, and never through the posts of one.
+/// Arguments: when it is due again, the organization before.
 pub(super) fn claim_sql(dialect: Dialect) -> String {
     let skip = dialect.locks("for no key update skip locked");
     format!(
-        "update alert_posts set attempts = attempts + 1, due_at = $2
+        "update alert_posts set attempts = attempts + 1, due_at = $1, rests = true
          where (alert_id, handler_id) = (
-           with recursive told (id) as (
-             select min(organization_id) from alert_posts where organization_id > $3
-             union all
-             select (select min(p.organization_id) from alert_posts p
-                     where p.organization_id > told.id)
-             from told where told.id is not null
-           )
            select alert_id, handler_id from alert_posts
-           where due_at <= $1 and organization_id = (
-             select told.id from told
-             where (select min(p.due_at) from alert_posts p
-                    where p.organization_id = told.id) <= $1
-             limit 1)
-           order by due_at limit 1 {skip}
+           where not rests and organization_id > $2
+           order by organization_id, due_at limit 1 {skip}
          )
          returning alert_id, handler_id, organization_id, attempts"
+    )
+}
+
+/// Looks before it writes.
+async fn wake(control: &Database, now: Micros) -> Result<(), Error> {
+    let any = "select exists (select 1 from alert_posts where rests and due_at <= $1)";
+    let any: bool = query_scalar(any).bind(now).fetch_one(control.readers()).await?;
+    if !any {
+        return Ok(());
+    }
+    let wake = query(wake_sql(control.dialect())).bind(now).bind(WOKEN_AT_ONCE);
+    control.execute(wake).await.map(drop)
+}
+
+/// Arguments: time, limit.
+pub(super) fn wake_sql(dialect: Dialect) -> String {
+    let skip = dialect.locks("for no key update skip locked");
+    format!(
+        "update alert_posts set rests = false
+         where (alert_id, handler_id) in (
+           select alert_id, handler_id from alert_posts
+           where rests and due_at <= $1 order by due_at limit $2 {skip})"
     )
 }
 

@@ -10,6 +10,8 @@ on_both! {
     posts_are_given_up,
     a_flood_of_one_type_is_cut_off,
     organizations_are_told_in_turn,
+    a_claim_takes_the_first_of_an_index,
+    posts_that_rest_take_no_turn,
     handlers_are_not_without_number,
     a_broken_integration_is_told_once_a_day,
     what_fails_for_long_is_told_once,
@@ -158,22 +160,40 @@ async fn organizations_are_told_in_turn(dialect: Dialect) {
     assert_eq!(told, ["ana", "eve", "bob", "fay", "cy", "di"]);
 }
 
-/// However many posts there are, a claim steps from organization to organization.
-#[tokio::test]
-async fn a_claim_looks_through_no_ones_posts() {
-    let store = filled(Dialect::Sqlite).await;
-    let sql = posts::claim_sql(Dialect::Sqlite);
-    let (select, _) = sql.split_once(" returning").unwrap();
-    let steps: Vec<(i64, i64, i64, String)> = query_as(format!("explain query plan {select}"))
-        .bind(NOW)
-        .bind(NOW)
-        .bind(1_i64)
-        .fetch_all(store.control().readers())
-        .await
-        .unwrap();
-    let scans: Vec<String> = steps.into_iter().map(|(_, _, _, detail)| detail).collect();
-    let scans: Vec<&String> = scans.iter().filter(|detail| detail.starts_with("SCAN")).collect();
-    assert!(!scans.is_empty() && scans.iter().all(|detail| *detail == "SCAN told"), "{scans:?}");
+/// However many others have posts, due or not.
+async fn a_claim_takes_the_first_of_an_index(dialect: Dialect) {
+    let store = filled(dialect).await;
+    for (sql, arguments, index) in [
+        (posts::claim_sql(dialect), vec![NOW.into(), 1_i64.into()], "alert_posts_turn"),
+        (posts::wake_sql(dialect), vec![NOW.into(), 9_i64.into()], "alert_posts_resting"),
+    ] {
+        let steps = plan(store.control(), &sql, arguments).await;
+        assert!(steps.iter().any(|step| step.contains(index)), "{steps:#?}");
+        let others = ["SCAN alert_posts", "TEMP B-TREE", "Seq Scan", "Sort", "Recursive"];
+        assert!(!steps.iter().any(|step| others.iter().any(|o| step.contains(o))), "{steps:#?}");
+    }
+}
+
+/// What is claimed rests, and nobody waits behind it.
+async fn posts_that_rest_take_no_turn(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    handler(&store).await;
+    raise_at(&store, "ana", NOW).await;
+    raise_at(&store, "bob", NOW + 1).await;
+    let ana = claim(control, NOW).await.unwrap().unwrap();
+    let bob = claim(control, NOW).await.unwrap().unwrap();
+    assert_ne!(ana.alert_id, bob.alert_id);
+    assert_eq!(claim(control, NOW + posts::TRY_AGAIN - 1).await.unwrap(), None);
+    settle(control, &bob).await.unwrap();
+    let again = claim(control, NOW + posts::TRY_AGAIN).await.unwrap().unwrap();
+    assert_eq!((again.alert_id, again.attempts), (ana.alert_id, 2));
+    // Raised anew it doesn't rest, however it fared before.
+    let day_after = NOW + QUIET;
+    raise_at(&store, "ana", day_after).await;
+    let anew = claim(control, day_after).await.unwrap().unwrap();
+    assert_eq!((anew.alert_id, anew.attempts), (ana.alert_id, 1));
+    assert_eq!(claim(control, day_after).await.unwrap(), None);
 }
 
 async fn handlers_are_not_without_number(dialect: Dialect) {

@@ -1,5 +1,6 @@
 //! Room for queries: each takes a core or a connection for as long as it runs, so there is room for a
-//! few at once, and who finds none in a short time is told so. Strangers never take all of it.
+//! few at once, and who finds none in a short time is told so. Strangers never take all of it: where there
+//! is one place they get none, since they would hold it for longer than others wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +60,7 @@ pub struct Admitted {
 
 impl Places {
     fn new(count: usize) -> Self {
-        let strangers = Arc::new(Semaphore::new((count / 2).max(1)));
+        let strangers = Arc::new(Semaphore::new(count / 2));
         Self { any: Arc::new(Semaphore::new(count)), strangers }
     }
 }
@@ -74,8 +75,11 @@ impl Room {
     /// Waits for a place in the organization and in all.
     ///
     /// # Errors
-    /// [`Error::Busy`] if there is none in time.
+    /// [`Error::Busy`] if there is none in time, or never.
     pub async fn enter(&self, of: OrganizationId, asking: Asking) -> Result<Admitted, Error> {
+        if asking == Asking::Stranger && self.limits.all.min(self.limits.organization) < 2 {
+            return Err(busy("this host has no room for public queries".into()));
+        }
         let own = self.places_of(of);
         let mut wanted = vec![own.any, Arc::clone(&self.all.any)];
         if asking == Asking::Stranger {
@@ -178,6 +182,23 @@ mod tests {
         }
         assert_eq!(held.len(), 4);
         assert_eq!(room.organizations.lock().unwrap().len(), 1, "of those that are gone");
+    }
+
+    #[tokio::test]
+    async fn strangers_never_take_the_only_place() {
+        let clock = Clock::simulated(0);
+        for (all, organization) in [(1, 1), (1, 4), (6, 1)] {
+            let room = Room::new(clock.clone(), RoomLimits { all, organization, ..LIMITS });
+            // They don't wait for what never comes.
+            let refused = room.enter(1, Asking::Stranger).await;
+            assert!(
+                matches!(refused, Err(Error::Busy { .. })),
+                "{all} {organization}: {refused:?}"
+            );
+            assert!(enter(&room, &clock, 1, Asking::Reader).await.is_some());
+        }
+        let room = Room::new(clock.clone(), RoomLimits { all: 2, organization: 2, ..LIMITS });
+        assert!(enter(&room, &clock, 1, Asking::Stranger).await.is_some());
     }
 
     #[tokio::test]

@@ -49,7 +49,8 @@ async fn secrets_are_sealed(dialect: Dialect) {
         (Kind::Notification, true, true)
     );
     assert_eq!(target.bookmark().unwrap(), bookmark);
-    let (claimed, secrets) = store.claimed_target(&target.id).await.unwrap().unwrap();
+    let claimed = store.claimed_target(&target.id).await.unwrap().unwrap();
+    let secrets = store.target_secrets(&target.id).await.unwrap();
     assert_eq!((claimed, &secrets.signing_secret, &secrets.url), (target.clone(), &secret, &url));
     assert_eq!(store.subscription(2, &made.id).await.unwrap(), None, "another organization's");
     // Paused, and on again.

@@ -161,6 +161,28 @@ pub async fn save(
     goes_on.ok_or(Error::Superseded("the target has passed on"))
 }
 
+/// Puts the bookmark to the beginning, since the destination hasn't what it had: so often in a row by now.
+/// False: it was paused meanwhile.
+///
+/// # Errors
+/// [`Error::Superseded`]: another holder, a rewind or a deletion came between. Its place is gone there too
+/// if the target was deleted: it mustn't be made again.
+pub async fn restart(
+    control: &Database,
+    claimed: &Claimed,
+    restarts: i64,
+    now: Micros,
+) -> Result<bool, Error> {
+    let statement = query_scalar(
+        "update targets set bookmark = $3, restarts = $4, restarted_at = $5
+         where id = $1 and fence = $2 returning paused is null",
+    );
+    let statement = statement.bind(claimed.id.clone()).bind(claimed.fence);
+    let statement = statement.bind(Bookmark::Start.text()).bind(restarts).bind(now);
+    let goes_on: Option<bool> = control.fetch(statement).await?;
+    goes_on.ok_or(Error::Superseded("the target has passed on"))
+}
+
 /// Gives the target back; it is due at `next`, or at once if it was marked. `synced_at`: when it had
 /// everything.
 pub async fn release(

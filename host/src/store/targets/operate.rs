@@ -27,7 +27,7 @@ const SIGNING_SECRET_BYTES: usize = 32;
 
 /// Lets targets go on, at the time `$2`.
 pub(in crate::store) const RESUME: &str = "update targets set paused = null, due_at = $2,
-  not_before = 0, attempts = 0, failing_since = null";
+  not_before = 0, attempts = 0, failing_since = null, restarts = 0";
 
 impl Store {
     /// Makes a target, and its signing secret.
@@ -115,7 +115,8 @@ impl Store {
             Box::pin(async move {
                 let statement = query(
                     "update targets set url = $2, shown_url = $3, fence = fence + 1, due_at = $4,
-                            not_before = 0, attempts = 0, failing_since = null, last_error = null
+                            not_before = 0, attempts = 0, failing_since = null, last_error = null,
+                            restarts = 0
                      where id = $1",
                 );
                 let sealed = keyring.seal(&place(&id, "url"), url.as_bytes());

@@ -74,6 +74,7 @@ on_both! {
     one_holder_at_a_time,
     a_mark_during_a_holding_is_not_lost,
     what_fails_waits_and_comes_last,
+    restarts_are_counted,
     operators_supersede_holders,
 }
 
@@ -277,6 +278,29 @@ async fn what_fails_waits_and_comes_last(dialect: Dialect) {
     assert_eq!(again(&store, &bad.id).await.paused.as_deref(), Some("for too long"));
     store.resume_target(&bad.id).await.unwrap();
     assert_eq!(again(&store, &bad.id).await.health(NOW, 10), Health::Ok);
+}
+
+async fn restarts_are_counted(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    let made = target(&store).await;
+    let mut held = claim_at(&store, NOW).await.unwrap();
+    let bookmark = Bookmark::behind("e", 1);
+    save(control, &mut held, saved(&bookmark, NOW + LEASE)).await.unwrap();
+    assert!(restart(control, &held, 3, NOW + 1).await.unwrap());
+    let state = again(&store, &made.id).await;
+    assert_eq!((state.restarts, state.restarted_at), (3, Some(NOW + 1)));
+    assert_eq!(state.bookmark().unwrap(), Bookmark::Start);
+    // What is taken since doesn't end the row.
+    save(control, &mut held, saved(&bookmark, NOW + LEASE)).await.unwrap();
+    assert_eq!(again(&store, &made.id).await.restarts, 3);
+    store.pause_target(&made.id, "by hand").await.unwrap();
+    assert!(!restart(control, &held, 4, NOW + 2).await.unwrap());
+    store.resume_target(&made.id).await.unwrap();
+    assert_eq!(again(&store, &made.id).await.restarts, 0, "somebody has looked");
+    store.delete_target(&made.id).await.unwrap();
+    let refused = restart(control, &held, 1, NOW + 3).await;
+    assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
 }
 
 async fn operators_supersede_holders(dialect: Dialect) {
