@@ -11,6 +11,9 @@ use crate::steps::OF;
 const START: &str = "/v1/db/default/migrate_database";
 const LIST: &str = "/v1/db/default/migrations";
 
+const READER_WE_MADE: &str =
+    "select count(*) from pg_roles where rolname = current_database() || '_rowgate_reader'";
+
 fn allowed() -> Settings {
     Settings::default()
         .env("ROWGATE_ALLOW_OWN_DATABASES", "true")
@@ -154,6 +157,7 @@ async fn one_at_a_time_and_nothing_else_meanwhile() {
     reads_only(&rolled, "calendars").await;
 
     // The same database again: its URLs are given anew.
+    assert_eq!(value(&database, READER_WE_MADE), "1");
     let role = format!("{}_theirs", database.name());
     database.connect().unwrap().query(&format!("create role {role} login")).unwrap();
     let given = url.replacen("rowgate:hush-0451@", &format!("{role}:hush-0452@"), 1);
@@ -162,6 +166,7 @@ async fn one_at_a_time_and_nothing_else_meanwhile() {
     assert_eq!((&again["status"], &again["current"]), (&json!("done"), &json!(true)));
     assert_eq!(connection(&owner).await, given);
     reads_only(&given, "calendars").await;
+    assert_eq!(value(&database, READER_WE_MADE), "0", "it reads no more");
     let roll = owner.post("/v1/db/default/roll_credentials", json!({ "guard_confirm": "" })).await;
     assert_eq!(roll.refused(), (409, "conflict"));
     assert_eq!(owner.get(LIST).await.ok()["total_count"], 1);
@@ -194,7 +199,5 @@ async fn a_closed_organization_leaves_the_customer_the_tables() {
     assert_eq!(value(&database, &counted), before);
     let ours = "select count(*) from pg_namespace where nspname = 'rowgate'";
     assert_eq!(value(&database, ours), "0");
-    let role =
-        "select count(*) from pg_roles where rolname = current_database() || '_rowgate_reader'";
-    assert_eq!(value(&database, role), "0");
+    assert_eq!(value(&database, READER_WE_MADE), "0");
 }

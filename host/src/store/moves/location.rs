@@ -15,6 +15,10 @@ use crate::store::{Database, Error, Store, query, query_as, query_scalar, server
 /// Otherwise each would hold a worker up.
 const AWAY: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// Until the transaction ends nobody else brings our tables there up to date. Readers don't see the table that
+/// is locked; an advisory lock of the database they could hold. Who writes to it isn't kept from that.
+const ALONE: &str = "lock table rowgate.rowgate_moved in share update exclusive mode";
+
 /// As the control database has it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(in crate::store) struct Location {
@@ -64,7 +68,7 @@ impl Store {
     pub(super) async fn prepare_own(&self, way: Arc<Way>) -> Result<Database, Error> {
         let (limits, told) = (self.outside()?.limits, Arc::clone(&way));
         let schemas = [INTERNAL, TABLES];
-        let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, limits);
+        let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, ALONE, limits);
         let opened = contained(opened, Error::Unavailable).await;
         let say = |text: String| format!("{}: {}", told.shown, (told.hide)(&text));
         opened.map(Database::Postgres).map_err(|error| match error {

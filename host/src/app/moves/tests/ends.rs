@@ -6,6 +6,7 @@ use crate::store::endings;
 on_both! {
     tables_that_changed_meanwhile_are_not_switched_to,
     a_table_that_is_half_renamed_does_not_move,
+    owners_that_come_to_no_rest_end_it,
     what_moves_is_not_deleted_and_what_is_deleted_does_not_move,
     a_closed_organizations_tables_stay_in_a_database_of_its_own,
     one_that_is_away_is_waited_for_a_day,
@@ -59,6 +60,42 @@ async fn a_table_that_is_half_renamed_does_not_move(dialect: Dialect) {
     assert_eq!(last.state, "failed");
     let error = last.error.unwrap();
     assert!(error.contains("is half renamed"), "{error}");
+}
+
+/// A holder that works on and on; all other owners would rest as long.
+async fn owners_that_come_to_no_rest_end_it(dialect: Dialect) {
+    let case = Case::with(dialect, Clock::simulated(1_000_000)).await;
+    let held = format!(
+        "insert into owners (organization_id, root_id, external_owner_id, state, fence, lease_host,
+           lease_until)
+         values ({}, 'svi_1', 'ana', 'linked', 3, 'host', {})",
+        case.organization,
+        i64::MAX
+    );
+    fixture::run(&case.store, held).await;
+    case.begin().await;
+    let over = async {
+        loop {
+            let last = case.last().await;
+            if last.state != "copying" {
+                return last;
+            }
+            case.store.clock().advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    let last = case.works_until(over).await;
+    assert_eq!(last.state, "failed");
+    let error = last.error.unwrap();
+    assert!(error.contains("owners are still worked on, 1 of them"), "{error}");
+    let rests = "select rests_until from organizations where key = 'default'";
+    let rests: i64 = query_scalar(rests).fetch_one(case.store.control()).await.unwrap();
+    assert_eq!(rests, 0, "it works again");
+    let owner: (i64, Option<String>) = query_as("select fence, lease_host from owners")
+        .fetch_one(case.store.control())
+        .await
+        .unwrap();
+    assert_eq!(owner, (3, Some("host".to_owned())), "nobody was disturbed");
 }
 
 async fn what_moves_is_not_deleted_and_what_is_deleted_does_not_move(dialect: Dialect) {
