@@ -20,7 +20,7 @@ use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::server::{self, Status, StatusOptions};
 use crate::store::integrations::keep_telling;
 use crate::store::leases::{self, Claimant};
-use crate::store::{Heard, endings, hosts, moves, outcomes, retention};
+use crate::store::{Heard, endings, hosts, moves, outcomes, restore, retention};
 use crate::webhook::{Limits, Webhooks};
 use parts::{deliveries, kept, runner};
 use working::{Working, drain_max};
@@ -174,6 +174,7 @@ async fn start(
     tokio::spawn(endings::keep(Arc::clone(&app.store), poll, let_go));
     let (store, lease_ttl) = (Arc::clone(&app.store), Duration::from_millis(run.lease_ttl_ms));
     tokio::spawn(async move { moves::work(&store, lease_ttl, poll).await });
+    tokio::spawn(restore::keep(Arc::clone(&app.store), poll));
     tokio::spawn(alerts::keep(Arc::clone(&app.store), poster, rules, poll));
     let task = tokio::spawn(schedule::work(Arc::clone(&runner), wake.clone(), options));
     let deliveries = Arc::new(deliveries(app, host.clone())?);

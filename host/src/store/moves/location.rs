@@ -28,6 +28,8 @@ pub(in crate::store) struct Location {
     pub(in crate::store) database_id: Option<String>,
     /// Another one: where they lie has changed.
     pub(in crate::store) database_no: i64,
+    /// They weren't reached when our databases were put back, and don't go with them yet.
+    pub(in crate::store) is_left: bool,
 }
 
 /// Who reads an organization's own database.
@@ -40,8 +42,8 @@ pub(in crate::store) struct OwnReader {
 impl Store {
     /// Refused where the database is dropped.
     pub(in crate::store) async fn location(&self, of: OrganizationId) -> Result<Location, Error> {
-        let sql = "select key, database_id, database_no from organizations
-                   where id = $1 and not dropping";
+        let sql = "select key, database_id, database_no, put_back_from is not null as is_left
+                   from organizations where id = $1 and not dropping";
         let found = query_as(sql).bind(of).fetch_optional(self.control.readers()).await?;
         found.ok_or_else(|| Error::Inconsistent(format!("there is no organization {of}")))
     }

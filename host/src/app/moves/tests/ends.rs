@@ -175,6 +175,55 @@ async fn a_database_of_its_own_is_put_right_with_ours() {
     assert_eq!(begun, Some(after));
 }
 
+/// The others go on at once, and it as soon as it answers.
+#[tokio::test]
+async fn one_that_is_away_is_put_right_when_it_answers() {
+    let case = Case::new(Dialect::Postgres).await;
+    let there = case.moved().await;
+    let (store, of) = (&case.store, case.organization);
+    store.create_organization("other").await.unwrap();
+    let before = feed::head(&there).await.unwrap().epoch;
+    let held = format!(
+        "insert into owners (organization_id, root_id, external_owner_id, state, fence, lease_host,
+           lease_until)
+         values ({of}, 'svi_1', 'ana', 'linked', 3, 'gone', 9)"
+    );
+    fixture::run(store, held).await;
+    let answers = |does: bool| {
+        let sql = format!("alter database \"{}\" allow_connections {does}", case.customer.name());
+        Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
+    };
+    answers(false);
+    let restored = store.restore().await.unwrap();
+    assert_eq!((restored.organizations, restored.left.len()), (1, 1));
+    let left = &restored.left[0];
+    assert_eq!(left.key, "default");
+    assert!(left.reason.contains("not currently accepting connections"), "{}", left.reason);
+    assert!(store.replication(of).await.is_err());
+    assert_eq!(store.put_right_left().await.unwrap(), 0);
+    answers(true);
+    assert_eq!(store.put_right_left().await.unwrap(), 0, "it is tried now and then");
+    fixture::run(store, "delete from sweeps".to_owned()).await;
+    assert_eq!(store.put_right_left().await.unwrap(), 1);
+    assert_eq!(store.put_right_left().await.unwrap(), 0, "once");
+    let there = store.replication(of).await.unwrap();
+    let after = feed::head(&there).await.unwrap().epoch;
+    assert_ne!(after, before, "receivers get whole copies");
+    let stands: (Option<String>, Option<i64>, i64) = query_as(
+        "select feed_epoch, put_back_from, rests_until from organizations where key = 'default'",
+    )
+    .fetch_one(store.control())
+    .await
+    .unwrap();
+    assert_eq!(stands, (Some(after), None, 0));
+    let owner: (i64, bool, Option<String>) =
+        query_as("select fence, unreleased, lease_host from owners")
+            .fetch_one(store.control())
+            .await
+            .unwrap();
+    assert_eq!(owner, (4, true, None), "nobody holds it");
+}
+
 /// Empty while there is nothing.
 fn customer_value(case: &Case, sql: &str) -> String {
     case.customer.connect().unwrap().value(sql).unwrap_or_default()
