@@ -8,6 +8,7 @@ use super::work::STALLED_MAX;
 use super::{Hold, held};
 use crate::clock::micros;
 use crate::model::{Micros, OwnerId};
+use crate::store::leases::plant_above;
 use crate::store::{Database, Dialect, Error, query, query_as, query_scalar};
 
 /// Between two looks at whether the last lease is over.
@@ -106,21 +107,7 @@ impl Hold<'_> {
             self.renew().await?;
             let some = some.to_vec();
             let planted = source.write(move |connection| {
-                Box::pin(async move {
-                    for (owner_id, fence) in some {
-                        // Waits for a commit in flight, and refuses all behind it.
-                        query(
-                            "insert into rowgate_owners (owner_id, fence) values ($1, $2)
-                             on conflict (owner_id) do update set fence = $2
-                               where rowgate_owners.fence < $2",
-                        )
-                        .bind(owner_id)
-                        .bind(fence)
-                        .execute(&mut *connection)
-                        .await?;
-                    }
-                    Ok(())
-                })
+                Box::pin(async move { Ok(plant_above(connection, &some).await?) })
             });
             planted.await?;
         }

@@ -10,6 +10,7 @@ on_both! {
     what_moves_is_not_deleted_and_what_is_deleted_does_not_move,
     a_closed_organizations_tables_stay_in_a_database_of_its_own,
     one_that_is_away_is_waited_for_a_day,
+    whoever_held_an_owner_of_a_closed_one_commits_nothing,
 }
 
 /// An integration that a request under way made after its tables were planned.
@@ -159,6 +160,35 @@ async fn one_that_is_away_is_waited_for_a_day(dialect: Dialect) {
     assert!(!store.is_ending(of, None).await.unwrap());
     let ours = "select count(*) from pg_namespace where nspname = 'rowgate'";
     assert_eq!(customer_value(&case, ours), "1");
+}
+
+/// As long as a channel is still to be stopped, what is ours stays beside the tables.
+async fn whoever_held_an_owner_of_a_closed_one_commits_nothing(dialect: Dialect) {
+    let case = Case::new(dialect).await;
+    let there = case.moved().await;
+    let (store, of) = (&case.store, case.organization);
+    let filled = format!(
+        "insert into owners (organization_id, root_id, external_owner_id, state, fence, lease_host)
+         values ({of}, 'svi_1', 'ana', 'linked', 3, 'frozen');
+         insert into channels (id, owner_id, root_id, generation, grant_id, push, key, token,
+           address, vendor_id, state, expires_at, due_at, attempts)
+         select 'a', id, 'svi_1', 5, 5, 'p', 'k', '', '', 'v', 'active', {}, null, 0 from owners",
+        i64::MAX
+    );
+    fixture::run(store, filled).await;
+    let id: i64 = query_scalar("select id from owners").fetch_one(store.control()).await.unwrap();
+    let planted =
+        format!("insert into rowgate_owners (owner_id, generation, fence) values ({id}, 5, 3)");
+    run(&there, vec![planted]).await;
+    store.end_organization(of).await.unwrap();
+    endings::work(store).await.unwrap();
+    assert!(store.is_ending(of, None).await.unwrap(), "a channel is to be stopped");
+    let generation = format!("select generation from rowgate_owners where owner_id = {id}");
+    let generation: i64 = query_scalar(generation).fetch_one(&there).await.unwrap();
+    assert_eq!(generation, 6, "a commit under 5 is refused");
+    let rows: i64 =
+        query_scalar(format!("select count(*) from {TABLE}")).fetch_one(&there).await.unwrap();
+    assert_eq!(rows, ROWS, "they are the customer's");
 }
 
 /// By `rowgate restore --server`.
