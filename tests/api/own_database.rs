@@ -201,3 +201,45 @@ async fn a_closed_organization_leaves_the_customer_the_tables() {
     assert_eq!(value(&database, ours), "0");
     assert_eq!(value(&database, READER_WE_MADE), "0");
 }
+
+/// Whether a customer's server lets anybody in.
+fn lets_in(database: &Database<'_>, does: bool) {
+    let sql = format!("alter database \"{}\" allow_connections {does}", database.name());
+    Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
+}
+
+/// All others go on at once, and it as soon as it answers.
+#[tokio::test]
+async fn one_that_is_away_holds_no_restore_up() {
+    let mut api = Api::start_with(allowed().on_postgres()).await;
+    let (database, url) = database();
+    let (list, calendar) = {
+        let owner = api.owner().await;
+        let [list, calendar, _] = owner.make_tree().await;
+        api.link(&list, "ana").await;
+        api.host.settle().await;
+        owner.post(START, json!({ "admin_url": url })).await.ok();
+        moved(&api, &owner).await;
+        (list, calendar)
+    };
+    api.host.stop().await;
+    lets_in(&database, false);
+    let settings = [("ROWGATE_DELIVERY_ALLOW_HTTP", "true")];
+    let restored = api.host.command_with(&["restore", "--server"], &settings).await;
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success() && said.contains("default rests"), "{said}");
+    assert!(!said.contains("hush-0451"), "{said}");
+    let restored: Value = serde_json::from_slice(&restored.stdout).unwrap();
+    assert_eq!(
+        (&restored["organizations"], &restored["organizations_left"]),
+        (&json!(0), &json!(1))
+    );
+    api.host.restart().await;
+    api.link(&list, "ben").await;
+    lets_in(&database, true);
+    let owner = api.owner().await;
+    let counted = format!("select count(distinct external_owner_id) from {}", calendar.table);
+    api.host
+        .until("ben's are there, too", async || owner.sql(&counted).await == [json!([2])])
+        .await;
+}

@@ -97,8 +97,15 @@ impl Store {
     /// Has an organization's tables moved, by whichever host comes to it.
     ///
     /// # Errors
-    /// [`Error::Refused`]: they are being moved already, or some of them are being dropped.
+    /// [`Error::Refused`]: they are being moved already, some of them are being dropped, or they aren't put right
+    /// after a restore yet.
     pub async fn begin_move(&self, of: OrganizationId, urls: Urls) -> Result<Move, Error> {
+        if self.location(of).await?.is_left {
+            return Err(Error::Refused(
+                "the tables lie in a database that can't be reached: they move when it answers"
+                    .into(),
+            ));
+        }
         let id = format!("dbm_{}", self.chance.base36(16));
         let (keyring, now, begun) = (self.keyring.clone(), self.clock.now(), id.clone());
         let inserted = self.control.write(move |connection| {

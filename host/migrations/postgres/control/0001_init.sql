@@ -476,7 +476,7 @@ create index moves_left on moves (ended_at) where left_behind;
 
 -- What is deleted for its age: one host at a time goes through it.
 create table sweeps (
-  what text not null,                                  -- inbox | feed
+  what text not null,                                  -- inbox | feed | restore
   organization_id bigint not null,                     -- 0: of all
   due_at bigint not null,
   primary key (what, organization_id)
