@@ -195,12 +195,19 @@ impl Store {
     /// The replication database of an organization, wherever it lies, opened at first use. While one of ours
     /// is opened nobody drops it: it would be made again behind that.
     pub async fn replication(&self, organization: OrganizationId) -> Result<Database, Error> {
-        let Location { database_no, .. } = self.location(organization).await?;
+        let Location { database_no, is_left, .. } = self.location(organization).await?;
+        if is_left {
+            return Err(Error::Unavailable(
+                "the database of its own couldn't be reached when the host's were put back: a host puts it \
+                 right as soon as it answers"
+                    .into(),
+            ));
+        }
         if let Some(database) = self.opened.get(organization, database_no) {
             return Ok(database);
         }
         let _turn = self.opened.begin(organization).await;
-        let Location { key, database_id, database_no } = self.location(organization).await?;
+        let Location { key, database_id, database_no, .. } = self.location(organization).await?;
         if let Some(database) = self.opened.get(organization, database_no) {
             return Ok(database);
         }

@@ -11,6 +11,9 @@ use crate::steps::OF;
 const START: &str = "/v1/db/default/migrate_database";
 const LIST: &str = "/v1/db/default/migrations";
 
+const READER_WE_MADE: &str =
+    "select count(*) from pg_roles where rolname = current_database() || '_rowgate_reader'";
+
 fn allowed() -> Settings {
     Settings::default()
         .env("ROWGATE_ALLOW_OWN_DATABASES", "true")
@@ -154,6 +157,7 @@ async fn one_at_a_time_and_nothing_else_meanwhile() {
     reads_only(&rolled, "calendars").await;
 
     // The same database again: its URLs are given anew.
+    assert_eq!(value(&database, READER_WE_MADE), "1");
     let role = format!("{}_theirs", database.name());
     database.connect().unwrap().query(&format!("create role {role} login")).unwrap();
     let given = url.replacen("rowgate:hush-0451@", &format!("{role}:hush-0452@"), 1);
@@ -162,6 +166,7 @@ async fn one_at_a_time_and_nothing_else_meanwhile() {
     assert_eq!((&again["status"], &again["current"]), (&json!("done"), &json!(true)));
     assert_eq!(connection(&owner).await, given);
     reads_only(&given, "calendars").await;
+    assert_eq!(value(&database, READER_WE_MADE), "0", "it reads no more");
     let roll = owner.post("/v1/db/default/roll_credentials", json!({ "guard_confirm": "" })).await;
     assert_eq!(roll.refused(), (409, "conflict"));
     assert_eq!(owner.get(LIST).await.ok()["total_count"], 1);
@@ -194,7 +199,47 @@ async fn a_closed_organization_leaves_the_customer_the_tables() {
     assert_eq!(value(&database, &counted), before);
     let ours = "select count(*) from pg_namespace where nspname = 'rowgate'";
     assert_eq!(value(&database, ours), "0");
-    let role =
-        "select count(*) from pg_roles where rolname = current_database() || '_rowgate_reader'";
-    assert_eq!(value(&database, role), "0");
+    assert_eq!(value(&database, READER_WE_MADE), "0");
+}
+
+/// Whether a customer's server lets anybody in.
+fn lets_in(database: &Database<'_>, does: bool) {
+    let sql = format!("alter database \"{}\" allow_connections {does}", database.name());
+    Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
+}
+
+/// All others go on at once, and it as soon as it answers.
+#[tokio::test]
+async fn one_that_is_away_holds_no_restore_up() {
+    let mut api = Api::start_with(allowed().on_postgres()).await;
+    let (database, url) = database();
+    let (list, calendar) = {
+        let owner = api.owner().await;
+        let [list, calendar, _] = owner.make_tree().await;
+        api.link(&list, "ana").await;
+        api.host.settle().await;
+        owner.post(START, json!({ "admin_url": url })).await.ok();
+        moved(&api, &owner).await;
+        (list, calendar)
+    };
+    api.host.stop().await;
+    lets_in(&database, false);
+    let settings = [("ROWGATE_DELIVERY_ALLOW_HTTP", "true")];
+    let restored = api.host.command_with(&["restore", "--server"], &settings).await;
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success() && said.contains("default rests"), "{said}");
+    assert!(!said.contains("hush-0451"), "{said}");
+    let restored: Value = serde_json::from_slice(&restored.stdout).unwrap();
+    assert_eq!(
+        (&restored["organizations"], &restored["organizations_left"]),
+        (&json!(0), &json!(1))
+    );
+    api.host.restart().await;
+    api.link(&list, "ben").await;
+    lets_in(&database, true);
+    let owner = api.owner().await;
+    let counted = format!("select count(distinct external_owner_id) from {}", calendar.table);
+    api.host
+        .until("ben's are there, too", async || owner.sql(&counted).await == [json!([2])])
+        .await;
 }

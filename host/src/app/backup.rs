@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::OrganizationId;
 use crate::secrets::Keyring;
+use crate::store::restore::Restored;
 use crate::store::{Error, Store, backup};
 pub use manifest::{Entry, Manifest};
 pub use server::put_right;
@@ -123,7 +124,7 @@ async fn copy_database(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 /// Fills the data directory of the configuration from a backup, and makes what is in it go on: a host
 /// that starts there resyncs every owner, and receivers get whole copies.
-pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
+pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<(Manifest, Restored)> {
     if config.database_url.given().is_some() {
         bail!(
             "the databases lie on a server: put them back with pg_restore while no host runs, and then \
@@ -154,11 +155,11 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
         let store = reaching.get_or_try_init(|| reaching_outside(config, &key)).await?;
         store.open_put_back_own(of, &key).await
     };
-    backup::put_right(&data_dir, manifest.begun_at, now, &chance, own).await?;
+    let restored = backup::put_right(&data_dir, manifest.begun_at, now, &chance, own).await?;
     make_durable(&data_dir.path().join("replication"))?;
     fs::remove_file(data_dir.restoring())?;
     make_durable(data_dir.path())?;
-    Ok(manifest)
+    Ok((manifest, restored))
 }
 
 /// What opens tables in databases of organizations' own, by what the restored control database says of them.
@@ -171,12 +172,13 @@ async fn reaching_outside(config: &Config, key: &str) -> Result<Store, Error> {
              ROWGATE_KEY, and restore again"
         )));
     }
-    let unavailable = |error: anyhow::Error| Error::Unavailable(error.to_string());
+    // Not the customer's: the restore ends.
+    let refused = |error: anyhow::Error| Error::Refused(error.to_string());
     let chance = Chance::from_system();
     let keyring = Keyring::load(data_dir.path(), config.key.given(), chance.clone());
-    let keyring = keyring.map_err(unavailable)?;
+    let keyring = keyring.map_err(refused)?;
     let store = Store::open(data_dir, clock(config), keyring, chance).await?;
-    reach_outside(&store, config).map_err(unavailable)?;
+    reach_outside(&store, config).map_err(refused)?;
     Ok(store)
 }
 

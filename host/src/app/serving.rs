@@ -23,7 +23,7 @@ use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::server::{self, Status, StatusOptions};
 use crate::store::integrations::keep_telling;
 use crate::store::leases::{self, Claimant};
-use crate::store::{Heard, Store, endings, hosts, moves, outcomes, retention};
+use crate::store::{Heard, Store, endings, hosts, moves, outcomes, restore, retention};
 use crate::tasks::Tasks;
 use crate::webhook::{Limits, Webhooks};
 use parts::{deliveries, kept, runner};
@@ -217,6 +217,8 @@ fn keep_up(app: &App, tasks: &Tasks, runner: &Arc<Runner>) -> anyhow::Result<()>
         async move { moves::work(&store, lease_ttl, poll).await }
     };
     tokio::spawn(tasks.clone().keep("moves", moves));
+    let store = Arc::clone(&app.store);
+    tokio::spawn(tasks.clone().keep("restore", move || restore::keep(Arc::clone(&store), poll)));
     let (store, poster) = (Arc::clone(&app.store), app.clients()?.poster);
     let rules = targets::rules(&app.config.delivery);
     let tells = move || alerts::keep(Arc::clone(&store), poster.clone(), rules, poll);

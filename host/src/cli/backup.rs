@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::output::{self, Format};
 use crate::app::{App, backup};
 use crate::config::Config;
-use crate::store::restore::Restored;
+use crate::store::restore::{Left, Restored};
 
 /// Copy all databases to a new directory, while a host writes
 #[derive(Debug, Args)]
@@ -49,10 +49,10 @@ pub(super) struct Restore {
 impl Restore {
     pub(super) async fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         if self.server {
-            return print_restored(format, backup::put_right(config).await?);
+            return print_restored(format, &backup::put_right(config).await?);
         }
         let from = self.from.context("a backup's directory, or --server")?;
-        let manifest = backup::restore(config, &from).await?;
+        let (manifest, restored) = backup::restore(config, &from).await?;
         if !manifest.has_key() && config.key.given().is_none() {
             eprintln!(
                 "before you start a host, put the key at {}, or give it as ROWGATE_KEY; what is in it is \
@@ -61,12 +61,14 @@ impl Restore {
                 manifest.keys.join(", ")
             );
         }
+        say_left(&restored);
         eprintln!("what was posted since {} is not in it", output::time(Some(manifest.taken_at)));
         print(format, &manifest)
     }
 }
 
-fn print_restored(format: Format, restored: Restored) -> anyhow::Result<()> {
+fn print_restored(format: Format, restored: &Restored) -> anyhow::Result<()> {
+    say_left(restored);
     if restored.behind > 0 {
         eprintln!("the tables of some owners are older: what was posted to them is done again");
     }
@@ -88,8 +90,19 @@ fn print_restored(format: Format, restored: Restored) -> anyhow::Result<()> {
             ("leases_freed", restored.leases.into()),
             ("targets", restored.targets.into()),
             ("sessions_ended", restored.sessions.into()),
+            ("organizations_left", restored.left.len().into()),
         ],
     )
+}
+
+fn say_left(restored: &Restored) {
+    for Left { key, reason } in &restored.left {
+        eprintln!(
+            "{reason}. So {key} rests, its posts wait, and a host puts it right as soon as it answers; give \
+             other URLs if it answers elsewhere (`rowgate db migrations start`), and close the organization \
+             if it is gone for good"
+        );
+    }
 }
 
 fn print(format: Format, manifest: &backup::Manifest) -> anyhow::Result<()> {

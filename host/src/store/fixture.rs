@@ -82,6 +82,18 @@ pub(crate) async fn plan(
     explained.await.unwrap()
 }
 
+/// Of the advisory lock that sqlx takes for migrations of a database, unless it is told not to.
+pub(crate) fn migrations_key(database: &str) -> i64 {
+    let mut crc = u32::MAX;
+    for byte in database.bytes() {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    0x3d32_ad9e * i64::from(!crc)
+}
+
 /// An integration at the top of a tree of the organization `default`.
 pub(crate) async fn root(store: &Store, id: &str) {
     let organization = store.organization("default").await.unwrap().id;

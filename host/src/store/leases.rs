@@ -5,7 +5,7 @@ mod tests;
 
 use sqlx::FromRow;
 
-use super::{Database, Dialect, Error, list, query, query_as, query_scalar};
+use super::{Connection, Database, Dialect, Error, list, query, query_as, query_scalar};
 use crate::model::{Micros, OrganizationId, OwnerId};
 
 /// A claimed owner. Every control write of the holder says `where fence = ..`.
@@ -310,6 +310,25 @@ async fn plant_once(
             })
         })
         .await
+}
+
+/// Plants the fences of owners that nobody is to hold any more. Waits for a commit in flight, and refuses all
+/// behind it.
+pub(super) async fn plant_above(
+    connection: &mut Connection,
+    fences: &[(OwnerId, i64)],
+) -> sqlx::Result<()> {
+    for (owner_id, fence) in fences {
+        query(
+            "insert into rowgate_owners (owner_id, fence) values ($1, $2)
+             on conflict (owner_id) do update set fence = $2 where rowgate_owners.fence < $2",
+        )
+        .bind(*owner_id)
+        .bind(*fence)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn lift(control: &Database, lease: &mut Lease, fence: i64) -> Result<(), Error> {

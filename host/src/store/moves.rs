@@ -97,8 +97,15 @@ impl Store {
     /// Has an organization's tables moved, by whichever host comes to it.
     ///
     /// # Errors
-    /// [`Error::Refused`]: they are being moved already, or some of them are being dropped.
+    /// [`Error::Refused`]: they are being moved already, some of them are being dropped, or they aren't put right
+    /// after a restore yet.
     pub async fn begin_move(&self, of: OrganizationId, urls: Urls) -> Result<Move, Error> {
+        if self.location(of).await?.is_left {
+            return Err(Error::Refused(
+                "the tables lie in a database that can't be reached: they move when it answers"
+                    .into(),
+            ));
+        }
         let id = format!("dbm_{}", self.chance.base36(16));
         let (keyring, now, begun) = (self.keyring.clone(), self.clock.now(), id.clone());
         let inserted = self.control.write(move |connection| {
@@ -131,11 +138,13 @@ impl Store {
         begun.ok_or_else(|| Error::Inconsistent(format!("the move {id} is gone at once")))
     }
 
-    /// The tables lie in that database already: from now on it is reached by these URLs.
+    /// The tables lie in that database already: from now on it is reached by these URLs. A role that we made,
+    /// and that reads no more, goes.
     pub async fn replace_urls(&self, of: OrganizationId, urls: Urls) -> Result<Move, Error> {
         let Some(current) = self.moves(of).await?.into_iter().find(|one| one.is_current) else {
             return Err(moved_elsewhere());
         };
+        let before = self.own_reader(&current.id).await;
         let (id, keyring) = (current.id.clone(), self.keyring.clone());
         let shown_url = urls.shown.clone();
         self.control
@@ -167,6 +176,14 @@ impl Store {
                 })
             })
             .await?;
+        let ended = match before {
+            Ok(before) => self.end_reader(&current.id, before).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            let id = &current.id;
+            tracing::warn!(id, %error, "the role that read before stays in a customer's database");
+        }
         Ok(Move { shown_url, ..current })
     }
 

@@ -2,14 +2,18 @@
 //!
 //! The organizations' tables may be older than the control database: then what they lack is done again
 //! (R5). They may be newer: then they are told what the control database says (`ahead`). Receivers,
-//! who may have seen more than either, get copies of whole tables.
+//! who may have seen more than either, get copies of whole tables. A database of an organization's own that
+//! can't be reached holds none of the others up: it is put right later.
 
 mod ahead;
+mod later;
 mod owners;
 mod server;
 
+pub use later::keep;
 pub use server::RestoreLock;
 
+use super::database::contained;
 use super::{Database, Dialect, Error, feed, query, query_as, query_scalar};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId, OwnerId};
@@ -17,6 +21,9 @@ use crate::model::{Micros, OrganizationId, OwnerId};
 /// Added to the fences of targets: receivers refuse what has a lower one than they have seen, and what
 /// they saw since the copy was made isn't known.
 const FENCES: i64 = 1_000_000_000;
+
+/// In `put_back_from`: when the copies were begun isn't known.
+const UNKNOWN: Micros = 0;
 
 /// Hosts' clocks go by the server's, and aren't it.
 const SKEW_MAX: Micros = 60 * 1_000_000;
@@ -35,7 +42,7 @@ pub struct PutBack<'a> {
 }
 
 /// What was found and done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Whose feeds begin anew.
     pub organizations: u64,
@@ -53,6 +60,28 @@ pub struct Restored {
     pub targets: u64,
     /// Logins that ended.
     pub sessions: u64,
+    /// Organizations whose own databases couldn't be reached: they rest until a host has put them right.
+    pub left: Vec<Left>,
+}
+
+/// An organization that isn't put right yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The organization's.
+    pub key: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// An organization whose tables are to be put right.
+#[derive(Debug, sqlx::FromRow)]
+struct Organization {
+    id: OrganizationId,
+    key: String,
+    /// Its tables lie in a database of its own.
+    is_own: bool,
+    /// As the control database has it.
+    put_back_from: Option<Micros>,
 }
 
 /// The highest ids that an organization's tables know.
@@ -71,49 +100,101 @@ impl PutBack<'_> {
     ) -> Result<Restored, Error> {
         let (mut restored, mut known) = (Restored::default(), Known::default());
         let last_owner = self.last_id("owners").await?;
-        let organizations: Vec<(OrganizationId, String, bool)> = query_as(
-            "select id, key, database_id is not null from organizations where not dropping
-             order by id",
+        known.owner = last_owner;
+        known.item = self.last_id("inbox").await?;
+        let organizations: Vec<Organization> = query_as(
+            "select id, key, database_id is not null as is_own, put_back_from from organizations
+             where not dropping order by id",
         )
         .fetch_all(self.control)
         .await?;
-        for (id, key, is_own) in organizations {
-            let replication = open(id, key, is_own).await?;
-            // Before some of it is told otherwise.
-            let here = known_ids(&replication).await?;
-            known.owner = known.owner.max(here.owner);
-            known.item = known.item.max(here.item);
-            self.organization(&replication, id, &mut restored).await?;
-            let unknown = query_scalar("select count(*) from rowgate_owners where owner_id > $1");
-            let unknown: i64 = unknown.bind(last_owner).fetch_one(&replication).await?;
-            restored.unknown += unknown.unsigned_abs();
-            restored.organizations += 1;
+        for one in organizations {
+            let mut found = restored.clone();
+            let righted = match open(one.id, one.key.clone(), one.is_own).await {
+                Ok(replication) => {
+                    let tables =
+                        self.tables(&replication, &one, last_owner, &mut known, &mut found);
+                    // Whatever a customer's server says holds up nobody else.
+                    contained(tables, Error::Unavailable).await
+                }
+                Err(error) if error.is_away() => Err(error),
+                Err(error) => return Err(error),
+            };
+            match righted {
+                Ok(()) => restored = found,
+                Err(error) if one.is_own => restored.left.push(self.leave(one, &error).await?),
+                Err(error) => return Err(error),
+            }
         }
-        // What the tables know by an id must never be somebody else's.
-        self.give_ids_behind("owners", known.owner).await?;
-        self.give_ids_behind("inbox", known.item).await?;
+        // What tables know by an id must never be somebody else's. Which those know that weren't reached isn't
+        // known: there were never as many as microseconds.
+        let unseen = if restored.left.is_empty() { 0 } else { self.now };
+        self.give_ids_behind("owners", known.owner.max(unseen)).await?;
+        self.give_ids_behind("inbox", known.item.max(unseen)).await?;
         self.targets_and_logins(&mut restored).await?;
         Ok(restored)
+    }
+
+    async fn tables(
+        &self,
+        replication: &Database,
+        of: &Organization,
+        last_owner: OwnerId,
+        known: &mut Known,
+        restored: &mut Restored,
+    ) -> Result<(), Error> {
+        // Before some of it is told otherwise.
+        let here = known_ids(replication).await?;
+        if of.is_own && here.owner.max(here.item) > self.now {
+            return Err(Error::Inconsistent("it knows ids that were never given".into()));
+        }
+        known.owner = known.owner.max(here.owner);
+        known.item = known.item.max(here.item);
+        self.organization(replication, of, restored).await?;
+        let unknown = query_scalar("select count(*) from rowgate_owners where owner_id > $1");
+        let unknown: i64 = unknown.bind(last_owner).fetch_one(replication).await?;
+        restored.unknown += unknown.unsigned_abs();
+        restored.organizations += 1;
+        Ok(())
+    }
+
+    /// Nobody works for an organization, nor opens its tables, before they were compared.
+    async fn leave(&self, one: Organization, error: &Error) -> Result<Left, Error> {
+        let from = begun_at(one.put_back_from, self.begun_at).unwrap_or(UNKNOWN);
+        let rest =
+            query("update organizations set put_back_from = $1, rests_until = $2 where id = $3");
+        let rest = rest.bind(from).bind(Micros::MAX).bind(one.id);
+        self.control.execute(rest).await?;
+        Ok(Left { key: one.key, reason: error.to_string() })
     }
 
     async fn organization(
         &self,
         replication: &Database,
-        id: OrganizationId,
+        of: &Organization,
         restored: &mut Restored,
     ) -> Result<(), Error> {
         // Commits that wait for a number may bear transaction ids of another server.
         feed::head(replication).await?;
-        let begun_at = match self.begun_at {
+        let begun_at = match begun_at(of.put_back_from, self.begun_at) {
             Some(begun_at) => begun_at,
             None => last_commit(replication).await?.saturating_sub(SKEW_MAX),
         };
-        self.owners(replication, id, begun_at, restored).await?;
+        self.owners(replication, of.id, begun_at, restored).await?;
         // Numbers are given again that receivers have seen.
         let epoch = self.chance.uuid();
         feed::new_epoch(replication, epoch.clone()).await?;
-        let begun = query("update organizations set feed_epoch = $1 where id = $2");
-        self.control.execute(begun.bind(epoch).bind(id)).await.map(drop)
+        // One that was left works again, unless a move keeps it at rest.
+        let begun = query(
+            "update organizations set feed_epoch = $1, put_back_from = null,
+               rests_until = case
+                 when put_back_from is null
+                   or exists (select 1 from moves m where m.organization_id = organizations.id
+                                and m.state = 'copying' and m.rested_at is not null)
+                 then rests_until else 0 end
+             where id = $2",
+        );
+        self.control.execute(begun.bind(epoch).bind(of.id)).await.map(drop)
     }
 
     /// Who was logged out since must not be in again.
@@ -166,6 +247,16 @@ impl PutBack<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// When the first copy was begun that an organization's tables are to be held against: it may have been left
+/// before. None: that isn't known.
+fn begun_at(left: Option<Micros>, begun_at: Option<Micros>) -> Option<Micros> {
+    match left {
+        None => begun_at,
+        Some(UNKNOWN) => None,
+        Some(left) => begun_at.map(|begun_at| begun_at.min(left)),
     }
 }
 

@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// Whether it is this host's turn to go through something; it then is nobody else's for `every`.
-    async fn takes_sweep(
+    pub(super) async fn takes_sweep(
         &self,
         what: &'static str,
         organization_id: OrganizationId,

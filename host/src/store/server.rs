@@ -26,9 +26,9 @@ pub(super) use prepare::{READER_CONNECTIONS, READER_SETTINGS};
 use prepare::{keep_readers_out, prepare};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
-pub(super) static REPLICATION: Migrator = sqlx::migrate!("migrations/postgres/replication");
-/// The same under [`Server::alone`], and so without a lock of its own, which readers could take.
-static REPLICATION_ALONE: LazyLock<Migrator> = LazyLock::new(|| {
+/// Without a lock of its own, which readers could take: whoever runs them has another one
+/// ([`Server::alone`], and in a customer's database that of a table).
+pub(super) static REPLICATION: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrations = sqlx::migrate!("migrations/postgres/replication");
     migrations.set_locking(false);
     migrations
@@ -137,7 +137,7 @@ impl Server {
         let opened = async {
             let options = self.prepared(&place, reader).await?;
             let search_path = [place.internal.as_str(), place.tables.as_str()];
-            PostgresDatabase::open(options, search_path, &REPLICATION_ALONE, self.limits).await
+            PostgresDatabase::open(options, search_path, &REPLICATION, self.limits).await
         };
         let opened = opened.await;
         alone.let_go().await;

@@ -13,8 +13,10 @@ create table organizations (
   dropping boolean not null default false,             -- its tables' database goes: nobody opens it any more
   database_id text,                                    -- the move that brought its tables to a database of its own; null: they lie in ours
   database_no bigint not null default 0,               -- moves with each change of where they lie, or how that is reached
-  rests_until bigint not null default 0                -- none of its owners is claimed before that
+  rests_until bigint not null default 0,               -- none of its owners is claimed before that
+  put_back_from bigint                                 -- its own database wasn't reached when ours were put back from copies that were begun then (0: not known); null: all is right
 );
+create index organizations_put_back on organizations (id) where put_back_from is not null;
 create index organizations_founder on organizations (founded_by) where founded_by is not null;
 
 -- One row a component that was ever installed.
@@ -475,7 +477,7 @@ create index moves_left on moves (ended_at) where left_behind;
 
 -- What is deleted for its age: one host at a time goes through it.
 create table sweeps (
-  what text not null,                                  -- inbox | feed
+  what text not null,                                  -- inbox | feed | restore
   organization_id bigint not null,                     -- 0: of all
   due_at bigint not null,
   primary key (what, organization_id)

@@ -27,6 +27,7 @@ on_both! {
 }
 
 mod ends;
+mod there;
 
 const TABLE: &str = "things_of_acme";
 const ROWS: i64 = 250;
@@ -45,7 +46,11 @@ struct Case {
 impl Case {
     /// An integration with rows of all types, and something in each table beside.
     async fn new(dialect: Dialect) -> Self {
-        let store = fixture::open(dialect, Clock::System).await;
+        Self::with(dialect, Clock::System).await
+    }
+
+    async fn with(dialect: Dialect, clock: Clock) -> Self {
+        let store = fixture::open(dialect, clock).await;
         let organization = store.organization("default").await.unwrap().id;
         let manifest = samples::sample();
         store.install_plugin(b"wasm", "aaaaaaaa", &manifest).await.unwrap();

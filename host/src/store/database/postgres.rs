@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Postgres};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres};
 
 use super::{Connection, Error, count, migration_error};
 use crate::metrics::Connections;
@@ -52,21 +52,24 @@ impl PostgresDatabase {
         migrations: &Migrator,
         limits: SessionLimits,
     ) -> Result<Self, Error> {
-        let path = format!("{internal},{tables}");
         let options = session(options, limits);
-        migrate(options.clone().options([("search_path", path)]), migrations).await?;
+        migrate(schema(&options, internal, tables), migrations, None).await?;
         Ok(Self { pool: pool(options, &format!("{tables},{internal}"), limits), way: None })
     }
 
-    /// The same in a database that a customer named.
+    /// The same in a database that a customer named. `alone`: the statement that takes a lock; the schema is
+    /// brought up to date in the transaction that has it.
     pub(in crate::store) async fn open_by(
         way: Arc<Way>,
-        schemas: [&str; 2],
+        [internal, tables]: [&str; 2],
         migrations: &Migrator,
+        alone: &str,
         limits: SessionLimits,
     ) -> Result<Self, Error> {
-        let opened = Self::open(way.options(), schemas, migrations, limits).await?;
-        Ok(Self { way: Some(way), ..opened })
+        let options = session(way.options(), limits);
+        migrate(schema(&options, internal, tables), migrations, Some(alone)).await?;
+        let pool = pool(options, &format!("{tables},{internal}"), limits);
+        Ok(Self { pool, way: Some(way) })
     }
 
     /// A database that a customer named, as it is.
@@ -118,6 +121,10 @@ impl PostgresDatabase {
     }
 }
 
+fn schema(options: &PgConnectOptions, internal: &str, tables: &str) -> PgConnectOptions {
+    options.clone().options([("search_path", format!("{internal},{tables}"))])
+}
+
 fn pool(options: PgConnectOptions, search_path: &str, limits: SessionLimits) -> PgPool {
     PgPoolOptions::new()
         .max_connections(limits.connections_max)
@@ -150,21 +157,38 @@ fn session(options: PgConnectOptions, limits: SessionLimits) -> PgConnectOptions
 }
 
 /// On a connection of its own, without the limits of a session: an index may take long to build.
-async fn migrate(options: PgConnectOptions, migrations: &Migrator) -> Result<(), Error> {
+async fn migrate(
+    options: PgConnectOptions,
+    migrations: &Migrator,
+    alone: Option<&str>,
+) -> Result<(), Error> {
     let of = options.get_database().unwrap_or("the database").to_owned();
     let lock_timeout = MIGRATION_LOCK_TIMEOUT.as_millis().to_string();
     let options = options.options([
         ("statement_timeout", "0"),
-        ("idle_in_transaction_session_timeout", "0"),
+        // Between two statements: a host that is frozen there keeps no other one out.
+        ("idle_in_transaction_session_timeout", lock_timeout.as_str()),
         ("lock_timeout", lock_timeout.as_str()),
     ]);
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
     let late = |_| Error::Unavailable(format!("{of}: no answer in time"));
     let mut connection = connected.map_err(late)?.map_err(unavailable)?;
-    let migrated = migrations.run_direct(&mut connection).await;
-    migrated.map_err(|error| migration_error(&of, error))?;
+    match alone {
+        None => run(&mut connection, migrations, &of).await?,
+        Some(lock) => {
+            let mut transaction = connection.begin().await.map_err(unavailable)?;
+            transaction.execute(lock).await.map_err(unavailable)?;
+            run(&mut transaction, migrations, &of).await?;
+            transaction.commit().await.map_err(unavailable)?;
+        }
+    }
     let _ = connection.close().await;
     Ok(())
+}
+
+async fn run(connection: &mut PgConnection, migrations: &Migrator, of: &str) -> Result<(), Error> {
+    let migrated = migrations.run_direct(connection).await;
+    migrated.map_err(|error| migration_error(of, error))
 }
 
 fn unavailable(error: sqlx::Error) -> Error {

@@ -1,17 +1,20 @@
 //! On a file and on a server.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
-use crate::model::OwnerId;
-use crate::rows::fixture::spec;
+use crate::model::{Effects, OwnerId};
+use crate::rows::fixture::{sample, spec};
+use crate::store::commit::{self, CommitOf, Committed, StepCommit, TreeTables, Under};
 use crate::store::fixture::{self, Opened, on_both, plan};
 use crate::store::{Dialect, leases, tables};
 
 on_both! {
     a_tree_goes_with_its_owners_slice_by_slice,
     a_part_goes_and_the_rest_stays,
+    who_stood_still_since_a_part_went_commits_nothing,
     owners_let_go_of_their_channels,
     channels_are_waited_for_a_day_at_most,
     whoever_dies_is_followed,
@@ -121,6 +124,52 @@ async fn a_part_goes_and_the_rest_stays(dialect: Dialect) {
     // Whoever holds it lets go of the push channels that woke nothing else.
     let due = "select count(*) from owners where state = 'linked' and due_at = 1000";
     assert_eq!(number(&store, due).await, 1);
+}
+
+/// By then another table may be called as the one was that its call writes to.
+async fn who_stood_still_since_a_part_went_commits_nothing(dialect: Dialect) {
+    let store = fixture::open(dialect, Clock::simulated(1_000)).await;
+    two_integrations(&store).await;
+    fixture::run(&store, "update owners set due_at = 0".to_owned()).await;
+    let (control, replication) = (store.control(), store.replication(1).await.unwrap());
+    let by = leases::Claimant { host: "h".into(), ttl: 9_000, organization_leases_max: 9 };
+    let mut stood_still = leases::claim(control, &by, 1, 1_000).await.unwrap().unwrap();
+    leases::plant(control, &replication, &mut stood_still).await.unwrap();
+    receives(&replication, &stood_still, 1).await.expect("it holds the owner");
+    store.end_integration("svi_2").await.unwrap();
+    work(&store).await.unwrap();
+    let refused = receives(&replication, &stood_still, 2).await;
+    assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
+    // Nobody waits for the end of its lease, and whoever follows relays first.
+    let mut next = leases::claim(control, &by, 1, 1_000).await.unwrap().expect("it is due");
+    assert!(next.unreleased && next.fence > stood_still.fence);
+    let planted = leases::plant(control, &replication, &mut next).await.unwrap();
+    assert_eq!(planted.generation, 0, "the channels of what goes on are of this one");
+    receives(&replication, &next, 2).await.unwrap();
+}
+
+/// The commit of a call that received an item.
+async fn receives(
+    replication: &Database,
+    lease: &leases::Lease,
+    item: i64,
+) -> Result<Committed, Error> {
+    let under = Under {
+        owner_id: lease.owner_id,
+        external_owner_id: lease.external_owner(),
+        fence: lease.fence,
+        generation: 0,
+    };
+    let manifest = Arc::new(sample());
+    let step = StepCommit {
+        under,
+        now: 1_000,
+        tree: Arc::new(TreeTables { manifest, tables: HashMap::new() }),
+        step: CommitOf::Item { id: item, grants: false },
+        effects: Effects::default(),
+        read_at: None,
+    };
+    commit::commit(replication, step).await
 }
 
 /// Owners of the tree `svi_1`: the first has a channel that the vendor knows, the second one that it has

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::owners::{delete_owners, delete_slice, let_owners_go};
+use super::owners::{Beside, delete_owners, delete_slice, let_owners_go, stays_as_it_is};
 use super::receivers::{delete_receivers, forget_told};
 use super::{DROPPED, Ending, NO_ROOT, Progress, for_update, mark};
 use crate::failpoint;
@@ -110,12 +110,12 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     let whole = members.iter().any(|member| member.id == ending.root_id);
     let ended = Ended { members, whole };
     if ended.members.iter().any(|member| !member.table_name.starts_with(DROPPED)) {
-        let replication = tables_to_drop(store, ending.organization_id).await?;
-        if let Some(replication) = &replication {
-            drop_tables(store, ending, &ended, replication).await?;
+        let beside = beside(store, ending).await?;
+        if let Some(Beside { database, stays: false }) = &beside {
+            drop_tables(store, ending, &ended, database).await?;
         }
         failpoint::reach("ended_tables_dropped");
-        let_owners_go(store, ending, &ended, replication.as_ref()).await?;
+        let_owners_go(store, ending, &ended, beside).await?;
         free_names(store, ending).await?;
         failpoint::reach("ended_owners_let_go");
     }
@@ -132,14 +132,20 @@ pub(super) async fn work(store: &Store, ending: &Ending) -> Result<Progress, Err
     Ok(Progress::Done)
 }
 
-/// Where they lie. None: the organization is closed, and they lie in a database of its own, where they stay.
-async fn tables_to_drop(store: &Store, of: OrganizationId) -> Result<Option<Database>, Error> {
+/// Where its tables lie. None: in a database of a closed organization's own, which isn't there.
+async fn beside(store: &Store, ending: &Ending) -> Result<Option<Beside>, Error> {
+    let of = ending.organization_id;
     let stay = query_scalar(
         "select closing_at is not null and database_id is not null from organizations where id = $1",
     );
-    match stay.bind(of).fetch_one(store.control.readers()).await? {
-        true => Ok(None),
-        false => store.replication(of).await.map(Some),
+    let stays: bool = stay.bind(of).fetch_one(store.control.readers()).await?;
+    match store.replication(of).await {
+        Ok(database) => Ok(Some(Beside { database, stays })),
+        Err(error) if stays => {
+            stays_as_it_is(ending, &error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

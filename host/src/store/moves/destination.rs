@@ -107,8 +107,8 @@ impl Store {
         Ok(reader::url_of(admin_url, &reader::role_name(&way.database), &password)?)
     }
 
-    /// Lets the reading role read; makes it first if that is ours to do.
-    pub(super) async fn let_read(&self, admin: &Database, by: &OwnReader) -> Result<(), Error> {
+    /// Lets the reading role read; makes it first if that is ours to do. Answers what the server calls it.
+    pub(super) async fn let_read(&self, admin: &Database, by: &OwnReader) -> Result<String, Error> {
         let way = self.outside()?.way(&by.url)?;
         let role = match by.is_ours {
             true => {
@@ -119,7 +119,8 @@ impl Store {
             }
             false => self.role_of(&way).await.map_err(Error::Unavailable)?,
         };
-        reader::grant(admin, &role).await
+        reader::grant(admin, &role).await?;
+        Ok(role)
     }
 
     /// None: nobody has marked it. A mark that we don't know is another host's.

@@ -78,7 +78,8 @@ impl Hold<'_> {
                     );
                     let failed = query(failed).bind(&of.id).bind(of.fence).bind(now).bind(reason);
                     held(failed.execute(&mut *connection).await?.rows_affected())?;
-                    let awake = "update organizations set rests_until = 0 where id = $1";
+                    let awake = "update organizations set rests_until = 0
+                                 where id = $1 and put_back_from is null";
                     query(awake).bind(of.organization_id).execute(connection).await?;
                     Ok(())
                 })

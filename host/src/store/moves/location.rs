@@ -15,6 +15,10 @@ use crate::store::{Database, Error, Store, query, query_as, query_scalar, server
 /// Otherwise each would hold a worker up.
 const AWAY: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// Until the transaction ends nobody else brings our tables there up to date. Readers don't see the table that
+/// is locked; an advisory lock of the database they could hold. Who writes to it isn't kept from that.
+const ALONE: &str = "lock table rowgate.rowgate_moved in share update exclusive mode";
+
 /// As the control database has it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(in crate::store) struct Location {
@@ -24,6 +28,8 @@ pub(in crate::store) struct Location {
     pub(in crate::store) database_id: Option<String>,
     /// Another one: where they lie has changed.
     pub(in crate::store) database_no: i64,
+    /// They weren't reached when our databases were put back, and don't go with them yet.
+    pub(in crate::store) is_left: bool,
 }
 
 /// Who reads an organization's own database.
@@ -36,8 +42,8 @@ pub(in crate::store) struct OwnReader {
 impl Store {
     /// Refused where the database is dropped.
     pub(in crate::store) async fn location(&self, of: OrganizationId) -> Result<Location, Error> {
-        let sql = "select key, database_id, database_no from organizations
-                   where id = $1 and not dropping";
+        let sql = "select key, database_id, database_no, put_back_from is not null as is_left
+                   from organizations where id = $1 and not dropping";
         let found = query_as(sql).bind(of).fetch_optional(self.control.readers()).await?;
         found.ok_or_else(|| Error::Inconsistent(format!("there is no organization {of}")))
     }
@@ -64,7 +70,7 @@ impl Store {
     pub(super) async fn prepare_own(&self, way: Arc<Way>) -> Result<Database, Error> {
         let (limits, told) = (self.outside()?.limits, Arc::clone(&way));
         let schemas = [INTERNAL, TABLES];
-        let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, limits);
+        let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, ALONE, limits);
         let opened = contained(opened, Error::Unavailable).await;
         let say = |text: String| format!("{}: {}", told.shown, (told.hide)(&text));
         opened.map(Database::Postgres).map_err(|error| match error {

@@ -66,23 +66,39 @@ pub(super) async fn grant(admin: &Database, role: &str) -> Result<(), Error> {
     run(admin, statements).await
 }
 
-/// Drops the role that we made; it needn't be there.
+/// Takes from the role that we made all that it may, and drops it; it needn't be there. One that somebody gave
+/// more to than we did can't be dropped: then it logs in no more.
 pub(super) async fn drop_role(admin: &Database, role: &str) -> Result<(), Error> {
     if !is_role(admin, role).await? {
         return Ok(());
     }
     let (database, role, tables) = (database_name(admin).await?, quoted(role), quoted(TABLES));
-    let statements = vec![
+    let rights = vec![
         format!("alter default privileges in schema {tables} revoke select on tables from {role}"),
         format!("revoke all on all tables in schema {tables} from {role}"),
         format!("revoke all on schema {tables} from {role}"),
         format!("revoke all on database {} from {role}", quoted(&database)),
-        format!("drop role {role}"),
     ];
-    run(admin, statements).await
+    let all = rights.iter().cloned().chain([format!("drop role {role}")]).collect();
+    let Err(stays) = run(admin, all).await else { return Ok(()) };
+    run(admin, vec![format!("alter role {role} nologin password null")]).await?;
+    tracing::info!(role, error = %stays, "a role stays in a customer's database, without a login");
+    run(admin, rights).await
 }
 
 impl Store {
+    /// Ends a role that we made, after other URLs were stored, unless it reads still.
+    pub(super) async fn end_reader(&self, id: &str, before: OwnReader) -> Result<(), Error> {
+        let admin = self.outside()?.database(&self.own_way(id).await?);
+        // Once more: whoever stored other URLs at the same moment may have ended this one.
+        let reads = self.let_read(&admin, &self.own_reader(id).await?).await?;
+        let former = self.outside()?.way(&before.url)?;
+        match before.is_ours && former.user != reads {
+            true => drop_role(&admin, &former.user).await,
+            false => Ok(()),
+        }
+    }
+
     /// Gives the role that we made another password.
     pub(in crate::store) async fn roll_own_reader(
         &self,

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use super::hold::LIVE;
+use super::work::STALLED_MAX;
 use super::{Hold, held};
+use crate::clock::micros;
 use crate::model::{Micros, OwnerId};
+use crate::store::leases::plant_above;
 use crate::store::{Database, Dialect, Error, query, query_as, query_scalar};
 
 /// Between two looks at whether the last lease is over.
@@ -15,8 +18,9 @@ const LOOK: Duration = Duration::from_millis(50);
 const SLICE: usize = 500;
 
 impl Hold<'_> {
-    /// No owner is claimed from here on; waits for those that are. What others left behind without a
-    /// word is refused from then on: the fence is raised above theirs, here and beside the tables.
+    /// No owner is claimed from here on; waits for those that are, though not for ever: the others rest
+    /// meanwhile. What holders left behind without a word is refused from then on: the fence is raised above
+    /// theirs, here and beside the tables.
     pub(super) async fn rest(&self, source: &Database) -> Result<(), Error> {
         let rested_at = self.begin_rest().await?;
         // A claim that was under way saw no rest yet. A server ends its statement before that.
@@ -24,7 +28,19 @@ impl Hold<'_> {
             Dialect::Sqlite => rested_at,
             Dialect::Postgres => rested_at.saturating_add(self.ttl),
         };
-        while self.store.clock.now() < settled_at || self.is_worked_on().await? {
+        let given_up_at = settled_at.saturating_add(micros(STALLED_MAX));
+        loop {
+            let (now, leases) = (self.store.clock.now(), self.leases().await?);
+            if now >= settled_at && leases == 0 {
+                break;
+            }
+            if now >= given_up_at {
+                return Err(Error::Refused(format!(
+                    "owners are still worked on, {leases} of them, {} minutes after all were to rest: \
+                     start it again when they are idle",
+                    STALLED_MAX.as_secs() / 60
+                )));
+            }
             self.renew().await?;
             self.store.clock.sleep(LOOK).await;
         }
@@ -55,16 +71,15 @@ impl Hold<'_> {
             .await
     }
 
-    async fn is_worked_on(&self) -> Result<bool, Error> {
-        let leases: i64 = query_scalar(
+    /// How many of the organization's owners are worked on.
+    async fn leases(&self) -> Result<i64, Error> {
+        let leases = query_scalar(
             "select count(*) from owners
              where organization_id = $1 and lease_host is not null and lease_until > $2",
         )
         .bind(self.of.organization_id)
-        .bind(self.store.clock.now())
-        .fetch_one(self.store.control.readers())
-        .await?;
-        Ok(leases > 0)
+        .bind(self.store.clock.now());
+        Ok(leases.fetch_one(self.store.control.readers()).await?)
     }
 
     /// Of owners whose last holder didn't give them back, one too that renews a lease which had run out.
@@ -92,21 +107,7 @@ impl Hold<'_> {
             self.renew().await?;
             let some = some.to_vec();
             let planted = source.write(move |connection| {
-                Box::pin(async move {
-                    for (owner_id, fence) in some {
-                        // Waits for a commit in flight, and refuses all behind it.
-                        query(
-                            "insert into rowgate_owners (owner_id, fence) values ($1, $2)
-                             on conflict (owner_id) do update set fence = $2
-                               where rowgate_owners.fence < $2",
-                        )
-                        .bind(owner_id)
-                        .bind(fence)
-                        .execute(&mut *connection)
-                        .await?;
-                    }
-                    Ok(())
-                })
+                Box::pin(async move { Ok(plant_above(connection, &some).await?) })
             });
             planted.await?;
         }

@@ -13,7 +13,7 @@ use crate::store::{Error, Store};
 const RETRY: Duration = Duration::from_secs(3);
 
 /// One that hasn't come a step further for so long is given up: its organization rests meanwhile.
-const STALLED_MAX: Duration = Duration::from_secs(600);
+pub(super) const STALLED_MAX: Duration = Duration::from_secs(600);
 
 /// Codes of PostgreSQL, by their beginnings, that another attempt may not meet: connection, rolled back,
 /// resources, somebody's intervention, a lock that wasn't had.

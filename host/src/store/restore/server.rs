@@ -29,7 +29,7 @@ impl Store {
     /// Opens an organization's own database, which goes on with those that were put back.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with what to do, where it can't be reached.
+    /// [`Error::Unavailable`], where it can't be reached; others where that is ours to change.
     pub async fn open_put_back_own(
         &self,
         of: OrganizationId,
@@ -41,10 +41,13 @@ impl Store {
         })?;
         let opened = self.open_own(of, &id).await;
         opened.map_err(|error| {
-            Error::Unavailable(format!(
-                "the tables of {key} lie in a database of its own, which has to be put right together with \
-                 these, and can't be reached: {error}. Restore again when it answers"
-            ))
+            let reason = format!(
+                "the tables of {key} lie in a database of its own, which can't be opened: {error}"
+            );
+            match error.is_away() {
+                true => Error::Unavailable(reason),
+                false => Error::Refused(reason),
+            }
         })
     }
 

@@ -12,6 +12,8 @@ on_both! {
     newer_tables_are_told_what_the_control_database_says,
     what_older_tables_lack_is_done_again,
     what_was_broken_off_is_done_again,
+    one_whose_own_database_is_away_holds_nobody_up,
+    what_a_customers_database_says_holds_nobody_up,
 }
 
 const SECOND: Micros = 1_000_000;
@@ -180,6 +182,104 @@ async fn what_was_broken_off_is_done_again(dialect: Dialect) {
         all(store.control(), "select feed_epoch from organizations order by id").await;
     for (database, (begun,)) in [&replication, &other].into_iter().zip(begun) {
         assert_eq!(begun, Some(feed::head(database).await.unwrap().epoch));
+    }
+}
+
+/// An organization whose tables lie in a database of its own.
+async fn own(store: &Opened) {
+    store.create_organization("own").await.unwrap();
+    fixture::run(store, "update organizations set database_id = 'dbm_1' where id = 2".into()).await;
+    let owner = "insert into integrations (id, organization_id, plugin, service, table_name, root_id,
+                   created_at, number) values ('svi_2', 2, 'p', 's', 'u', 'svi_2', 0, 2);
+                 insert into owners (organization_id, root_id, external_owner_id, state, fence, due_at)
+                   values (2, 'svi_2', 'z', 'linked', 6, 0)";
+    fixture::run(store, owner.into()).await;
+}
+
+async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
+    let beside = "insert into rowgate_owners (owner_id, fence, commit_no) values (1, 8, 4)";
+    let (store, replication) = filled(dialect, "", beside).await;
+    own(&store).await;
+    let (chance, control) = (store.chance(), store.control());
+    let put_back = PutBack { control, begun_at: Some(NOW - SECOND), now: NOW, chance };
+    let restored = put_back.put_right(async |_, _, is_own| match is_own {
+        false => Ok(replication.clone()),
+        true => Err(Error::Unavailable("nobody answers".into())),
+    });
+    let restored = restored.await.unwrap();
+    assert_eq!((restored.organizations, restored.owners, restored.ahead), (1, 2, 1));
+    assert_eq!(restored.left, [Left { key: "own".into(), reason: "nobody answers".into() }]);
+    let stands = "select key, put_back_from, rests_until, feed_epoch is null from organizations
+                  order by id";
+    let stands: Vec<(String, Option<Micros>, Micros, bool)> = all(control, stands).await;
+    let left = ("own".to_owned(), Some(NOW - SECOND), Micros::MAX, true);
+    assert_eq!(stands, [("default".to_owned(), None, 0, false), left]);
+    // Nobody works for it, nor opens what it has.
+    assert_eq!(leases::ready_organizations(control, NOW).await.unwrap(), [1]);
+    let refused = store.replication(2).await.unwrap_err();
+    assert!(
+        refused.is_away() && refused.to_string().contains("as soon as it answers"),
+        "{refused}"
+    );
+    // A post to somebody who is new there gets ids that its tables can't know.
+    let new = "insert into owners (organization_id, root_id, external_owner_id)
+                 values (2, 'svi_2', 'new')";
+    fixture::run(&store, new.into()).await;
+    fixture::run(&store, items(&["null"])).await;
+    for table in ["owners", "inbox"] {
+        let last: Vec<(i64,)> = all(control, &format!("select max(id) from {table}")).await;
+        assert!(last[0].0 > NOW, "{table}: {last:?}");
+    }
+    // Where it is there at the next restore, it is right.
+    let there = put_back.put_right(async |_, _, _| Ok(replication.clone())).await.unwrap();
+    assert_eq!((there.organizations, there.left), (2, Vec::new()));
+    let rests = "select put_back_from, rests_until from organizations where id = 2";
+    let rests: Vec<(Option<Micros>, Micros)> = all(control, rests).await;
+    assert_eq!(rests, [(None, 0)]);
+}
+
+async fn what_a_customers_database_says_holds_nobody_up(dialect: Dialect) {
+    let (store, replication) = filled(dialect, "", "select 1").await;
+    own(&store).await;
+    let (chance, control) = (store.chance(), store.control());
+    let put_back = PutBack { control, begun_at: None, now: NOW, chance };
+    for (said, reason) in [
+        (
+            format!("insert into rowgate_owners (owner_id, fence) values ({}, 1)", i64::MAX),
+            "never given",
+        ),
+        ("drop table rowgate_applied".to_owned(), "rowgate_applied"),
+    ] {
+        let theirs = fixture::open(dialect, Clock::simulated(NOW)).await;
+        theirs.organization("default").await.unwrap();
+        let theirs_says = theirs.replication(1).await.unwrap();
+        run(&theirs_says, &said).await;
+        let restored = put_back.put_right(async |_, _, is_own| match is_own {
+            false => Ok(replication.clone()),
+            true => Ok(theirs_says.clone()),
+        });
+        let restored = restored.await.unwrap();
+        assert_eq!((restored.organizations, restored.left.len()), (1, 1));
+        assert!(restored.left[0].reason.contains(reason), "{restored:?}");
+    }
+    let refused = put_back.put_right(async |_, _, is_own| match is_own {
+        false => Ok(replication.clone()),
+        true => Err(Error::Refused("the key is missing".into())),
+    });
+    assert!(refused.await.is_err(), "that is the operator's to change");
+}
+
+#[test]
+fn the_oldest_copy_counts() {
+    for (left, begun, expected) in [
+        (None, Some(5), Some(5)),
+        (None, None, None),
+        (Some(3), Some(5), Some(3)),
+        (Some(7), Some(5), Some(5)),
+        (Some(UNKNOWN), Some(5), None),
+        (Some(3), None, None),
+    ] {
+        assert_eq!(begun_at(left, begun), expected, "{left:?} {begun:?}");
     }
 }
 

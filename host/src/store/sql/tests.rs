@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::Isolation;
 use crate::rows::fixture::spec;
-use crate::store::fixture::{Opened, on_both, open, open_with};
+use crate::store::fixture::{self, Opened, on_both, open, open_with};
 use crate::store::{Dialect, query_scalar, tables};
 
 on_both! { values_keep_their_types, more_rows_than_wanted_are_cut }
@@ -215,8 +215,7 @@ async fn a_reader_keeps_nobody_from_making_tables() {
     let mut reader = sqlx::PgConnection::connect(&url).await.unwrap();
     let name: String =
         sqlx::query_scalar("select current_database()").fetch_one(&mut reader).await.unwrap();
-    // What sqlx takes for migrations.
-    let migrations = format!("{}", 0x3d32_ad9e * i64::from(crc32(name.as_bytes())));
+    let migrations = fixture::migrations_key(&name).to_string();
     for key in ["hashtext('rowgate_tables')", "hashtext('rowgate roles')", &migrations] {
         let lock = format!("select pg_advisory_lock({key})");
         sqlx::query(&lock).execute(&mut reader).await.unwrap();
@@ -234,17 +233,6 @@ async fn a_reader_keeps_nobody_from_making_tables() {
 
 /// Longer than it takes to make an organization's part.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    !crc
-}
 
 async fn more_rows_than_wanted_are_cut(dialect: Dialect) {
     let (store, organization) = filled(dialect).await;

@@ -6,9 +6,11 @@ use crate::store::endings;
 on_both! {
     tables_that_changed_meanwhile_are_not_switched_to,
     a_table_that_is_half_renamed_does_not_move,
+    owners_that_come_to_no_rest_end_it,
     what_moves_is_not_deleted_and_what_is_deleted_does_not_move,
     a_closed_organizations_tables_stay_in_a_database_of_its_own,
     one_that_is_away_is_waited_for_a_day,
+    whoever_held_an_owner_of_a_closed_one_commits_nothing,
 }
 
 /// An integration that a request under way made after its tables were planned.
@@ -59,6 +61,42 @@ async fn a_table_that_is_half_renamed_does_not_move(dialect: Dialect) {
     assert_eq!(last.state, "failed");
     let error = last.error.unwrap();
     assert!(error.contains("is half renamed"), "{error}");
+}
+
+/// A holder that works on and on; all other owners would rest as long.
+async fn owners_that_come_to_no_rest_end_it(dialect: Dialect) {
+    let case = Case::with(dialect, Clock::simulated(1_000_000)).await;
+    let held = format!(
+        "insert into owners (organization_id, root_id, external_owner_id, state, fence, lease_host,
+           lease_until)
+         values ({}, 'svi_1', 'ana', 'linked', 3, 'host', {})",
+        case.organization,
+        i64::MAX
+    );
+    fixture::run(&case.store, held).await;
+    case.begin().await;
+    let over = async {
+        loop {
+            let last = case.last().await;
+            if last.state != "copying" {
+                return last;
+            }
+            case.store.clock().advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    let last = case.works_until(over).await;
+    assert_eq!(last.state, "failed");
+    let error = last.error.unwrap();
+    assert!(error.contains("owners are still worked on, 1 of them"), "{error}");
+    let rests = "select rests_until from organizations where key = 'default'";
+    let rests: i64 = query_scalar(rests).fetch_one(case.store.control()).await.unwrap();
+    assert_eq!(rests, 0, "it works again");
+    let owner: (i64, Option<String>) = query_as("select fence, lease_host from owners")
+        .fetch_one(case.store.control())
+        .await
+        .unwrap();
+    assert_eq!(owner, (3, Some("host".to_owned())), "nobody was disturbed");
 }
 
 async fn what_moves_is_not_deleted_and_what_is_deleted_does_not_move(dialect: Dialect) {
@@ -124,6 +162,35 @@ async fn one_that_is_away_is_waited_for_a_day(dialect: Dialect) {
     assert_eq!(customer_value(&case, ours), "1");
 }
 
+/// As long as a channel is still to be stopped, what is ours stays beside the tables.
+async fn whoever_held_an_owner_of_a_closed_one_commits_nothing(dialect: Dialect) {
+    let case = Case::new(dialect).await;
+    let there = case.moved().await;
+    let (store, of) = (&case.store, case.organization);
+    let filled = format!(
+        "insert into owners (organization_id, root_id, external_owner_id, state, fence, lease_host)
+         values ({of}, 'svi_1', 'ana', 'linked', 3, 'frozen');
+         insert into channels (id, owner_id, root_id, generation, grant_id, push, key, token,
+           address, vendor_id, state, expires_at, due_at, attempts)
+         select 'a', id, 'svi_1', 5, 5, 'p', 'k', '', '', 'v', 'active', {}, null, 0 from owners",
+        i64::MAX
+    );
+    fixture::run(store, filled).await;
+    let id: i64 = query_scalar("select id from owners").fetch_one(store.control()).await.unwrap();
+    let planted =
+        format!("insert into rowgate_owners (owner_id, generation, fence) values ({id}, 5, 3)");
+    run(&there, vec![planted]).await;
+    store.end_organization(of).await.unwrap();
+    endings::work(store).await.unwrap();
+    assert!(store.is_ending(of, None).await.unwrap(), "a channel is to be stopped");
+    let generation = format!("select generation from rowgate_owners where owner_id = {id}");
+    let generation: i64 = query_scalar(generation).fetch_one(&there).await.unwrap();
+    assert_eq!(generation, 6, "a commit under 5 is refused");
+    let rows: i64 =
+        query_scalar(format!("select count(*) from {TABLE}")).fetch_one(&there).await.unwrap();
+    assert_eq!(rows, ROWS, "they are the customer's");
+}
+
 /// By `rowgate restore --server`.
 #[tokio::test]
 async fn a_database_of_its_own_is_put_right_with_ours() {
@@ -136,6 +203,55 @@ async fn a_database_of_its_own_is_put_right_with_ours() {
     let begun = "select feed_epoch from organizations where key = 'default'";
     let begun: Option<String> = query_scalar(begun).fetch_one(case.store.control()).await.unwrap();
     assert_eq!(begun, Some(after));
+}
+
+/// The others go on at once, and it as soon as it answers.
+#[tokio::test]
+async fn one_that_is_away_is_put_right_when_it_answers() {
+    let case = Case::new(Dialect::Postgres).await;
+    let there = case.moved().await;
+    let (store, of) = (&case.store, case.organization);
+    store.create_organization("other").await.unwrap();
+    let before = feed::head(&there).await.unwrap().epoch;
+    let held = format!(
+        "insert into owners (organization_id, root_id, external_owner_id, state, fence, lease_host,
+           lease_until)
+         values ({of}, 'svi_1', 'ana', 'linked', 3, 'gone', 9)"
+    );
+    fixture::run(store, held).await;
+    let answers = |does: bool| {
+        let sql = format!("alter database \"{}\" allow_connections {does}", case.customer.name());
+        Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
+    };
+    answers(false);
+    let restored = store.restore().await.unwrap();
+    assert_eq!((restored.organizations, restored.left.len()), (1, 1));
+    let left = &restored.left[0];
+    assert_eq!(left.key, "default");
+    assert!(left.reason.contains("not currently accepting connections"), "{}", left.reason);
+    assert!(store.replication(of).await.is_err());
+    assert_eq!(store.put_right_left().await.unwrap(), 0);
+    answers(true);
+    assert_eq!(store.put_right_left().await.unwrap(), 0, "it is tried now and then");
+    fixture::run(store, "delete from sweeps".to_owned()).await;
+    assert_eq!(store.put_right_left().await.unwrap(), 1);
+    assert_eq!(store.put_right_left().await.unwrap(), 0, "once");
+    let there = store.replication(of).await.unwrap();
+    let after = feed::head(&there).await.unwrap().epoch;
+    assert_ne!(after, before, "receivers get whole copies");
+    let stands: (Option<String>, Option<i64>, i64) = query_as(
+        "select feed_epoch, put_back_from, rests_until from organizations where key = 'default'",
+    )
+    .fetch_one(store.control())
+    .await
+    .unwrap();
+    assert_eq!(stands, (Some(after), None, 0));
+    let owner: (i64, bool, Option<String>) =
+        query_as("select fence, unreleased, lease_host from owners")
+            .fetch_one(store.control())
+            .await
+            .unwrap();
+    assert_eq!(owner, (4, true, None), "nobody holds it");
 }
 
 /// Empty while there is nothing.
