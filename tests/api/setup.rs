@@ -84,7 +84,7 @@ impl Api {
         let log = self.host.log();
         let says = format!("login code for {email}: ");
         let codes = log.lines().filter_map(|line| line.split_once(&says));
-        codes.map(|(_, code)| code[..9].to_owned()).collect()
+        codes.map(|(_, code)| code.chars().take_while(char::is_ascii_digit).collect()).collect()
     }
 
     /// Logs in.

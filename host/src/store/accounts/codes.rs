@@ -1,4 +1,5 @@
-//! One-time codes: nine digits, valid for a quarter of an hour, few wrong answers, few an hour.
+//! One-time codes: six digits, nine where somebody guesses, valid for a quarter of an hour, few wrong
+//! answers, few an hour.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -13,13 +14,11 @@ const MINUTE: Micros = 60_000_000;
 const CODE_TTL: Micros = 15 * MINUTE;
 /// So many wrong answers void a code.
 const ATTEMPTS_MAX: i64 = 5;
-/// There are so many different ones.
-const CODES: u64 = 1_000_000_000;
 /// So many an address gets in an hour; one network has a part of them, so a stranger from one doesn't take all.
 ///
-/// In a day that is 24 * 10 * 5 = 1,200 guesses at an address, of 10^9: whoever never rests, from several
-/// networks, is right once in 830,000 days. From one network there are 20 wrong guesses an hour, so 480 a
-/// day, at whatever addresses: once in two million days.
+/// In a day that is 24 * 10 * 5 = 1,200 guesses at an address. The first 14 at most are at codes of six digits,
+/// of which there are 10^6, all others at codes of nine: whoever never rests, from several networks, is right
+/// once in 65,000 days.
 const CODES_MAX: i64 = 10;
 /// What the key of digests is derived for.
 const PURPOSE: &str = "login codes";
@@ -73,16 +72,20 @@ pub enum Issued {
 impl Store {
     /// Makes a code for an address.
     pub async fn issue_code(&self, email: &str, asker: Asker) -> Result<Issued, Error> {
-        let code = format!("{:09}", self.chance.below(CODES));
+        let (short, long) = (self.chance.below(1_000_000), self.chance.below(1_000_000_000));
         let (email, now) = (email.to_owned(), self.clock.now());
-        let digest = digest(&self.keyring.derive(PURPOSE), &email, &code);
-        let counts_key = self.keyring.derive(counts::PURPOSE);
+        let (key, counts_key) =
+            (self.keyring.derive(PURPOSE), self.keyring.derive(counts::PURPOSE));
         self.control
             .write(move |connection| {
                 Box::pin(async move {
                     let (mut known, mut from) = (true, None);
+                    let network = match &asker {
+                        Asker::Operator => None,
+                        Asker::Anybody { client, .. } => client.clone(),
+                    };
+                    let counts = Counts { key: counts_key, network, now };
                     if let Asker::Anybody { named, client, limits } = asker {
-                        let counts = Counts { key: counts_key, network: client.clone(), now };
                         let may_ask = counts.may_ask(connection, &email).await?;
                         known = named || is_known(connection, &email).await?;
                         forget_old(connection, now).await?;
@@ -95,6 +98,11 @@ impl Store {
                         }
                         from = client.filter(|_| !known);
                     }
+                    let code = match counts.is_guessed_at(connection, &email).await? {
+                        false => format!("{short:06}"),
+                        true => format!("{long:09}"),
+                    };
+                    let digest = digest(&key, &email, &code);
                     let new = New { email, digest, known, client: from };
                     store(connection, new, now).await?;
                     Ok(Issued::Code(code))
@@ -131,7 +139,7 @@ impl Store {
                     .bind(ATTEMPTS_MAX)
                     .fetch_optional(&mut *connection)
                     .await?;
-                    let right = live.is_some_and(|(digest,)| {
+                    let right = live.as_ref().is_some_and(|(digest,)| {
                         presented.iter().any(|presented| digest.ct_eq(presented).into())
                     });
                     if right {
@@ -140,6 +148,8 @@ impl Store {
                             .execute(&mut *connection)
                             .await?;
                         counts.was_right(connection).await?;
+                    } else if live.is_some() {
+                        counts.was_wrong(connection, &email).await?;
                     }
                     counts.forget_old(connection).await?;
                     Ok(if right { Redeemed::Right } else { Redeemed::Wrong })

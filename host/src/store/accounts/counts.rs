@@ -1,5 +1,6 @@
 //! What one network may do of logging in, by the hour: it has few guesses, whatever the addresses, and can't
-//! use up the codes of an address. Digests are kept of who it was, and they only as long as they count.
+//! use up the codes of an address. And which addresses are guessed at, by the day. Digests are kept of who it
+//! was, and they only as long as they count.
 
 use super::codes::digest;
 use crate::model::Micros;
@@ -12,11 +13,19 @@ const CODES_MAX: i64 = 50;
 /// Wrong answers of a network. Right ones don't count: many people may share it.
 const WRONG_MAX: i64 = 20;
 
-/// What is counted counts so long, from the first on.
+/// Wrong answers at an address, from wherever: somebody guesses.
+const GUESSED_AT: i64 = 10;
+
+/// What a network does counts so long, from the first on.
 pub(super) const WINDOW: Micros = 60 * 60_000_000;
+/// What is done to an address counts so long.
+const DAY: Micros = 24 * WINDOW;
 
 /// Counts that go when another is made: more than come.
 const FORGOTTEN_AT_ONCE: i64 = 100;
+
+/// Of an address, whatever the network.
+const WRONG: &str = "wrong";
 
 /// What the key of digests is derived for.
 pub(super) const PURPOSE: &str = "login counts";
@@ -37,18 +46,44 @@ impl Counts {
         email: &str,
     ) -> Result<bool, Error> {
         let network = self.network.as_deref();
-        if network.is_some() && self.count(connection, "codes", "").await? > CODES_MAX {
+        let (all, of_address) = (self.who("codes", ""), self.who("codes", email));
+        if network.is_some() && self.count(connection, all, WINDOW).await? > CODES_MAX {
             return Ok(false);
         }
-        Ok(self.count(connection, "codes", email).await? <= ADDRESS_CODES_MAX)
+        Ok(self.count(connection, of_address, WINDOW).await? <= ADDRESS_CODES_MAX)
     }
 
     /// Counts a guess. It is no limit for who comes from nobody knows where: they would lock each other out.
     pub(super) async fn may_guess(&self, connection: &mut Connection) -> Result<bool, Error> {
         match self.network {
             None => Ok(true),
-            Some(_) => Ok(self.count(connection, "guesses", "").await? <= WRONG_MAX),
+            Some(_) => {
+                let guesses = self.who("guesses", "");
+                Ok(self.count(connection, guesses, WINDOW).await? <= WRONG_MAX)
+            }
         }
+    }
+
+    /// Counts a wrong answer to a code that there was.
+    pub(super) async fn was_wrong(
+        &self,
+        connection: &mut Connection,
+        email: &str,
+    ) -> Result<(), Error> {
+        let wrong = digest(&self.key, WRONG, email);
+        self.count(connection, wrong, DAY).await.map(drop)
+    }
+
+    /// Whether so many answers were wrong in a day that somebody guesses.
+    pub(super) async fn is_guessed_at(
+        &self,
+        connection: &mut Connection,
+        email: &str,
+    ) -> Result<bool, Error> {
+        let sql = "select counted from login_counts where who = $1 and window_at > $2";
+        let counted = query_scalar::<i64>(sql).bind(digest(&self.key, WRONG, email));
+        let counted = counted.bind(self.now - DAY).fetch_optional(connection).await?;
+        Ok(counted.is_some_and(|counted| counted >= GUESSED_AT))
     }
 
     /// Takes a guess back.
@@ -66,7 +101,7 @@ impl Counts {
                select who from login_counts where window_at <= $1
                order by window_at limit $2 {skip})"
         ))
-        .bind(self.now - WINDOW)
+        .bind(self.now - DAY)
         .bind(FORGOTTEN_AT_ONCE)
         .execute(connection)
         .await?;
@@ -77,8 +112,8 @@ impl Counts {
     async fn count(
         &self,
         connection: &mut Connection,
-        what: &str,
-        email: &str,
+        who: Vec<u8>,
+        window: Micros,
     ) -> Result<i64, Error> {
         let counted = query_scalar(
             "insert into login_counts (who, window_at, counted) values ($1, $2, 1)
@@ -89,7 +124,7 @@ impl Counts {
                                 else excluded.window_at end
              returning counted",
         );
-        let counted = counted.bind(self.who(what, email)).bind(self.now).bind(self.now - WINDOW);
+        let counted = counted.bind(who).bind(self.now).bind(self.now - window);
         Ok(counted.fetch_one(connection).await?)
     }
 

@@ -30,7 +30,7 @@ async fn code(store: &Store, email: &str) -> String {
 }
 
 fn another(code: &str) -> String {
-    if code == "000000000" { "000000001".into() } else { "000000000".into() }
+    if code == "000000" { "000001".into() } else { "000000".into() }
 }
 
 /// Whoever guesses comes from nobody knows where.
@@ -42,7 +42,7 @@ async fn is_right(store: &Store, email: &str, code: &str) -> bool {
 async fn a_code_is_used_once_in_time_by_its_address() {
     for (store, clock) in both().await {
         let first = code(&store, "a@example.com").await;
-        assert!(first.len() == 9 && first.bytes().all(|b| b.is_ascii_digit()), "{first}");
+        assert!(first.len() == 6 && first.bytes().all(|b| b.is_ascii_digit()), "{first}");
         assert!(!is_right(&store, "b@example.com", &first).await);
         assert!(is_right(&store, "a@example.com", &format!(" {first} ")).await);
         assert!(!is_right(&store, "a@example.com", &first).await, "used twice");
@@ -104,11 +104,38 @@ async fn a_network_has_few_guesses_whatever_the_addresses() {
         clock.advance(MINUTE * 61);
         let code = made("a@example.com").await;
         assert_eq!(redeemed("a@example.com", &code, "x").await, Redeemed::Right);
+        clock.advance(MINUTE * 60 * 25);
+        let code = made("a@example.com").await;
+        assert_eq!(redeemed("a@example.com", &code, "x").await, Redeemed::Right);
         let kept: i64 = query_scalar("select count(*) from login_counts")
             .fetch_one(&store.control)
             .await
             .unwrap();
         assert_eq!(kept, 1, "what counts no more is forgotten");
+    }
+}
+
+#[tokio::test]
+async fn codes_are_long_where_somebody_guesses() {
+    for (store, clock) in both().await {
+        for nth in 0..10 {
+            let right = code(&store, "a@example.com").await;
+            assert_eq!(right.len(), 6, "{nth}");
+            assert!(!is_right(&store, "a@example.com", &another(&right)).await);
+            clock.advance(MINUTE * 61);
+        }
+        let long = code(&store, "a@example.com").await;
+        assert!(long.len() == 9 && long.bytes().all(|b| b.is_ascii_digit()), "{long}");
+        assert!(is_right(&store, "a@example.com", &long).await);
+        let Issued::Code(theirs) =
+            store.issue_code("a@example.com", Asker::Operator).await.unwrap()
+        else {
+            panic!("too many codes")
+        };
+        assert_eq!(theirs.len(), 9, "it can be guessed at as well");
+        assert_eq!(code(&store, "b@example.com").await.len(), 6);
+        clock.advance(MINUTE * 60 * 24);
+        assert_eq!(code(&store, "a@example.com").await.len(), 6);
     }
 }
 
