@@ -208,7 +208,8 @@ async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
     });
     let restored = restored.await.unwrap();
     assert_eq!((restored.organizations, restored.owners, restored.ahead), (1, 2, 1));
-    assert_eq!(restored.left, [Left { key: "own".into(), reason: "nobody answers".into() }]);
+    let reason = "the database is unavailable: nobody answers".to_owned();
+    assert_eq!(restored.left, [Left { key: "own".into(), reason }]);
     let stands = "select key, put_back_from, rests_until, feed_epoch is null from organizations
                   order by id";
     let stands: Vec<(String, Option<Micros>, Micros, bool)> = all(control, stands).await;
