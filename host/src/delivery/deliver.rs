@@ -15,7 +15,7 @@ use crate::rows::TableSpec;
 use crate::store::feed::{self, Bookmark, Page, PageLimits};
 use crate::store::synced::{self, SyncedOwner};
 use crate::store::targets::{Claimed, Kind, Target, TargetSecrets};
-use crate::store::{Database, Error};
+use crate::store::{Database, Error, tables};
 use fail::{Prepared, Unready, prepare};
 use send::{Delivery, Went, What};
 
@@ -98,7 +98,7 @@ impl Holding<'_> {
     async fn send_rows(&mut self) -> Result<RowsEnd, Error> {
         let mut saved = self.bookmark.clone();
         loop {
-            let page = match self.read().await {
+            let page = match self.read_up_to_date().await {
                 Ok(page) => page,
                 Err(error) => {
                     let unready = Unready::since("its table can't be read")(error);
@@ -223,6 +223,25 @@ impl Holding<'_> {
         const DAY: Micros = 24 * 3_600 * 1_000_000;
         let day = |at: Micros| at.div_euclid(DAY);
         self.target.last_synced_at.is_none_or(|at| day(at) != day(self.now()))
+    }
+
+    /// A version of the plugin that was activated since anybody ran here may have columns that the table
+    /// lacks.
+    async fn read_up_to_date(&self) -> Result<Page, Error> {
+        let error = match self.read().await {
+            Ok(page) => return Ok(page),
+            Err(error) => error,
+        };
+        let layout = tables::layout(&self.replication).await?;
+        // Renamed or deleted since it was claimed, it isn't made again.
+        let target = self.of.store.claimed_target(&self.claimed.id).await?;
+        if target.is_none_or(|target| target.table_name != self.spec.table_name) {
+            return Err(error);
+        }
+        match tables::create_all(&self.replication, vec![Arc::clone(&self.spec)], layout).await {
+            Ok(()) => self.read().await,
+            Err(_) => Err(error),
+        }
     }
 
     async fn read(&self) -> Result<Page, Error> {

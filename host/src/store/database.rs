@@ -255,6 +255,13 @@ fn migration_error(of: &str, error: MigrateError) -> Error {
             "{of} has schema version {version}, which this program doesn't know: start the newer \
              rowgate that wrote it"
         )),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            let error = Error::Database(error);
+            match error.is_away() {
+                true => Error::Unavailable(format!("{of}: {error}")),
+                false => Error::Inconsistent(format!("{of}: {error}")),
+            }
+        }
         other => Error::Inconsistent(format!("{of}: {other}")),
     }
 }

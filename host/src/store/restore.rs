@@ -144,10 +144,7 @@ impl PutBack<'_> {
         restored: &mut Restored,
     ) -> Result<(), Error> {
         // Before some of it is told otherwise.
-        let here = known_ids(replication).await?;
-        if of.is_own && here.owner.max(here.item) > self.now {
-            return Err(Error::Inconsistent("it knows ids that were never given".into()));
-        }
+        let here = self.known_ids(replication, of).await?;
         known.owner = known.owner.max(here.owner);
         known.item = known.item.max(here.item);
         self.organization(replication, of, restored).await?;
@@ -156,6 +153,15 @@ impl PutBack<'_> {
         restored.unknown += unknown.unsigned_abs();
         restored.organizations += 1;
         Ok(())
+    }
+
+    /// A customer's database may claim what it likes.
+    async fn known_ids(&self, replication: &Database, of: &Organization) -> Result<Known, Error> {
+        let here = known_ids(replication).await?;
+        if of.is_own && here.owner.max(here.item) > self.now {
+            return Err(Error::Inconsistent("it knows ids that were never given".into()));
+        }
+        Ok(here)
     }
 
     /// Nobody works for an organization, nor opens its tables, before they were compared.
@@ -194,7 +200,19 @@ impl PutBack<'_> {
                  then rests_until else 0 end
              where id = $2",
         );
-        self.control.execute(begun.bind(epoch).bind(of.id)).await.map(drop)
+        let (id, begun) = (of.id, begun.bind(epoch).bind(of.id));
+        let written = self.control.write(move |connection| {
+            Box::pin(async move {
+                // A move that ends just now is waited for, and then seen.
+                let lock = connection.dialect().locks("for no key update");
+                let row = format!("select id from organizations where id = $1 {lock}");
+                let row = query_scalar::<OrganizationId>(row).bind(id);
+                row.fetch_optional(&mut *connection).await?;
+                begun.execute(connection).await?;
+                Ok(())
+            })
+        });
+        written.await
     }
 
     /// Who was logged out since must not be in again.

@@ -212,3 +212,21 @@ async fn a_target_whose_table_cannot_be_read_fails() {
     let reason = target.last_error.unwrap();
     assert_eq!(reason, "its table can't be read: the host's log says why");
 }
+
+/// Nobody has run here since a version was activated that has one more.
+#[tokio::test]
+async fn a_column_that_the_table_lacks_is_added_before_it_is_read() {
+    for renamed in [false, true] {
+        let opened = fixture::open(Dialect::Sqlite, Clock::simulated(NOW)).await;
+        let case = Case::new(opened.store, "thing_v1", Kind::Http, "https://a.example/").await;
+        let name = if renamed { "another" } else { "thing_v1" };
+        let named = format!("update integrations set table_name = '{name}'");
+        fixture::run(&case.store, named).await;
+        let older = query("alter table thing_v1 drop column weight");
+        case.replication.execute(older).await.unwrap();
+        case.hold(35_000_000).await;
+        let target = case.target().await;
+        // What was renamed since isn't made under its old name.
+        assert_eq!(target.failing_since.is_some(), renamed, "{:?}", target.last_error);
+    }
+}

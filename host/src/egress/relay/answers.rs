@@ -65,6 +65,8 @@ const LENGTH_BYTES: u32 = 4;
 /// Remarks of the server, which a library would write to our log.
 const NOTICE: u8 = b'N';
 const READY: u8 = b'Z';
+/// What a server says unasked: changed settings, notifications. It is no answer.
+const ASIDE: [u8; 2] = [b'S', b'A'];
 const AUTHENTICATION: u8 = b'R';
 /// The kind of [`AUTHENTICATION`] that says how often (SCRAM's first answer).
 const SASL_CONTINUE: [u8; 4] = [0, 0, 0, 11];
@@ -117,7 +119,9 @@ pub(super) async fn pass_on(
             _ => {}
         }
         to.write_all(&message).await?;
-        patience.begin();
+        if !ASIDE.contains(&kind) {
+            patience.begin();
+        }
     }
 }
 
@@ -227,9 +231,10 @@ mod tests {
                 assert!(String::from_utf8_lossy(&told).contains("the server doesn't answer"));
             };
             // Its remarks are no answer.
-            let notice = [b"N", 5_u32.to_be_bytes().as_slice(), b"\0"].concat();
+            let remark = |kind: &[u8]| [kind, 5_u32.to_be_bytes().as_slice(), b"\0"].concat();
+            let said = [remark(b"N"), remark(b"S"), remark(b"A")].concat();
             let remarks = async {
-                while server.write_all(&notice).await.is_ok() {
+                while server.write_all(&said).await.is_ok() {
                     tokio::task::yield_now().await;
                 }
             };

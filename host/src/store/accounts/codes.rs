@@ -86,14 +86,15 @@ impl Store {
                     };
                     let counts = Counts { key: counts_key, network, now };
                     if let Asker::Anybody { named, client, limits } = asker {
-                        let may_ask = counts.may_ask(connection, &email).await?;
                         known = named || is_known(connection, &email).await?;
+                        // Addresses can be made up without end: one that gets no code leaves nothing here.
+                        if !known && is_full(connection, &email, &client, limits, now).await? {
+                            return Ok(Issued::TooMany);
+                        }
+                        let may_ask = counts.may_ask(connection, &email).await?;
                         forget_old(connection, now).await?;
-                        counts.forget_old(connection).await?;
-                        if !may_ask
-                            || had_enough(connection, &email, now).await?
-                            || !known && is_full(connection, &email, &client, limits).await?
-                        {
+                        if !may_ask || had_enough(connection, &email, now).await? {
+                            counts.forget_old(connection).await?;
                             return Ok(Issued::TooMany);
                         }
                         from = client.filter(|_| !known);
@@ -105,6 +106,7 @@ impl Store {
                     let digest = digest(&key, &email, &code);
                     let new = New { email, digest, known, client: from };
                     store(connection, new, now).await?;
+                    counts.forget_old(connection).await?;
                     Ok(Issued::Code(code))
                 })
             })
@@ -202,15 +204,19 @@ async fn is_full(
     email: &str,
     client: &Option<String>,
     limits: StrangerLimits,
+    now: Micros,
 ) -> Result<bool, Error> {
-    let others = "select count(*) from login_codes where not known and email <> $1";
-    let all: i64 = query_scalar(others).bind(email).fetch_one(&mut *connection).await?;
+    let since = now - WINDOW;
+    let others = "select count(*) from login_codes where not known and email <> $1
+                    and (window_at >= $2 or expires_at >= $3)";
+    let all = query_scalar(others).bind(email).bind(since).bind(now);
+    let all: i64 = all.fetch_one(&mut *connection).await?;
     if all >= limits.all || client.is_none() {
         return Ok(all >= limits.all);
     }
-    let of_client = format!("{others} and client = $2");
-    let of_client: i64 =
-        query_scalar(of_client).bind(email).bind(client).fetch_one(connection).await?;
+    let of_client = query_scalar(format!("{others} and client = $4"));
+    let of_client = of_client.bind(email).bind(since).bind(now).bind(client);
+    let of_client: i64 = of_client.fetch_one(connection).await?;
     Ok(of_client >= limits.per_client)
 }
 

@@ -78,8 +78,11 @@ impl Hold<'_> {
                     );
                     let failed = query(failed).bind(&of.id).bind(of.fence).bind(now).bind(reason);
                     held(failed.execute(&mut *connection).await?.rows_affected())?;
-                    let awake = "update organizations set rests_until = 0
-                                 where id = $1 and put_back_from is null";
+                    // One that is to be put right rests on. Its row is taken either way: whoever puts it
+                    // right sees that this has ended, or is seen.
+                    let awake = "update organizations set rests_until = case
+                                   when put_back_from is null then 0 else rests_until end
+                                 where id = $1";
                     query(awake).bind(of.organization_id).execute(connection).await?;
                     Ok(())
                 })

@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// With our tables beside the organization's, up to date.
-    pub(super) async fn prepare_own(&self, way: Arc<Way>) -> Result<Database, Error> {
+    pub(in crate::store) async fn prepare_own(&self, way: Arc<Way>) -> Result<Database, Error> {
         let (limits, told) = (self.outside()?.limits, Arc::clone(&way));
         let schemas = [INTERNAL, TABLES];
         let opened = PostgresDatabase::open_by(way, schemas, &server::REPLICATION, ALONE, limits);

@@ -71,6 +71,7 @@ impl Store {
         let (begun_at, chance) = (of.put_back_from, &self.chance);
         let put_back = PutBack { control: &self.control, begun_at, now, chance };
         let mut restored = Restored::default();
+        put_back.known_ids(&replication, of).await?;
         put_back.organization(&replication, of, &mut restored).await?;
         Ok(restored)
     }

@@ -106,7 +106,8 @@ impl PutBack<'_> {
         restored.ahead += ahead.len() as u64;
         restored.leases += owners.iter().filter(|owner| owner.is_leased).count() as u64;
         let said = self.said_of(&ahead).await?;
-        self.tell_tables(replication, said, fence, ids.clone()).await?;
+        let seen = beside.values().map(|one| (one.owner_id, one.fence)).collect();
+        self.tell_tables(replication, said, seen, fence, ids.clone()).await?;
         failpoint::reach("owners_told");
         self.let_look(behind, begun_at, fence, ids).await
     }
@@ -115,11 +116,22 @@ impl PutBack<'_> {
         &self,
         replication: &Database,
         said: Vec<Said>,
+        seen: Vec<(OwnerId, i64)>,
         fence: i64,
         ids: String,
     ) -> Result<(), Error> {
         let told = replication.write(move |connection| {
             Box::pin(async move {
+                // Whoever stood still while another put them right changes nothing any more.
+                let lock = connection.dialect().locks(" for update");
+                let now = format!(
+                    "select owner_id, fence from rowgate_owners where owner_id in ({ids})
+                     order by owner_id{lock}"
+                );
+                let now = query_as(now).persistent(false).fetch_all(&mut *connection).await?;
+                if now != seen {
+                    return Err(Error::Superseded("another host puts it right"));
+                }
                 for one in &said {
                     one.tell(connection).await?;
                 }
@@ -161,7 +173,7 @@ impl PutBack<'_> {
                 let owners = format!(
                     "update owners set fence = $2, due_at = $1, unreleased = true,
                             lease_host = null, lease_until = 0
-                     where id in ({ids})"
+                     where id in ({ids}) and fence < $2"
                 );
                 let owners = query(owners).bind(now).bind(fence).persistent(false);
                 owners.execute(connection).await?;

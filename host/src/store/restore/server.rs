@@ -1,10 +1,18 @@
 //! Databases of a server while they are put right: marked, so that no host begins to work on them.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::{PutBack, Restored};
 use crate::model::OrganizationId;
 use crate::store::hosts::{LIVING, Living};
 use crate::store::moves::Location;
 use crate::store::{Connection, Database, Error, Store, query, query_as, query_scalar};
+
+/// To open a customer's database, and to bring what is ours there up to date, takes no longer. All others
+/// wait meanwhile.
+const OPEN_MAX: Duration = Duration::from_secs(120);
 
 /// Whoever holds it puts these databases right; freed when its connection ends.
 #[derive(Debug)]
@@ -39,16 +47,21 @@ impl Store {
         let id = database_id.ok_or_else(|| {
             Error::Inconsistent(format!("the tables of {key} lie in no database of its own"))
         })?;
-        let opened = self.open_own(of, &id).await;
-        opened.map_err(|error| {
-            let reason = format!(
+        let say = |error: String| {
+            format!(
                 "the tables of {key} lie in a database of its own, which can't be opened: {error}"
-            );
-            match error.is_away() {
-                true => Error::Unavailable(reason),
-                false => Error::Refused(reason),
-            }
-        })
+            )
+        };
+        let way = self.own_way(&id).await.map_err(|error| match error.is_away() {
+            true => error,
+            false => Error::Refused(say(error.to_string())),
+        })?;
+        // From here on it is the customer's server that answers, or doesn't.
+        let opened = match timeout(OPEN_MAX, self.prepare_own(way)).await {
+            Ok(opened) => opened.map_err(|error| error.to_string()),
+            Err(_) => Err("it takes too long".to_owned()),
+        };
+        opened.map_err(|error| Error::Unavailable(say(error)))
     }
 
     /// Marks the databases, unless hosts may be alive: then it answers which.

@@ -205,6 +205,19 @@ async fn a_database_of_its_own_is_put_right_with_ours() {
     assert_eq!(begun, Some(after));
 }
 
+/// Its owner may do there what they like.
+#[tokio::test]
+async fn one_that_cant_be_opened_any_more_holds_no_restore_up() {
+    let case = Case::new(Dialect::Postgres).await;
+    case.moved().await;
+    let broken = "drop table rowgate._sqlx_migrations";
+    case.customer.connect().unwrap().query(broken).unwrap();
+    let restored = case.store.restore().await.unwrap();
+    assert_eq!((restored.organizations, restored.left.len()), (0, 1));
+    let reason = &restored.left[0].reason;
+    assert!(reason.contains("already exists"), "{reason}");
+}
+
 /// The others go on at once, and it as soon as it answers.
 #[tokio::test]
 async fn one_that_is_away_is_put_right_when_it_answers() {
@@ -231,6 +244,9 @@ async fn one_that_is_away_is_put_right_when_it_answers() {
     assert!(left.reason.contains("not currently accepting connections"), "{}", left.reason);
     assert!(store.replication(of).await.is_err());
     assert_eq!(store.put_right_left().await.unwrap(), 0);
+    // However slow this machine is.
+    let turn = format!("update sweeps set due_at = {} where what = 'restore'", i64::MAX);
+    fixture::run(store, turn).await;
     answers(true);
     assert_eq!(store.put_right_left().await.unwrap(), 0, "it is tried now and then");
     fixture::run(store, "delete from sweeps".to_owned()).await;
