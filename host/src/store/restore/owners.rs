@@ -128,7 +128,8 @@ impl PutBack<'_> {
                     "select owner_id, fence from rowgate_owners where owner_id in ({ids})
                      order by owner_id{lock}"
                 );
-                let now = query_as(now).persistent(false).fetch_all(&mut *connection).await?;
+                let now: Vec<(OwnerId, i64)> =
+                    query_as(now).persistent(false).fetch_all(&mut *connection).await?;
                 if now != seen {
                     return Err(Error::Superseded("another host puts it right"));
                 }
