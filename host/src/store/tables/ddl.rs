@@ -104,7 +104,9 @@ pub async fn create(conn: &mut Connection, spec: &TableSpec) -> Result<(), Schem
     }
     query(create_table(conn.dialect(), spec)).execute(&mut *conn).await?;
     add_missing_columns(conn, spec).await?;
-    for index in &spec.indexes {
+    // PostgreSQL keeps writers out before it looks whether an index is there.
+    let there = indexes(conn, &spec.table_name).await?;
+    for index in spec.indexes.iter().filter(|index| !there.contains(&index.name)) {
         query(create_index(spec, index)).execute(&mut *conn).await?;
     }
     Ok(())
@@ -174,6 +176,18 @@ pub(in crate::store) async fn columns(
         }
     };
     query_as(sql).bind(table_name).fetch_all(conn).await
+}
+
+/// Names of the indexes that the table has.
+async fn indexes(conn: &mut Connection, table_name: &str) -> sqlx::Result<Vec<String>> {
+    let sql = match conn.dialect() {
+        Dialect::Sqlite => "select name from pragma_index_list($1)",
+        Dialect::Postgres => {
+            "select c.relname::text from pg_index i join pg_class c on c.oid = i.indexrelid
+             where i.indrelid = to_regclass(quote_ident($1)) and i.indisvalid"
+        }
+    };
+    query_scalar(sql).bind(table_name).fetch_all(conn).await
 }
 
 pub(super) fn create_table(dialect: Dialect, spec: &TableSpec) -> String {
