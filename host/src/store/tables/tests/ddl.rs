@@ -91,7 +91,8 @@ async fn a_table_that_cannot_fit_is_refused() {
 #[tokio::test]
 async fn tables_that_stand_are_looked_at_beside_writers() {
     let store = crate::store::fixture::open(Dialect::Postgres, Clock::System).await;
-    let database = store.replication(1).await.unwrap();
+    let organization = store.organization("default").await.unwrap().id;
+    let database = store.replication(organization).await.unwrap();
     let specs = ["thing_v1", "ticket_v1"].map(|service| Arc::new(spec(service)));
     let layout = layout(&database).await.unwrap();
     create_all(&database, specs.to_vec(), layout).await.unwrap();
