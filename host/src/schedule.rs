@@ -1,5 +1,7 @@
 //! Claims owners that are due and hands them to runs, up to a number at once.
 
+mod heartbeat;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +16,7 @@ use crate::model::{Micros, OrganizationId, OwnerId};
 use crate::run::{Runner, Signals};
 use crate::store::leases::{self, Claimant, Lease};
 use crate::store::{Database, Error};
-use crate::tasks::Tasks;
+use heartbeat::beating;
 
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
@@ -345,33 +347,6 @@ async fn wait(runner: &Runner, wake: &Wake, until: Micros) {
     tokio::select! {
         () = wake.0.due.notified() => {}
         () = runner.clock.sleep_until(until) => {}
-    }
-}
-
-fn beating(
-    runner: &Arc<Runner>,
-    wake: &Wake,
-    options: &ScheduleOptions,
-) -> impl Future<Output = ()> + use<> {
-    let tasks = Tasks::new(runner.clock.clone(), Arc::clone(&runner.metrics));
-    let (runner, wake, options) = (Arc::clone(runner), wake.clone(), options.clone());
-    let begin = move || heartbeat(Arc::clone(&runner), wake.clone(), options.clone());
-    tasks.keep("heartbeat", begin)
-}
-
-/// Renews the leases that this host works under, three times in the life of one.
-async fn heartbeat(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
-    let Claimant { host, ttl, .. } = options.claimant;
-    loop {
-        runner.clock.sleep(Duration::from_micros((ttl / 3).unsigned_abs())).await;
-        if let Err(error) = runner.store.follow_server_time().await {
-            tracing::warn!(%error, "the server's time could not be asked for");
-        }
-        let until = runner.clock.now() + ttl;
-        let held: Vec<OwnerId> = wake.holders().keys().copied().collect();
-        if let Err(error) = leases::renew(runner.store.control(), &host, &held, until).await {
-            tracing::error!(%error, "leases could not be renewed");
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -23,6 +24,18 @@ impl Tasks {
     /// Panics are counted in `metrics`, pauses made by `clock`.
     pub fn new(clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self { clock, metrics }
+    }
+
+    /// Lets a task go on beside: see [`Tasks::keep`].
+    pub fn spawn<F>(
+        &self,
+        name: &'static str,
+        begin: impl FnMut() -> F + Send + 'static,
+    ) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        tokio::spawn(self.clone().keep(name, begin))
     }
 
     /// Works until `begin`'s future ends by itself. If that panics, it is begun again in a while. `name`: of
@@ -53,7 +66,7 @@ mod tests {
         clock: Clock,
         metrics: Arc<Metrics>,
         begun: mpsc::UnboundedReceiver<usize>,
-        task: tokio::task::JoinHandle<()>,
+        task: JoinHandle<()>,
     }
 
     impl Kept {
@@ -71,7 +84,7 @@ mod tests {
                 }
             };
             let tasks = Tasks::new(clock.clone(), Arc::clone(&metrics));
-            let task = tokio::spawn(tasks.keep("test", begin));
+            let task = tasks.spawn("test", begin);
             Self { clock, metrics, begun, task }
         }
 

@@ -160,14 +160,19 @@ async fn a_host_that_dies_before_the_switch_goes_on() {
     goes_on_there(Some("tables_copied:1")).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_away_is_waited_for() {
-    let case = case().await;
+/// Ana is linked, and her event lies in the customer's database.
+async fn with_an_event_there() -> (Case, Database<'static>) {
+    let (case, database) = (case().await, database());
     case.add("event-1", 1);
     case.link_ana().await;
-    let database = database();
     start(&case, &database).await;
     moved(&case).await;
+    (case, database)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_is_waited_for() {
+    let (case, database) = with_an_event_there().await;
     for day in 2..=4 {
         database.cut_connections().unwrap();
         case.add(&format!("event-{day}"), day);
@@ -179,12 +184,7 @@ async fn a_database_that_goes_away_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_whose_tables_cannot_be_reached_shows_it() {
-    let case = case().await;
-    case.add("event-1", 1);
-    case.link_ana().await;
-    let database = database();
-    start(&case, &database).await;
-    moved(&case).await;
+    let (case, database) = with_an_event_there().await;
     let (receiver, _) = closable();
     let id = case.target(&receiver, &[]).await;
     receiver.has_rows(1).await;

@@ -63,7 +63,7 @@ pub async fn serve_at(
     let tasks = Tasks::new(app.clock.clone(), Arc::clone(&app.metrics));
     let (store, name) = (Arc::clone(&app.store), host.clone());
     let says_so = move || hosts::keep(Arc::clone(&store), name.clone(), lease_ttl);
-    let mut alive = tokio::spawn(tasks.clone().keep("hosts", says_so));
+    let mut alive = tasks.spawn("hosts", says_so);
     // One that is being closed is closed by this host, too.
     if !app.store.is_closing(&app.config.org).await? {
         app.store.organization(&app.config.org).await?;
@@ -159,15 +159,15 @@ async fn start(
     let heard = Arc::new(Mutex::new(app.store.watch().await?));
     let (store, told, egress) = (Arc::clone(&app.store), wake.clone(), runner.egress.clone());
     let heeds = move || heed(Arc::clone(&heard), Arc::clone(&store), told.clone(), egress.clone());
-    tokio::spawn(tasks.clone().keep("watch", heeds));
+    tasks.spawn("watch", heeds);
     keep_up(app, tasks, &runner)?;
     let (of, due) = (Arc::clone(&runner), wake.clone());
     let schedules = move || schedule::work(Arc::clone(&of), due.clone(), options.clone());
-    let task = tokio::spawn(tasks.clone().keep("schedule", schedules));
+    let task = tasks.spawn("schedule", schedules);
     let deliveries = Arc::new(deliveries(app, host.clone())?);
     let all = Arc::clone(&deliveries);
     let delivers = move || Arc::clone(&all).work();
-    let delivering = tokio::spawn(tasks.clone().keep("deliveries", delivers));
+    let delivering = tasks.spawn("deliveries", delivers);
     Ok(Working { runner, wake, host, task, deliveries, delivering })
 }
 
@@ -198,31 +198,31 @@ fn keep_up(app: &App, tasks: &Tasks, runner: &Arc<Runner>) -> anyhow::Result<()>
     let lease_ttl = Duration::from_millis(app.config.run.lease_ttl_ms);
     let (store, kept, metrics) = (Arc::clone(&app.store), kept(app), Arc::clone(&app.metrics));
     let retains = move || retention::keep(Arc::clone(&store), kept, Arc::clone(&metrics));
-    tokio::spawn(tasks.clone().keep("retention", retains));
+    tasks.spawn("retention", retains);
     let store = Arc::clone(&app.store);
-    tokio::spawn(tasks.clone().keep("outcomes", move || outcomes::keep(Arc::clone(&store))));
+    tasks.spawn("outcomes", move || outcomes::keep(Arc::clone(&store)));
     let (keyring, clock) = (app.store.keyring().clone(), app.clock.clone());
-    tokio::spawn(tasks.clone().keep("keyring", move || keyring.clone().keep_up(clock.clone())));
+    tasks.spawn("keyring", move || keyring.clone().keep_up(clock.clone()));
     let store = Arc::clone(&app.store);
-    tokio::spawn(tasks.clone().keep("telling", move || keep_telling(Arc::clone(&store), poll)));
+    tasks.spawn("telling", move || keep_telling(Arc::clone(&store), poll));
     let (store, trees) = (Arc::clone(&app.store), Arc::clone(runner));
     let ends = move || {
         let trees = Arc::clone(&trees);
         endings::keep(Arc::clone(&store), poll, move || trees.trees.let_go())
     };
-    tokio::spawn(tasks.clone().keep("endings", ends));
+    tasks.spawn("endings", ends);
     let store = Arc::clone(&app.store);
     let moves = move || {
         let store = Arc::clone(&store);
         async move { moves::work(&store, lease_ttl, poll).await }
     };
-    tokio::spawn(tasks.clone().keep("moves", moves));
+    tasks.spawn("moves", moves);
     let store = Arc::clone(&app.store);
-    tokio::spawn(tasks.clone().keep("restore", move || restore::keep(Arc::clone(&store), poll)));
+    tasks.spawn("restore", move || restore::keep(Arc::clone(&store), poll));
     let (store, poster) = (Arc::clone(&app.store), app.clients()?.poster);
     let rules = targets::rules(&app.config.delivery);
     let tells = move || alerts::keep(Arc::clone(&store), poster.clone(), rules, poll);
-    tokio::spawn(tasks.clone().keep("alerts", tells));
+    tasks.spawn("alerts", tells);
     Ok(())
 }
 

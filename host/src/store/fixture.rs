@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use postgres_cluster::Cluster;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::integrations::NewIntegration;
-use super::{Argument, Database, Dialect, ServerOptions, SessionLimits, Store, query};
+use super::{
+    Argument, Database, Dialect, ServerOptions, SessionLimits, Store, query, query_scalar,
+};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{DataDir, Isolation};
@@ -53,6 +57,50 @@ pub(crate) async fn run(store: &Store, sql: String) {
         .control()
         .write(move |connection| Box::pin(async move { Ok(connection.run(&sql).await?) }));
     ran.await.unwrap();
+}
+
+/// A transaction that another session has open.
+pub(crate) struct Begun {
+    go_on: oneshot::Sender<String>,
+    over: JoinHandle<()>,
+}
+
+/// Begins one. When this answers `first` is done.
+pub(crate) async fn begin(database: &Database, first: &str) -> Begun {
+    let (database, first) = (database.clone(), first.to_owned());
+    let (done, is_done) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel::<String>();
+    let over = tokio::spawn(async move {
+        let written = database.write(move |connection| {
+            Box::pin(async move {
+                connection.run(&first).await?;
+                done.send(()).unwrap();
+                let then = may_go_on.await.unwrap();
+                if !then.is_empty() {
+                    connection.run(&then).await?;
+                }
+                Ok(())
+            })
+        });
+        written.await.unwrap();
+    });
+    is_done.await.unwrap();
+    Begun { go_on, over }
+}
+
+impl Begun {
+    /// Does `then`, if that is something, and commits.
+    pub(crate) async fn commit(self, then: &str) {
+        self.go_on.send(then.to_owned()).unwrap();
+        self.over.await.unwrap();
+    }
+}
+
+/// Sessions on the control database of a server that wait for a lock.
+pub(crate) async fn waiting(store: &Store) -> i64 {
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    query_scalar(waiting).fetch_one(store.control()).await.unwrap()
 }
 
 /// How a database goes about a statement, step by step. PostgreSQL is kept from what is cheaper as long

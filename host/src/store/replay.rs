@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{
-    Argument, Connection, Dialect, Error, Store, inbox, list, query, query_as, query_scalar,
-};
+use super::leases::make_due;
+use super::{Argument, Connection, Dialect, Error, Store, inbox, list, query_as, query_scalar};
 use crate::model::{InboxId, Micros, OrganizationId, OwnerId};
 use crate::secrets::Keyring;
 
@@ -206,11 +205,7 @@ async fn again(
     .bind(sealed)
     .fetch_one(&mut *connection)
     .await?;
-    query("update owners set due_at = case when due_at < $2 then due_at else $2 end where id = $1")
-        .bind(owner_id)
-        .bind(now)
-        .execute(connection)
-        .await?;
+    make_due(connection, owner_id, now).await?;
     Ok(Some((owner_id, item)))
 }
 

@@ -157,7 +157,7 @@ impl PutBack<'_> {
 
     /// A customer's database may claim what it likes.
     async fn known_ids(&self, replication: &Database, of: &Organization) -> Result<Known, Error> {
-        let here = known_ids(replication).await?;
+        let here = highest_ids(replication).await?;
         if of.is_own && here.owner.max(here.item) > self.now {
             return Err(Error::Inconsistent("it knows ids that were never given".into()));
         }
@@ -286,7 +286,7 @@ async fn last_commit(replication: &Database) -> Result<Micros, Error> {
     Ok(last.unwrap_or(0))
 }
 
-async fn known_ids(replication: &Database) -> Result<Known, Error> {
+async fn highest_ids(replication: &Database) -> Result<Known, Error> {
     let (owner, item) = query_as::<(OwnerId, i64)>(
         "select coalesce((select max(owner_id) from rowgate_owners), 0),
                 coalesce((select max(item) from (

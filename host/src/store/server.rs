@@ -4,17 +4,17 @@
 //! a database) that its reading role sees, what belongs to them in a schema `rowgate_<key>` that it
 //! doesn't. The host's role owns everything and is never given to customers.
 
+mod connect;
 mod drop;
 mod prepare;
 mod verifier;
 
-use std::str::FromStr as _;
 use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use url::Url;
 
 use super::database::{PostgresDatabase, SessionLimits};
@@ -22,6 +22,7 @@ use super::sql::{Login, server_of};
 use super::{Database, Error};
 use crate::config::Isolation;
 use crate::model::OrganizationId;
+use connect::{connect_or_create, name, parse};
 pub(super) use prepare::{READER_CONNECTIONS, READER_SETTINGS};
 use prepare::{keep_readers_out, prepare};
 
@@ -36,9 +37,6 @@ pub(super) static REPLICATION: LazyLock<Migrator> = LazyLock::new(|| {
 
 /// Names of databases, schemas and roles are cut after so many bytes. (`NAMEDATALEN`)
 const NAME_MAX: usize = 63;
-
-/// PostgreSQL's code for a database that doesn't exist.
-const NO_SUCH_DATABASE: &str = "3D000";
 
 /// Where the databases are.
 #[derive(Clone, Debug)]
@@ -245,58 +243,6 @@ impl Server {
             },
         }
     }
-}
-
-/// Connects; makes the database first where it is missing and the role may.
-async fn connect_or_create(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let options = options.clone().disable_statement_logging();
-    match options.connect().await {
-        Ok(connection) => return Ok(connection),
-        Err(error) if !is_missing(&error) => return Err(Error::Unavailable(error.to_string())),
-        Err(_) => {}
-    }
-    let database = name(&options).to_owned();
-    let refused = |error: sqlx::Error| {
-        Error::Refused(format!(
-            "there is no database {database}, and it can't be made: {error}; make it, or name one \
-             that exists"
-        ))
-    };
-    let mut beside = options.clone().database("postgres").connect().await.map_err(refused)?;
-    let create = format!(
-        "create database \"{database}\" template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
-    );
-    let created = beside.execute(create.as_str()).await;
-    let _ = beside.close().await;
-    // Where another host was faster, it is there now.
-    match options.connect().await {
-        Ok(connection) => Ok(connection),
-        Err(error) => Err(refused(created.err().unwrap_or(error))),
-    }
-}
-
-fn is_missing(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).as_deref() == Some(NO_SUCH_DATABASE)
-}
-
-fn parse(key: &str, url: &str) -> Result<PgConnectOptions, Error> {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    if !matches!(scheme, Some("postgres" | "postgresql")) {
-        return Err(Error::Refused(format!(
-            "{key} must be like postgres://user:password@host/database"
-        )));
-    }
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|error| Error::Refused(format!("{key}: {error}")))?;
-    if options.get_database().is_none_or(str::is_empty) {
-        return Err(Error::Refused(format!("{key} names no database")));
-    }
-    // That something was there already is no news.
-    Ok(options.options([("client_min_messages", "warning")]))
-}
-
-fn name(options: &PgConnectOptions) -> &str {
-    options.get_database().unwrap_or_default()
 }
 
 /// Parts joined by `_`; what would be too long ends in a digest of the whole, so that two can't meet.

@@ -82,9 +82,9 @@ pub(super) async fn pass_on(
     let mut from = BufReader::new(from);
     let (mut passed, mut answered) = (0_u64, 0_u64);
     let mut message = Vec::new();
-    let mut patience = Patience::new(limits.silence, owes);
+    let mut silence = Silence::new(limits.silence, owes);
     loop {
-        if !patience.until_spoken(&mut from).await? {
+        if !silence.until_spoken(&mut from).await? {
             return to.write_all(&refusal("the server doesn't answer")).await;
         }
         let mut head = [0; 5];
@@ -120,20 +120,20 @@ pub(super) async fn pass_on(
         }
         to.write_all(&message).await?;
         if !ASIDE.contains(&kind) {
-            patience.begin();
+            silence.begin();
         }
     }
 }
 
-/// How long a server is waited for.
-struct Patience<'a> {
+/// How long a server may be silent.
+struct Silence<'a> {
     limit: Option<Duration>,
     owes: &'a AtomicBool,
     /// When it began, and whether the server owed an answer then.
     begun: (Instant, bool),
 }
 
-impl<'a> Patience<'a> {
+impl<'a> Silence<'a> {
     fn new(limit: Option<Duration>, owes: &'a AtomicBool) -> Self {
         Self { limit, owes, begun: (monotonic(), false) }
     }

@@ -1,9 +1,8 @@
 //! What becomes of a channel that the vendor has made, for whoever asked for it or behind their back.
 
 use super::asking::supersede;
-use super::notified::due;
 use crate::model::{Micros, StreamId, Topic};
-use crate::store::leases::Lease;
+use crate::store::leases::{Lease, make_due};
 use crate::store::streams::holds;
 use crate::store::{Connection, Database, Error, query, query_scalar};
 
@@ -48,7 +47,7 @@ pub async fn activate(
                 .execute(&mut *connection)
                 .await?;
                 if activated.rows_affected() == 0 {
-                    due(connection, lease.owner_id, now).await?;
+                    make_due(connection, lease.owner_id, now).await?;
                     note(connection, &made.id, made.vendor_id, made.expires_at, now).await?;
                     return Ok(false);
                 }
@@ -94,7 +93,7 @@ pub async fn learn(
                 let owner_id = "select owner_id from channels where id = $1";
                 let owner_id = query_scalar(owner_id).bind(&id).fetch_optional(&mut *connection);
                 let Some(owner_id) = owner_id.await? else { return Ok(()) };
-                due(connection, owner_id, now).await?;
+                make_due(connection, owner_id, now).await?;
                 note(connection, &id, vendor_id, expires_at, now).await
             })
         })

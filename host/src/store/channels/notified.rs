@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::made::wake;
 use super::{STOPS_MAX, State, place};
 use crate::model::{Micros, OwnerId, StreamId, Topic};
+use crate::store::leases::make_due;
 use crate::store::{Connection, Error, Store, query, query_as, query_scalar};
 
 /// Orphans that are remembered of one tree; the oldest make room.
@@ -89,7 +90,7 @@ impl Store {
                 let id = known.id.clone();
                 let noted = self.control.write(move |connection| {
                     Box::pin(async move {
-                        due(connection, owner_id, now).await?;
+                        make_due(connection, owner_id, now).await?;
                         for stream in &rest {
                             wake(connection, owner_id, stream, now).await?;
                         }
@@ -108,7 +109,7 @@ impl Store {
                 let (id, vendor_id) = (known.id.clone(), vendor_id);
                 let noted = self.control.write(move |connection| {
                     Box::pin(async move {
-                        due(connection, owner_id, now).await?;
+                        make_due(connection, owner_id, now).await?;
                         query(
                             "update channels set vendor_id = coalesce(vendor_id, $1), due_at = $2
                              where id = $3 and state = 'gone'",
@@ -156,7 +157,7 @@ impl Store {
         self.control
             .write(move |connection| {
                 Box::pin(async move {
-                    due(connection, owner_id, now).await?;
+                    make_due(connection, owner_id, now).await?;
                     query(
                         "update channels set vendor_id = $1,
                                 due_at = case when state = 'stopping' then $2 else due_at end
@@ -203,7 +204,7 @@ impl Store {
                         None => namesake(connection, &root_id, &vendor_id).await?,
                     };
                     if let Some(owner_id) = owner_id {
-                        due(connection, owner_id, now).await?;
+                        make_due(connection, owner_id, now).await?;
                     }
                     query(
                         "insert into orphans (root_id, id, vendor_id, owner_id, seen_at, due_at)
@@ -255,22 +256,6 @@ async fn forget_oldest(connection: &mut Connection, root_id: &str) -> Result<(),
 async fn count(connection: &mut Connection, id: &str) -> Result<(), Error> {
     query("update channels set notifications = notifications + 1 where id = $1")
         .bind(id)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// To be the first statement that writes: holders, too, take the owner's row before what belongs to it.
-/// Written also where it is due, as a leased one is: whoever gives it back at this moment on PostgreSQL sees
-/// by the row alone that something came.
-pub(super) async fn due(
-    connection: &mut Connection,
-    owner_id: OwnerId,
-    now: Micros,
-) -> Result<(), Error> {
-    query("update owners set due_at = case when due_at < $1 then due_at else $1 end where id = $2")
-        .bind(now)
-        .bind(owner_id)
         .execute(connection)
         .await?;
     Ok(())

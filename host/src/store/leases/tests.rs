@@ -1,7 +1,5 @@
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::*;
 use crate::clock::Clock;
 use crate::store::Store;
@@ -124,36 +122,20 @@ async fn one_that_rests_is_left_alone(dialect: Dialect) {
 async fn what_comes_while_an_owner_is_given_back_makes_it_due() {
     let store = Arc::new(filled(Dialect::Postgres).await);
     let lease = claimed(&store, "host", "default", 0).await.remove(0);
-    let (owner_id, control) = (lease.owner_id, store.control().clone());
-    let (locked, is_locked) = oneshot::channel();
-    let (go_on, may_go_on) = oneshot::channel();
-    let accepted = tokio::spawn(async move {
-        let item = control.write(move |connection| {
-            Box::pin(async move {
-                let due = format!("update owners set due_at = due_at where id = {owner_id}");
-                connection.run(&due).await?;
-                locked.send(()).unwrap();
-                may_go_on.await.unwrap();
-                let item = format!(
-                    "insert into inbox (owner_id, integration_id, received_at, method, path, query,
-                       headers, body) values ({owner_id}, 'svi_1', 0, 'POST', '', '', '[]', '')"
-                );
-                Ok(connection.run(&item).await?)
-            })
-        });
-        item.await.unwrap();
-    });
-    is_locked.await.unwrap();
+    let owner_id = lease.owner_id;
+    let due = format!("update owners set due_at = due_at where id = {owner_id}");
+    let accepting = fixture::begin(store.control(), &due).await;
     let given_back = tokio::spawn({
         let store = Arc::clone(&store);
         async move { release(store.control(), &lease).await }
     });
     // Until it waits for the row.
-    let waits = "select exists (select 1 from pg_stat_activity
-                                where datname = current_database() and wait_event_type = 'Lock')";
-    while !query_scalar::<bool>(waits).fetch_one(store.control()).await.unwrap() {}
-    go_on.send(()).unwrap();
-    accepted.await.unwrap();
+    while fixture::waiting(&store).await == 0 {}
+    let item = format!(
+        "insert into inbox (owner_id, integration_id, received_at, method, path, query, headers, body)
+         values ({owner_id}, 'svi_1', 0, 'POST', '', '', '[]', '')"
+    );
+    accepting.commit(&item).await;
     given_back.await.unwrap().unwrap();
     let due = format!("select due_at from owners where id = {owner_id}");
     let due: Option<Micros> = query_scalar(due).fetch_one(store.control()).await.unwrap();

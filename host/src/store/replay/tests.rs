@@ -1,8 +1,8 @@
 use super::*;
 use crate::clock::Clock;
 use crate::secrets::KeyId;
-use crate::store::Dialect;
 use crate::store::fixture::{self, Opened, on_both, plan};
+use crate::store::{Dialect, query};
 
 on_both! {
     what_is_meant_comes_again_in_order,

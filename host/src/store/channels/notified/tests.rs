@@ -1,7 +1,5 @@
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::*;
 use crate::clock::Clock;
 use crate::store::Dialect;
@@ -58,51 +56,24 @@ async fn one_that_comes_while_an_owner_is_given_back_makes_it_due() {
     let stream = StreamId { service: "s".into(), kind: "k".into(), key: "key".into() };
     let (store, lease) = held(&stream).await;
     let (store, owner_id) = (Arc::new(store), lease.owner_id);
-    let (locked, is_locked) = oneshot::channel();
-    let (go_on, may_go_on) = oneshot::channel();
-    let channel_is_held = tokio::spawn({
-        let control = store.control().clone();
-        async move {
-            let held = control.write(move |connection| {
-                Box::pin(async move {
-                    connection.run("update channels set attempts = 0 where id = 'c'").await?;
-                    locked.send(()).unwrap();
-                    may_go_on.await.unwrap();
-                    Ok(())
-                })
-            });
-            held.await.unwrap();
-        }
-    });
-    is_locked.await.unwrap();
+    let held = "update channels set attempts = 0 where id = 'c'";
+    let channel_is_held = fixture::begin(store.control(), held).await;
     let known = store.known_channel("svi_1", "c").await.unwrap().unwrap();
     let notified = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.notified(&known, None, vec![stream]).await }
     });
-    waiting(&store, 1).await;
+    while fixture::waiting(&store).await < 1 {}
     let given_back = tokio::spawn({
         let store = Arc::clone(&store);
         async move { leases::release(store.control(), &lease).await }
     });
     // Or it has not: then it is too late for what the notification made due.
-    while !given_back.is_finished() && count_waiting(&store).await < 2 {}
-    go_on.send(()).unwrap();
-    channel_is_held.await.unwrap();
+    while !given_back.is_finished() && fixture::waiting(&store).await < 2 {}
+    channel_is_held.commit("").await;
     assert_eq!(notified.await.unwrap().unwrap(), Some(owner_id));
     given_back.await.unwrap().unwrap();
     let due = format!("select due_at from owners where id = {owner_id}");
     let due: Option<Micros> = query_scalar(due).fetch_one(store.control()).await.unwrap();
     assert_eq!(due, Some(0));
-}
-
-async fn waiting(store: &Store, sessions: i64) {
-    while count_waiting(store).await < sessions {}
-}
-
-/// Sessions that wait for a row.
-async fn count_waiting(store: &Store) -> i64 {
-    let waiting = "select count(*) from pg_stat_activity
-                   where datname = current_database() and wait_event_type = 'Lock'";
-    query_scalar(waiting).fetch_one(store.control()).await.unwrap()
 }

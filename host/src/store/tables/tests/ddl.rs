@@ -1,6 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::rows::fixture::google_calendar;
+use crate::store::fixture;
 use crate::store::tables::ddl::{create_index, create_table};
 
 fn sql(dialect: Dialect, service: &str) -> String {
@@ -90,29 +91,15 @@ async fn a_table_that_cannot_fit_is_refused() {
 /// waits for the next would wait for whoever looks, who waits for it.
 #[tokio::test]
 async fn tables_that_stand_are_looked_at_beside_writers() {
-    let store = crate::store::fixture::open(Dialect::Postgres, Clock::System).await;
+    let store = fixture::open(Dialect::Postgres, Clock::System).await;
     let organization = store.organization("default").await.unwrap().id;
     let database = store.replication(organization).await.unwrap();
     let specs = ["thing_v1", "ticket_v1"].map(|service| Arc::new(spec(service)));
     let layout = layout(&database).await.unwrap();
     create_all(&database, specs.to_vec(), layout).await.unwrap();
-    let (locked, is_locked) = tokio::sync::oneshot::channel();
-    let (go_on, may_go_on) = tokio::sync::oneshot::channel();
-    let writer = database.clone();
-    let writing = tokio::spawn(async move {
-        let written = writer.write(move |connection| {
-            Box::pin(async move {
-                connection.run("lock table thing_v1, ticket_v1 in row exclusive mode").await?;
-                locked.send(()).unwrap();
-                may_go_on.await.unwrap();
-                Ok(())
-            })
-        });
-        written.await
-    });
-    is_locked.await.unwrap();
+    let lock = "lock table thing_v1, ticket_v1 in row exclusive mode";
+    let writing = fixture::begin(&database, lock).await;
     // Else it ends when it has waited for a lock for as long as a session may.
     create_all(&database, specs.to_vec(), layout).await.unwrap();
-    go_on.send(()).unwrap();
-    writing.await.unwrap().unwrap();
+    writing.commit("").await;
 }
