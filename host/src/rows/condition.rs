@@ -221,13 +221,14 @@ pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
+/// An endless one is null: PostgreSQL can't store it.
 pub(super) fn decimal(text: &str) -> Result<Value<'_>, String> {
     if number::scan(text.as_bytes()) != Some(text.len()) {
         return Err("no decimal number".to_owned());
     }
     let mut canonical = String::with_capacity(text.len());
     number::push_canonical(text, &mut canonical);
-    Ok(Value::Text(canonical.into()))
+    Ok(if number::is_storable(&canonical) { Value::Text(canonical.into()) } else { Value::Null })
 }
 
 pub(super) fn json(text: &str) -> Result<Value<'_>, String> {

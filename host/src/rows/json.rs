@@ -19,8 +19,8 @@ pub struct JsonError {
     pub at: usize,
 }
 
-/// The canonical text of a document. Equal values (as Postgres compares jsonb) have equal text. A
-/// lone surrogate becomes U+FFFD: no database stores it.
+/// The canonical text of a document. Equal values (as Postgres compares jsonb) have equal text. What no
+/// database stores becomes something near it: a lone surrogate U+FFFD, an endless number a string.
 pub fn canonical(text: &str) -> Result<Cow<'_, str>, JsonError> {
     if matches!(text, "{}" | "null" | "[]") {
         return Ok(Cow::Borrowed(text));
@@ -114,7 +114,12 @@ impl Writer<'_> {
         let Some(length) = number::scan(&self.text.as_bytes()[self.at..]) else {
             return Err(self.error("no number"));
         };
+        let start = self.out.len();
         number::push_canonical(&self.text[self.at..self.at + length], &mut self.out);
+        if !number::is_storable(&self.out[start..]) {
+            self.out.insert(start, '"');
+            self.out.push('"');
+        }
         self.at += length;
         Ok(())
     }

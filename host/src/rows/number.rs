@@ -3,6 +3,10 @@
 /// Longer plain numbers are written with an exponent.
 const PLAIN_MAX_DIGITS: i64 = 40;
 
+/// No number that is stored has more digits before its point, or after it. PostgreSQL's `numeric` ends at
+/// 131,072 and 16,383, but writes all of them out for whoever reads the row: `1e131071` is 128 KiB.
+const STORED_DIGITS_MAX: i64 = 1_000;
+
 /// Length in bytes of the number at the beginning of `bytes`, by the grammar of RFC 8259.
 pub(super) fn scan(bytes: &[u8]) -> Option<usize> {
     let mut at = usize::from(bytes.first() == Some(&b'-'));
@@ -42,6 +46,16 @@ pub fn canonical_decimal(text: &str) -> String {
         _ => out.push_str(text),
     }
     out
+}
+
+/// Whether databases store a number as one; `canonical`: as [`push_canonical`] writes it.
+pub(super) fn is_storable(canonical: &str) -> bool {
+    let digits = canonical.strip_prefix('-').unwrap_or(canonical);
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let Some(exponent) = small_integer(exponent) else { return false };
+    let (before, after) = (whole.len() as i64 + exponent, fraction.len() as i64 - exponent);
+    before.max(after) <= STORED_DIGITS_MAX
 }
 
 /// Appends a number that [`scan`] accepted, so that equal values have equal text and no digit is
@@ -151,6 +165,29 @@ mod tests {
             assert_eq!(scan(text.as_bytes()), Some(text.len()), "{text}");
             assert_eq!(canonical(text), expected, "{text}");
             assert_eq!(canonical(expected), expected, "{text} again");
+        }
+    }
+
+    #[test]
+    fn what_databases_store() {
+        let nines = |count| "9".repeat(count);
+        let cases = [
+            ("0".to_owned(), true),
+            ("-1.5".to_owned(), true),
+            ("1e999".to_owned(), true),
+            ("1e1000".to_owned(), false),
+            ("1e-1000".to_owned(), true),
+            ("-1e-1001".to_owned(), false),
+            (nines(1_000), true),
+            (nines(1_001), false),
+            (format!("0.{}", nines(1_000)), true),
+            (format!("0.{}", nines(1_001)), false),
+            ("1e999999999999999999".to_owned(), false),
+            ("1e9999999999999999999999".to_owned(), false),
+            ("1e-9999999999999999999999".to_owned(), false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(is_storable(&canonical(&text)), expected, "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ use rowgate_manifest::Manifest;
 use sqlx::FromRow;
 
 use super::tables::{self, ApplyError, ApplyScope, Prepared};
-use super::{Connection, Database, Error, query, query_as};
+use super::{Connection, Database, Error, query, query_as, unstorable};
 use crate::model::{Effects, InboxId, Micros, OwnerId, StreamId, Write};
 use crate::rows::TableSpec;
 
@@ -261,7 +261,10 @@ fn prepare(
 
 fn apply_error(error: ApplyError) -> Error {
     match error {
-        ApplyError::Database(error) => Error::Database(error),
+        ApplyError::Database(error) => match unstorable(&error) {
+            Some(why) => Error::Refused(format!("the database can't store a row: {why}")),
+            None => Error::Database(error),
+        },
         gone @ ApplyError::NotListed(_) => Error::NotListed(gone.to_string()),
         refused => Error::Refused(refused.to_string()),
     }

@@ -75,6 +75,17 @@ impl Error {
     }
 }
 
+/// What a server has against a row, whenever it comes. None: something else is wrong.
+pub(in crate::store) fn unstorable(error: &sqlx::Error) -> Option<&str> {
+    let error = error.as_database_error()?;
+    says_unstorable(&error.code()?).then(|| error.message())
+}
+
+/// By SQLSTATE: a data exception, such as NUL in a text, or what is beyond PostgreSQL's own limits.
+pub fn says_unstorable(code: &str) -> bool {
+    code.len() == 5 && (code.starts_with("22") || code.starts_with("54"))
+}
+
 /// What a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -4,6 +4,7 @@ use super::DatabaseAddress;
 use crate::delivery::decision::Outcome;
 use crate::rows::TableSpec;
 use crate::store::feed::Page;
+use crate::store::says_unstorable;
 
 /// Of PostgreSQL: it takes neither user nor password.
 const REFUSED_CREDENTIALS: &str = "28";
@@ -59,13 +60,12 @@ impl Failure {
     }
 }
 
-/// By SQLSTATE: `query_canceled`, which statement_timeout does; `out_of_memory`; data exceptions, such as
-/// NUL in a text, and what is beyond PostgreSQL's own limits.
+/// By SQLSTATE: `query_canceled`, which statement_timeout does; `out_of_memory`.
 fn fault(code: &str) -> Fault {
-    match (code, code.get(..2)) {
-        ("57014", _) => Fault::Slow,
-        ("53200", _) => Fault::TooLarge,
-        (_, Some("22" | "54")) => Fault::Row,
+    match code {
+        "57014" => Fault::Slow,
+        "53200" => Fault::TooLarge,
+        _ if says_unstorable(code) => Fault::Row,
         _ => Fault::Other,
     }
 }

@@ -47,6 +47,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         let key = vec![Scalar::Text("seen".to_owned()); 1000];
         told(db::lookup(ITEMS, &key, &["note".to_owned()]))
     }),
+    ("endless-key", |_| set_column("item_id", Scalar::Text(uneven(20_000)))),
     ("huge-table", |_| told(db::delete(&"x".repeat(HUGE), &[]))),
     ("long-table", |_| told(db::delete(&"x".repeat(LONG), &[]))),
     ("long-column", |_| set_column(&"x".repeat(LONG), Scalar::Null)),
@@ -229,6 +230,16 @@ pub(crate) fn refused(batch: Batch) -> Outcome {
 
 fn set_column(name: &str, value: Scalar) -> Outcome {
     bent(|batch| *batches::column(batch, name) = batches::constant(name, value))
+}
+
+/// So many digits that no compression gets much out of.
+fn uneven(digits: usize) -> String {
+    let step = |state: &mut u32| {
+        *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'0' + (*state >> 24) as u8 % 10)
+    };
+    let mut state = 1;
+    (0..digits).map(|_| step(&mut state)).collect()
 }
 
 fn offsets(offsets: Vec<u32>) -> Outcome {
