@@ -32,15 +32,18 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Asks for a value that is posted under `key`.
+    /// Asks for a value that is posted under `key`. A prompt ends with a colon: only behind one does
+    /// WebhookDB's client leave room for the answer.
     pub(super) fn ask(
         prompt: impl Into<String>,
         post_to_url: impl Into<String>,
         key: &str,
     ) -> Self {
+        let prompt = prompt.into();
+        debug_assert!(prompt.ends_with(':'), "{prompt}");
         Self {
             needs_input: true,
-            prompt: prompt.into(),
+            prompt,
             post_to_url: post_to_url.into(),
             post_params_value_key: key.to_owned(),
             ..Self::default()

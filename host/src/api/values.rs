@@ -206,13 +206,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_asked_with_what_was_sent() {
-        let params = [Param::text("a", "").asked("Which a?"), Param::text("b", "")];
+        let params = [Param::text("a", "").asked("Which a:"), Param::text("b", "")];
         let asked = check(&params, json!({ "b": "1", "a": " " })).unwrap_err();
         let text = format!("{asked:?}");
-        assert!(text.contains("Which a?") && text.contains("/v1/here"), "{text}");
+        assert!(text.contains("Which a:") && text.contains("/v1/here"), "{text}");
         assert!(text.contains("\"prompt_is_secret\": Bool(false)"), "{text}");
         assert!(check(&params, json!({ "a": "1" })).is_ok());
-        let hidden = [Param::text("a", "").asked("Which a?").hidden()];
+        let hidden = [Param::text("a", "").asked("Which a:").hidden()];
         let text = format!("{:?}", check(&hidden, json!({})).unwrap_err());
         assert!(text.contains("\"prompt_is_secret\": Bool(true)"), "{text}");
     }
