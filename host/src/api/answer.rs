@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::endpoint::{Field, Shape};
+use super::endpoint::{Field, Json, Shape};
 use crate::webhook;
 
 /// What a handler answers.
@@ -100,7 +100,8 @@ impl Answer {
     }
 
     /// One thing, and what a client prints.
-    pub(super) fn single(mut entity: Value, message: impl Into<String>, fields: &[Field]) -> Self {
+    pub(super) fn single(entity: Value, message: impl Into<String>, fields: &[Field]) -> Self {
+        let mut entity = without_nil(entity, fields);
         entity["message"] = Value::String(message.into());
         entity["display_headers"] = headers(fields);
         Self::ok(entity)
@@ -109,6 +110,8 @@ impl Answer {
     /// All things of a kind: there is one page.
     pub(super) fn collection(items: Vec<Value>, if_empty: &str, fields: &[Field]) -> Self {
         let message = if items.is_empty() { if_empty } else { "" };
+        let items: Vec<Value> =
+            items.into_iter().map(|entity| without_nil(entity, fields)).collect();
         Self::ok(json!({
             "object": "list",
             "total_count": items.len(),
@@ -148,9 +151,22 @@ pub(super) fn line(text: impl Into<String>) -> Value {
     json!({ "type": "line", "value": text.into() })
 }
 
-/// A block that is a table.
+/// A block that is a table. A cell that holds nothing is empty, not null: see [`without_nil`].
 pub(super) fn table(headers: &[&str], rows: Vec<Vec<Option<String>>>) -> Value {
+    let cells = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(cells).collect();
     json!({ "type": "table", "value": { "headers": headers, "rows": rows } })
+}
+
+/// Members that are declared as texts are empty where there is none: WebhookDB's client shows null as
+/// `<nil>`.
+fn without_nil(mut entity: Value, fields: &[Field]) -> Value {
+    for field in fields.iter().filter(|field| field.json == Json::Text) {
+        if let Some(nil) = entity.get_mut(field.name).filter(|value| value.is_null()) {
+            *nil = "".into();
+        }
+    }
+    entity
 }
 
 /// Pairs of a member's name and what a table calls it.

@@ -71,7 +71,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Access::Admin,
             const {
                 &[
-                    Param::text("emails", "Addresses").of(Kind::Texts).asked("Addresses, with commas between:"),
+                    Param::text("emails", "Addresses")
+                        .of(Kind::Texts)
+                        .asked("Addresses, with commas between:"),
                     Param::text("role_name", "The role").of(ROLES).asked("Role (admin, member):"),
                 ]
             },
