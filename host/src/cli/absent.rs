@@ -9,7 +9,7 @@ use super::output::Format;
 
 /// Read everything again: says how that is done here
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true)]
 pub(super) struct Backfill {
     #[command(subcommand)]
     again: Option<Again>,

@@ -7,7 +7,7 @@ use super::Cli;
 /// Its commands, each of their names and each of their flags, but for what has no meaning here: `update`,
 /// `docs` and `version`, another place for a mirror (`dbsync update --schema --table`), and `-f` of `--field`
 /// beside `--value`.
-const THEIRS: [&str; 96] = [
+const THEIRS: [&str; 97] = [
     "auth whoami -f json",
     "auth whoami --format table",
     "auth login",
@@ -24,6 +24,7 @@ const THEIRS: [&str; 96] = [
     "backfill --org acme --integration svi_1",
     "backfill reset svi_1",
     "backfill reset -o acme -i svi_1",
+    "backfill -o acme reset svi_1",
     "db connection -o acme",
     "db tables --org acme",
     "db sql -o acme select",
