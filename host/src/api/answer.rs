@@ -182,3 +182,29 @@ pub(super) fn fields(shape: &Shape) -> &'static [Field] {
         Shape::Step | Shape::Blocks | Shape::Document => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::endpoint::field;
+
+    #[test]
+    fn no_null_is_shown() {
+        let fields = [field("table", "Table", Json::Text), field("reason", "", Json::TextOrNull)];
+        let entity = json!({ "table": null, "reason": null });
+        let filled = |body: &Value| (body["table"].clone(), body["reason"].clone());
+        let single = Answer::single(entity.clone(), "", &fields).body;
+        assert_eq!(filled(&single), (json!(""), Value::Null));
+        let all = Answer::collection(vec![entity], "", &fields).body;
+        assert_eq!(filled(&all["items"][0]), (json!(""), Value::Null));
+        let cells = table(&["a", "b"], vec![vec![Some("1".to_owned()), None]]);
+        assert_eq!(cells["value"]["rows"], json!([["1", ""]]));
+    }
+
+    #[test]
+    #[should_panic(expected = "Which?")]
+    #[cfg(debug_assertions)]
+    fn a_prompt_without_a_colon_is_a_mistake() {
+        Step::ask("Which?", "/v1/here", "which");
+    }
+}
