@@ -1,6 +1,7 @@
 //! The command line: one module a subcommand. Standard output holds only results; prompts, notices
 //! and errors go to standard error.
 
+mod absent;
 mod auth;
 mod backup;
 mod client;
@@ -94,6 +95,7 @@ enum Command {
     /// Services configured in an organization
     #[command(subcommand, visible_alias = "integration")]
     Integrations(integrations::Integrations),
+    Backfill(absent::Backfill),
     /// Receivers of a table's changes (HTTP Sync)
     #[command(subcommand, name = "httpsync")]
     HttpSync(targets::HttpSync),
@@ -120,9 +122,15 @@ enum Command {
     #[command(subcommand, name = "saved-query")]
     #[command(visible_aliases = ["saved-queries", "custom-query", "custom-queries"])]
     SavedQueries(saved_queries::SavedQueries),
+    /// Views that an organization keeps: there are none here
+    #[command(subcommand, name = "saved-view", visible_aliases = ["saved-views", "view", "views"])]
+    SavedViews(absent::SavedViews),
     /// Owners and how they are
     #[command(subcommand)]
     Owners(owners::Owners),
+    /// The plan that WebhookDB bills by: there is none here
+    #[command(subcommand, visible_aliases = ["subscriptions", "sub", "subs"])]
+    Subscription(absent::Subscription),
     /// Streams and how they are
     #[command(subcommand)]
     Streams(streams::Streams),
@@ -183,94 +191,72 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     if let Some(url) = cli.global.chosen_host(&cli.command)? {
-        return on_host(cli.command, &url, cli.global.org.as_deref(), format).await;
+        let client = Client::host(&url, cli.global.org.as_deref())?;
+        return by_calls(cli.command, client, format).await.map(|()| ExitCode::SUCCESS);
     }
     let app = App::open(Config::load(&flags)?).await?;
     let done = on_data_directory(cli.command, &app, format).await;
     app.settle_mail(MAIL_MAX).await;
-    done
+    done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn on_host(
-    command: Command,
-    url: &str,
-    org: Option<&str>,
-    format: Format,
-) -> anyhow::Result<ExitCode> {
-    let client = Client::host(url, org)?;
+/// What is the same here and on a host: by calls of the API.
+async fn by_calls(command: Command, client: Client, format: Format) -> anyhow::Result<()> {
     match command {
-        Command::Auth(auth) => auth.run(&client, format).await?,
-        Command::Orgs(orgs) => orgs.run(&client, format).await?,
-        Command::Services(services) => services.run(&client, format).await?,
-        Command::Integrations(integrations) => integrations.run(client, format).await?,
-        Command::Fixtures(fixtures) => fixtures.run(&client).await?,
-        Command::Db(db) => db.run(&client, format).await?,
-        Command::SavedQueries(queries) => queries.run(&client, format).await?,
-        Command::HttpSync(httpsync) => httpsync.run_there(&client, format).await?,
-        Command::DbSync(dbsync) => dbsync.run_there(&client, format).await?,
-        Command::Notifications(notifications) => notifications.run(&client, format).await?,
-        Command::ErrorHandlers(handlers) => handlers.run(&client, format).await?,
-        Command::Replay(replay) => replay.run(&client, format).await?,
-        Command::Owners(owners) => owners.run_there(&client, format).await?,
+        Command::Auth(auth) => auth.run(&client, format).await,
+        Command::Orgs(orgs) => orgs.run(&client, format).await,
+        Command::Services(services) => services.run(&client, format).await,
+        Command::Integrations(integrations) => integrations.run(client, format).await,
+        Command::Backfill(backfill) => backfill.run(&client, format).await,
+        Command::Fixtures(fixtures) => fixtures.run(&client).await,
+        Command::Db(db) => db.run(&client, format).await,
+        Command::SavedQueries(queries) => queries.run(&client, format).await,
+        Command::SavedViews(views) => views.run(&client, format).await,
+        Command::HttpSync(httpsync) => httpsync.run(&client, format).await,
+        Command::DbSync(dbsync) => dbsync.run(&client, format).await,
+        Command::Notifications(notifications) => notifications.run(&client, format).await,
+        Command::ErrorHandlers(handlers) => handlers.run(&client, format).await,
+        Command::Replay(replay) => replay.run(&client, format).await,
+        Command::Owners(owners) => owners.run(&client, format).await,
+        Command::Subscription(subscription) => subscription.run(&client, format).await,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-async fn on_data_directory(
-    command: Command,
-    app: &App,
-    format: Format,
-) -> anyhow::Result<ExitCode> {
+async fn on_data_directory(command: Command, app: &App, format: Format) -> anyhow::Result<()> {
     match command {
-        Command::Auth(auth) => match auth.code() {
-            Some(email) => auth::print_code(app, email).await?,
-            None => auth.run(&Client::local(app), format).await?,
-        },
-        Command::Orgs(orgs) => orgs.run_here(app, format).await?,
-        Command::Services(services) => services.run(&Client::local(app), format).await?,
-        Command::Integrations(integrations) => integrations.run_here(app, format).await?,
-        Command::Fixtures(fixtures) => fixtures.run(&Client::local(app)).await?,
-        Command::HttpSync(httpsync) => httpsync.run(app, format).await?,
-        Command::DbSync(dbsync) => dbsync.run(app, format).await?,
-        Command::Notifications(notifications) => {
-            notifications.run(&Client::local(app), format).await?;
-        }
-        Command::ErrorHandlers(handlers) => handlers.run(&Client::local(app), format).await?,
-        Command::Replay(replay) => replay.run(&Client::local(app), format).await?,
-        Command::Plugins(plugins) => plugins.run(app, format).await?,
-        Command::Db(db) => db.run_here(app, format).await?,
-        Command::SavedQueries(queries) => queries.run(&Client::local(app), format).await?,
-        Command::Owners(owners) => owners.run(app, format).await?,
-        Command::Streams(streams) => streams.run(app, format).await?,
-        Command::Keys(keys) => keys.run(app, format).await?,
-        Command::Backup(backup) => backup.run(app, format).await?,
-        Command::Serve(_)
-        | Command::Doctor(_)
-        | Command::Restore(_)
-        | Command::Completions(_)
-        | Command::AnswerQuery => {}
+        Command::Auth(auth::Auth::Code { email }) => auth::print_code(app, &email).await,
+        Command::Orgs(orgs) => orgs.run_here(app, format).await,
+        Command::Integrations(integrations) => integrations.run_here(app, format).await,
+        Command::Plugins(plugins) => plugins.run(app, format).await,
+        Command::Db(db) => db.run_here(app, format).await,
+        Command::Streams(streams) => streams.run(app, format).await,
+        Command::Keys(keys) => keys.run(app, format).await,
+        Command::Backup(backup) => backup.run(app, format).await,
+        other => by_calls(other, Client::local(app), format).await,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 impl Command {
     /// Whether a host can do it for somebody far away.
     fn has_calls(&self) -> bool {
         match self {
-            Self::Auth(auth) => auth.code().is_none(),
+            Self::Auth(auth) => !matches!(auth, auth::Auth::Code { .. }),
             Self::Orgs(_)
             | Self::Services(_)
             | Self::Integrations(_)
+            | Self::Backfill(_)
             | Self::Fixtures(_)
             | Self::Db(_)
             | Self::SavedQueries(_)
+            | Self::SavedViews(_)
             | Self::HttpSync(_)
             | Self::DbSync(_)
             | Self::Notifications(_)
             | Self::ErrorHandlers(_)
             | Self::Replay(_)
-            | Self::Owners(_) => true,
+            | Self::Owners(_)
+            | Self::Subscription(_) => true,
             _ => false,
         }
     }
@@ -319,3 +305,6 @@ fn one_line(error: &anyhow::Error) -> String {
     }
     output::escaped(&texts.join(": "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,12 @@ async fn owners_and_their_streams_are_shown() {
         streams["items"].as_array().unwrap().iter().map(|one| &one["service"]).collect();
     assert_eq!(kinds.len(), usize::try_from(ana["streams"].as_i64().unwrap()).unwrap());
     assert!(streams["items"].as_array().unwrap().iter().all(|one| one["state"] == "current"));
+    for stream in streams["items"].as_array().unwrap() {
+        let whose = (&stream["external_owner_id"], &stream["integration"]);
+        assert_eq!(whose, (&json!("ana"), &json!(list.id)));
+    }
+    let local = api.host.json(&["owners", "show", "ana"]).await;
+    assert_eq!(local["stream_list"], streams["items"]);
 
     let first = member.get(&format!("{path}?limit=3")).await.ok();
     assert_eq!(first["has_more"], true);

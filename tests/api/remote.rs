@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
-use tests::host_binary;
+use tests::{Settings, Vendor, VendorAnswer, host_binary, is_on_postgres};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -19,6 +19,14 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    /// One of the owner's, who is logged in.
+    async fn of_owner(api: &Api) -> Self {
+        let (machine, code) = (Self::new(), api.code(OWNER).await);
+        let login = ["auth", "login", "--host", api.host.base_url(), "-u", OWNER, "-t", &code];
+        machine.works(&login).await;
+        machine
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -46,6 +54,13 @@ impl Machine {
         serde_json::from_str(&self.works(&arguments).await).unwrap()
     }
 
+    /// Standard error of what must fail.
+    async fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Answers a command's questions, a line each.
     async fn answers(&self, arguments: &[&str], lines: &str) -> Output {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
@@ -59,10 +74,7 @@ impl Machine {
 #[tokio::test]
 async fn everything_by_the_command() {
     let api = Api::start().await;
-    let machine = Machine::new();
-    let host = api.host.base_url().to_owned();
-    let code = api.code(OWNER).await;
-    machine.works(&["auth", "login", "--host", &host, "-u", OWNER, "-t", &code]).await;
+    let machine = Machine::of_owner(&api).await;
     let profile = machine.home.path().join(".config/rowgate/profile.json");
     let mode = std::os::unix::fs::PermissionsExt::mode(&profile.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
@@ -131,6 +143,97 @@ async fn everything_by_the_command() {
     let out = machine.run(&["auth", "whoami"]).await;
     assert!(String::from_utf8_lossy(&out.stderr).contains("not logged in"), "{out:?}");
     assert!(!Path::new(machine.home.path()).join("rowgate-data").exists(), "nothing was made here");
+}
+
+#[tokio::test]
+async fn targets_by_the_command() {
+    let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
+    let api = Api::start_with(settings).await;
+    let machine = Machine::of_owner(&api).await;
+    let made = machine.answers(&["integrations", "create", LIST], "\nid\nsecret\n").await;
+    assert!(made.status.success(), "{made:?}");
+    let receiver = Vendor::start(|request| {
+        // user:pass
+        let known = request.header("authorization") == Some("Basic dXNlcjpwYXNz");
+        VendorAnswer::reply(if known { 200 } else { 401 }, "")
+    });
+    let url = receiver.base_url().replace("http://", "http://user:pass@");
+    let create = ["httpsync", "create", "-i", LIST, "-u", &url];
+    let created = machine.answers(&[&create[..], &["--format", "json"]].concat(), "600\n").await;
+    let asked = String::from_utf8_lossy(&created.stderr);
+    assert!(asked.contains("Seconds without a delivery, at most: "), "{asked}");
+    let created: Value = serde_json::from_slice(&created.stdout).unwrap();
+    assert_eq!(created["period_seconds"], 600);
+    let id = created["opaque_id"].as_str().unwrap();
+    let secret = machine.json(&["httpsync", "secret", "-t", id]).await;
+    assert_eq!(secret["signing_secret"], created["signing_secret"]);
+    let paused = machine.json(&["httpsync", "pause", id, "--reason", "they move"]).await;
+    assert_eq!((&paused["state"], &paused["reason"]), (&json!("paused"), &json!("they move")));
+    machine.works(&["httpsync", "rewind", "-t", id, "--beginning"]).await;
+    assert_eq!(machine.json(&["httpsync", "resume", id]).await["state"], "ok");
+    let wrong = machine.fails(&["httpsync", "rewind", id, "--since", "yesterday"]).await;
+    assert!(wrong.contains("since must be a time like"), "{wrong}");
+
+    let update = ["httpsync", "update-creds", "--target", id];
+    let updated = machine.answers(&update, "user\npass\n").await;
+    let asked = String::from_utf8_lossy(&updated.stderr);
+    assert!(updated.status.success() && asked.contains("User: "), "{asked}");
+    assert!(!machine.answers(&update, "user\nwrong\n").await.status.success());
+    let table = created["associated_object_display"].as_str().unwrap();
+    let kept = machine.answers(&["httpsync", "delete", "-t", id], "another\n").await;
+    let asked = String::from_utf8_lossy(&kept.stderr);
+    assert!(!kept.status.success() && asked.contains(&format!("Type {table} to")), "{asked}");
+    let there = machine.json(&["httpsync", "list"]).await;
+    assert_eq!(there.as_array().unwrap().len(), 1);
+    let here = api.host.json(&["httpsync", "list"]).await;
+    let shown = |all: &Value| {
+        let names: Vec<String> = all[0].as_object().unwrap().keys().cloned().collect();
+        (names, all[0]["opaque_id"].clone(), all[0]["connection_url"].clone())
+    };
+    assert_eq!(shown(&here), shown(&there), "here and there it is the same");
+    machine.works(&["httpsync", "delete", "-t", id, "--confirm", table]).await;
+    assert_eq!(machine.json(&["httpsync", "list"]).await, json!([]));
+}
+
+#[tokio::test]
+async fn what_webhookdbs_client_takes_is_taken() {
+    let api = Api::start().await;
+    let machine = Machine::of_owner(&api).await;
+    let made = machine.answers(&["integrations", "create", LIST], "\nid\nsecret\n").await;
+    assert!(made.status.success(), "{made:?}");
+    for backfill in [&["backfill", LIST][..], &["backfill", "reset", "-i", LIST]] {
+        let says = machine.fails(backfill).await;
+        assert!(says.contains("RESYNC"), "{says}");
+    }
+    assert_eq!(machine.json(&["subscription", "info"]).await["plan_name"], "none");
+    assert_eq!(machine.json(&["sub", "plans"]).await, json!([]));
+    assert!(machine.fails(&["subs", "edit", "-p", "x"]).await.contains("no billing"));
+    assert_eq!(machine.json(&["views", "list"]).await, json!([]));
+    for view in [&["view", "new", "-n", "v", "--sql", "select"][..], &["views", "delete", "v"]] {
+        assert!(machine.fails(view).await.contains("saved-query create"), "{view:?}");
+    }
+    assert_eq!(
+        machine.json(&["db", "sql", "-c", "-u", "select 1 as n"]).await,
+        json!([{ "n": 1 }])
+    );
+    let sql = "select 2 as n";
+    let kept = machine.json(&["saved-query", "create", "--desc", "two", "--sql", sql]).await;
+    let id = kept["id"].as_str().unwrap();
+    assert_eq!(machine.json(&["saved-query", "run", "-q", id, "-c"]).await, json!([{ "n": 2 }]));
+    let edit = ["custom-query", "edit", "-q", id, "--field", "description", "-v", "a pair"];
+    assert_eq!(machine.json(&edit).await["description"], "a pair");
+    assert_eq!(machine.works(&["saved-query", "info", "-f", "description", id]).await, "a pair\n");
+    assert_eq!(
+        machine.json(&["org", "update", "--field", "name", "-v", "Acme"]).await["name"],
+        "Acme"
+    );
+    if is_on_postgres() {
+        let raw: Value =
+            serde_json::from_str(&machine.works(&["db", "fdw", "--raw"]).await).unwrap();
+        let all = machine.works(&["db", "fdw", "--all"]).await;
+        assert_eq!(all.trim_end(), raw["compound_sql"].as_str().unwrap().trim_end());
+        assert!(raw["views"].is_object() && all.contains(raw["fdw_sql"].as_str().unwrap()));
+    }
 }
 
 #[tokio::test]

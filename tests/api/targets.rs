@@ -4,7 +4,7 @@ use postgres_cluster::Cluster;
 use serde_json::{Value, json};
 use tests::{Settings, Vendor, VendorAnswer};
 
-use crate::setup::Api;
+use crate::setup::{Api, Person};
 use crate::steps::{CALENDAR, SECRET};
 
 const DATABASES: &str = "/v1/organizations/default/sync_targets/db";
@@ -81,6 +81,103 @@ async fn a_target_is_made_and_delivered_to() {
     assert!(!api.host.log().contains(SECRET));
 }
 
+/// A target of the calendars; answers what was made, and where it is.
+async fn made(owner: &Person<'_>, receiver: &Vendor) -> (Value, String) {
+    let url = receiver.base_url().replace("http://", "http://user:pass@");
+    let body = json!({ "service_integration_identifier": CALENDAR, "connection_url": url,
+                       "period_seconds": 3600 });
+    let made = owner.post(&format!("{OF}/create"), body).await.ok();
+    let target = format!("{OF}/{}", made["opaque_id"].as_str().unwrap());
+    (made, target)
+}
+
+/// Rows that were posted, over all posts.
+fn posted_rows(receiver: &Vendor) -> usize {
+    let rows = |post: &tests::VendorRequest| {
+        let body: Value = serde_json::from_slice(&post.body).unwrap();
+        body["rows"].as_array().map_or(0, Vec::len)
+    };
+    receiver.seen().iter().map(rows).sum()
+}
+
+#[tokio::test]
+async fn a_target_is_paused_put_back_and_resumed_by_admins() {
+    let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
+    let api = Api::start_with(settings).await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let [list, ..] = owner.make_tree().await;
+    let receiver = receiver();
+    let (_, target) = made(&owner, &receiver).await;
+    let post = async |call: &str, body: Value| owner.post(&format!("{target}/{call}"), body).await;
+    for (call, body) in [
+        ("pause", json!({})),
+        ("rewind", json!({ "beginning": true })),
+        ("rewind", json!({ "number": 0 })),
+        ("resume", json!({})),
+    ] {
+        let refused = member.post(&format!("{target}/{call}"), body).await;
+        assert_eq!(refused.refused(), (403, "forbidden"), "{call}");
+        let elsewhere = owner.post(&format!("{OF}/syt_x/{call}"), json!({ "number": 0 })).await;
+        assert_eq!(elsewhere.refused(), (403, "no_such_target"), "{call}");
+    }
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    api.host.until("rows are posted", async || posted_rows(&receiver) > 0).await;
+
+    let paused = post("pause", json!({ "reason": "they move" })).await.ok();
+    assert_eq!((&paused["state"], &paused["reason"]), (&json!("paused"), &json!("they move")));
+    assert_eq!(post("pause", json!({})).await.ok()["reason"], "they move", "it is paused already");
+    let long = json!({ "reason": "x".repeat(1_001) });
+    assert_eq!(post("pause", long).await.refused(), (400, "validation_error"));
+
+    for (wrong, says) in [
+        (json!({}), "one of them alone"),
+        (json!({ "beginning": false }), "one of them alone"),
+        (json!({ "beginning": true, "number": 1 }), "one of them alone"),
+        (json!({ "number": 1, "since": "2026-03-20T16:00:00Z" }), "one of them alone"),
+        (json!({ "since": "yesterday" }), "must be a time"),
+        (json!({ "number": "many" }), "must be a whole number"),
+        (json!({ "number": -1 }), "must be from 0 to"),
+        (json!({ "number": 1_000_000 }), "must be from 0 to"),
+    ] {
+        let refused = post("rewind", wrong.clone()).await;
+        assert_eq!(refused.refused(), (400, "validation_error"), "{wrong}");
+        assert!(refused.body["error"]["message"].as_str().unwrap().contains(says), "{wrong}");
+    }
+    let before = posted_rows(&receiver);
+    for back in [
+        json!({ "since": "1970-01-01T00:00:00Z" }),
+        json!({ "number": "0" }),
+        json!({ "beginning": true }),
+    ] {
+        post("rewind", back).await.ok();
+    }
+    assert_eq!(owner.get(OF).await.ok()["items"][0]["state"], "paused", "whatever is asked for");
+    assert_eq!(post("resume", json!({})).await.ok()["state"], "ok");
+    api.host.until("they come again", async || posted_rows(&receiver) > before).await;
+}
+
+#[tokio::test]
+async fn a_signing_secret_is_for_admins() {
+    let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
+    let api = Api::start_with(settings).await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    owner.make_tree().await;
+    let (made, target) = made(&owner, &receiver()).await;
+    let secret = made["signing_secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    let path = format!("{target}/secret");
+    assert_eq!(owner.get(&path).await.ok()["signing_secret"], secret);
+    assert_eq!(member.get(&path).await.refused(), (403, "forbidden"));
+    assert!(!member.get(OF).await.ok().to_string().contains(secret));
+    assert!(!owner.get(OF).await.ok().to_string().contains(secret), "it is asked for");
+    let unknown = owner.get(&format!("{OF}/syt_x/secret")).await;
+    assert_eq!(unknown.refused(), (403, "no_such_target"));
+    assert!(!api.host.log().contains(secret));
+}
+
 #[tokio::test]
 async fn a_database_is_made_and_mirrored_to() {
     let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
@@ -153,4 +250,33 @@ async fn a_database_is_made_and_mirrored_to() {
     assert_eq!(owner.get(DATABASES).await.ok()["total_count"], 0);
     assert!(count(), "the mirror stays");
     assert!(!api.host.log().contains("hush-045"));
+}
+
+#[tokio::test]
+async fn a_mirror_is_paused_put_back_and_resumed_by_admins() {
+    let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
+    let api = Api::start_with(settings).await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    owner.make_tree().await;
+    let database = Cluster::shared().create_database().unwrap();
+    let body = json!({ "service_integration_identifier": CALENDAR, "period_seconds": 600,
+                       "connection_url": database.url().replacen('@', ":hush-0451@", 1) });
+    let made = owner.post(&format!("{DATABASES}/create"), body).await.ok();
+    assert_eq!(made.get("signing_secret"), None, "nothing is signed there");
+    let target = format!("{DATABASES}/{}", made["opaque_id"].as_str().unwrap());
+    let post = async |call: &str, body: Value| owner.post(&format!("{target}/{call}"), body).await;
+    for call in ["pause", "resume"] {
+        let refused = member.post(&format!("{target}/{call}"), json!({})).await;
+        assert_eq!(refused.refused(), (403, "forbidden"), "{call}");
+    }
+    assert_eq!(post("pause", json!({})).await.ok()["reason"], "paused by an operator");
+    assert_eq!(post("rewind", json!({ "beginning": true })).await.ok()["state"], "paused");
+    assert_eq!(post("rewind", json!({})).await.refused(), (400, "validation_error"));
+    assert_eq!(post("resume", json!({})).await.ok()["state"], "ok");
+    let asked = post("update_credentials", json!({})).await;
+    assert_eq!(asked.header("whdb-prompt"), Some("user"));
+    let asked = post("update_credentials", json!({ "user": "rowgate" })).await;
+    assert_eq!(asked.header("whdb-prompt"), Some("password"));
+    assert_eq!(asked.body["error"]["state_machine_step"]["prompt_is_secret"], true);
 }

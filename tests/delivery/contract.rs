@@ -41,7 +41,7 @@ async fn a_receiver_of_webhookdb_finds_what_it_knows() {
             );
             assert_eq!(delivery.body["table"], case.tree.events());
             assert_eq!(delivery.body["integration_service"], "google_calendar_event_v1");
-            assert_eq!(delivery.body["integration_id"], created["integration"]);
+            assert_eq!(delivery.body["integration_id"], created["associated_id"]);
             let timestamp = delivery.body["sync_timestamp"].as_str().unwrap();
             assert_eq!(timestamp.len(), "2026-11-26T10:00:00.000000+00:00".len(), "{timestamp}");
             timestamps.insert(timestamp.to_owned());
@@ -160,7 +160,10 @@ async fn what_cannot_be_a_target_is_refused_with_its_reason() {
         (vec![events, "--url", "https://u:p@localhost/", "--period", "60"], "isn't a public"),
         (vec![events, "--url", "http://u:p@127.0.0.1:1/", "--period", "60"], "connection_url must"),
         (vec!["nothing_v1", "--url", &good, "--period", "60"], "no integration"),
-        (vec![events, "--url", &good], "--period is missing"),
+        (
+            vec![events, "--url", &good],
+            "the input ended at the question: Seconds without a delivery",
+        ),
     ] {
         let mut command = vec!["httpsync", "create"];
         command.extend(&arguments);

@@ -172,7 +172,8 @@ async fn two_targets_do_not_share_a_mirror() {
     assert_eq!(mirror.rows("calendars.events"), table(&case).await);
     assert_eq!(shown(&case, id(&first)).await["state"], "ok");
     // Who is deleted leaves it to others.
-    assert!(case.command(&["dbsync", "delete", id(&first)]).await.status.success());
+    let delete = ["dbsync", "delete", id(&first), "--confirm", case.tree.events()];
+    assert!(case.command(&delete).await.status.success());
     case.until("it is well", async || shown(&case, id(&second)).await["state"] == "ok").await;
     assert_eq!(mirror.rows("calendars.events"), table(&case).await);
 }

@@ -27,6 +27,13 @@ async fn a_rewind_sends_again() {
     let ids: std::collections::BTreeSet<String> =
         receiver.copy().taken.iter().map(|one| one.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), receiver.copy().taken.len(), "what is asked for is no repetition");
+    let paused = case.json(&["httpsync", "pause", &id, "--reason", "they move"]).await;
+    assert_eq!((&paused["state"], &paused["reason"]), (&json!("paused"), &json!("they move")));
+    for shown in ["next_at", "created_at", "last_synced_at"] {
+        assert!(paused[shown].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{paused}");
+    }
+    assert_eq!(paused["attempts"], 0);
+    assert_eq!(case.json(&["httpsync", "resume", "-t", &id]).await["state"], "ok");
     let refused = case.command(&["httpsync", "rewind", &id, "--number", "1000000"]).await;
     assert!(String::from_utf8_lossy(&refused.stderr).contains("number must be from 0 to"));
 }
@@ -63,7 +70,13 @@ async fn updates_take_effect_and_deleted_targets_rest() {
     let last = receiver.copy().taken.last().unwrap().clone();
     assert_eq!(last.header("authorization"), "Basic Ym86eDp5");
     assert!(last.body.get("deleted").is_some());
-    assert!(case.command(&["httpsync", "delete", &id]).await.status.success());
+    // Nothing is deleted without its table's name.
+    let asked = case.command(&["httpsync", "delete", &id]).await;
+    let stderr = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(stderr.contains(&format!("Type {} to confirm:", case.tree.events())), "{stderr}");
+    assert_eq!(case.json(&["httpsync", "list"]).await.as_array().unwrap().len(), 1);
+    let delete = ["httpsync", "delete", "-t", &id, "--confirm", case.tree.events()];
+    assert!(case.command(&delete).await.status.success());
     let sent = receiver.seen().len();
     case.add("four", 4);
     case.catch_up().await;

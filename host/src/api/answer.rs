@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::endpoint::{Field, Shape};
+use super::endpoint::{Field, Json, Shape};
 use crate::webhook;
 
 /// What a handler answers.
@@ -32,15 +32,18 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Asks for a value that is posted under `key`.
+    /// Asks for a value that is posted under `key`. A prompt ends with a colon: only behind one does
+    /// WebhookDB's client leave room for the answer.
     pub(super) fn ask(
         prompt: impl Into<String>,
         post_to_url: impl Into<String>,
         key: &str,
     ) -> Self {
+        let prompt = prompt.into();
+        debug_assert!(prompt.ends_with(':'), "{prompt}");
         Self {
             needs_input: true,
-            prompt: prompt.into(),
+            prompt,
             post_to_url: post_to_url.into(),
             post_params_value_key: key.to_owned(),
             ..Self::default()
@@ -97,7 +100,8 @@ impl Answer {
     }
 
     /// One thing, and what a client prints.
-    pub(super) fn single(mut entity: Value, message: impl Into<String>, fields: &[Field]) -> Self {
+    pub(super) fn single(entity: Value, message: impl Into<String>, fields: &[Field]) -> Self {
+        let mut entity = without_nil(entity, fields);
         entity["message"] = Value::String(message.into());
         entity["display_headers"] = headers(fields);
         Self::ok(entity)
@@ -106,6 +110,8 @@ impl Answer {
     /// All things of a kind: there is one page.
     pub(super) fn collection(items: Vec<Value>, if_empty: &str, fields: &[Field]) -> Self {
         let message = if items.is_empty() { if_empty } else { "" };
+        let items: Vec<Value> =
+            items.into_iter().map(|entity| without_nil(entity, fields)).collect();
         Self::ok(json!({
             "object": "list",
             "total_count": items.len(),
@@ -145,9 +151,22 @@ pub(super) fn line(text: impl Into<String>) -> Value {
     json!({ "type": "line", "value": text.into() })
 }
 
-/// A block that is a table.
+/// A block that is a table. A cell that holds nothing is empty, not null: see [`without_nil`].
 pub(super) fn table(headers: &[&str], rows: Vec<Vec<Option<String>>>) -> Value {
+    let cells = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(cells).collect();
     json!({ "type": "table", "value": { "headers": headers, "rows": rows } })
+}
+
+/// Members that are declared as texts are empty where there is none: WebhookDB's client shows null as
+/// `<nil>`.
+fn without_nil(mut entity: Value, fields: &[Field]) -> Value {
+    for field in fields.iter().filter(|field| field.json == Json::Text) {
+        if let Some(nil) = entity.get_mut(field.name).filter(|value| value.is_null()) {
+            *nil = "".into();
+        }
+    }
+    entity
 }
 
 /// Pairs of a member's name and what a table calls it.
@@ -161,5 +180,31 @@ pub(super) fn fields(shape: &Shape) -> &'static [Field] {
     match shape {
         Shape::Single(fields) | Shape::Collection(fields) | Shape::Object(fields) => fields,
         Shape::Step | Shape::Blocks | Shape::Document => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::endpoint::field;
+
+    #[test]
+    fn no_null_is_shown() {
+        let fields = [field("table", "Table", Json::Text), field("reason", "", Json::TextOrNull)];
+        let entity = json!({ "table": null, "reason": null });
+        let filled = |body: &Value| (body["table"].clone(), body["reason"].clone());
+        let single = Answer::single(entity.clone(), "", &fields).body;
+        assert_eq!(filled(&single), (json!(""), Value::Null));
+        let all = Answer::collection(vec![entity], "", &fields).body;
+        assert_eq!(filled(&all["items"][0]), (json!(""), Value::Null));
+        let cells = table(&["a", "b"], vec![vec![Some("1".to_owned()), None]]);
+        assert_eq!(cells["value"]["rows"], json!([["1", ""]]));
+    }
+
+    #[test]
+    #[should_panic(expected = "Which?")]
+    #[cfg(debug_assertions)]
+    fn a_prompt_without_a_colon_is_a_mistake() {
+        Step::ask("Which?", "/v1/here", "which");
     }
 }

@@ -86,7 +86,7 @@ fn of_organizations() -> Vec<Endpoint> {
             "/v1/db/{org}/sql",
             "Run one reading statement; limited in rows, bytes and time",
             Access::Reader,
-            const { &[Param::text("query", "The statement").asked("Which statement?")] },
+            const { &[Param::text("query", "The statement").asked("Statement:")] },
             &[(200, Shape::Object(RESULT))],
             |call| Box::pin(sql(call)),
         ),
@@ -176,7 +176,7 @@ pub(super) fn result(rows: Answered) -> Answer {
 async fn roll(call: Call) -> Result<Answer, Failure> {
     if !call.values.has("guard_confirm") {
         let prompt = "Whoever uses the connection now will have to use the new one. Press Enter to \
-                      go on, or Ctrl+C to stop.";
+                      go on, or Ctrl+C to stop:";
         let step = Step::ask(prompt, &call.url, "guard_confirm");
         return Err(Failure::prompt("guard_confirm", &step));
     }

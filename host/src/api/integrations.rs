@@ -48,7 +48,7 @@ fn making() -> Vec<Endpoint> {
             Admin,
             const {
                 &[
-                    Param::text("service_name", "Which").asked("Which service?"),
+                    Param::text("service_name", "Which").asked("Service:"),
                     Param::text("guard_confirm", "Sent, whatever it is: another one is wanted"),
                     Param::text("depends_on", "The integration to hang under, by id or table"),
                     Param::text("settings", "Answers to its prompts, by name").of(Kind::Named),
@@ -106,7 +106,7 @@ fn changing() -> Vec<Endpoint> {
             of!("/{i}/rename_table"),
             "Give a table another name",
             Admin,
-            const { &[Param::text("new_name", "The name").asked("What shall the table be called?")] },
+            const { &[Param::text("new_name", "The name").asked("New name of the table:")] },
             &[(200, Shape::Single(NAMED))],
             |call| Box::pin(rename(call)),
         ),
@@ -158,7 +158,7 @@ async fn create(call: Call) -> Result<Answer, Failure> {
         if let Some(one) = all.iter().find(|one| one.service == service) {
             let prompt = format!(
                 "There is a {service} integration already ({}). Press Enter to make another one, or \
-                 Ctrl+C to stop.",
+                 Ctrl+C to stop:",
                 one.table_name
             );
             let mut step = Step::ask(prompt, &call.url, "guard_confirm");

@@ -26,7 +26,7 @@ const INVITED: &[Field] = &[
 const CHANGED: &[Field] = &[];
 
 const ROLES: Kind = Kind::OneOf(&["admin", "member"]);
-const EMAIL: Param = Param::text("email", "The address").asked("What is the address?");
+const EMAIL: Param = Param::text("email", "The address").asked("Email address:");
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -44,7 +44,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Access::Customer,
             const {
                 &[Param::text("invitation_code", "The code of the invitation")
-                    .asked("What is the code of your invitation (join-...)?")]
+                    .asked("Code of your invitation (join-...):")]
             },
             &[(200, Shape::Single(ORGANIZATION))],
             |call| Box::pin(join(call)),
@@ -71,8 +71,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Access::Admin,
             const {
                 &[
-                    Param::text("emails", "Addresses").of(Kind::Texts).asked("Which addresses?"),
-                    Param::text("role_name", "The role").of(ROLES).asked("Which role?"),
+                    Param::text("emails", "Addresses")
+                        .of(Kind::Texts)
+                        .asked("Addresses, with commas between:"),
+                    Param::text("role_name", "The role").of(ROLES).asked("Role (admin, member):"),
                 ]
             },
             &[(200, Shape::Single(CHANGED))],
@@ -128,7 +130,7 @@ async fn remove(call: Call) -> Result<Answer, Failure> {
     let email = address("email", &call.values.text("email"))?;
     if !call.values.has("guard_confirm") {
         let prompt = format!(
-            "Remove {email} from {}? Press Enter to go on, or Ctrl+C to stop.",
+            "Remove {email} from {}? Press Enter to go on, or Ctrl+C to stop:",
             call.organization().name
         );
         let mut step = Step::ask(prompt, &call.url, "guard_confirm");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::call::Call;
 use super::endpoint::Access::{Admin, Member};
-use super::endpoint::Json::{Flag, Integer, Text, TextOrNull};
+use super::endpoint::Json::{Flag, Integer, Text};
 use super::endpoint::{Endpoint, Field, Param, Shape, field};
 use super::failure::Failure;
 use crate::app::moves::{self, Asked};
@@ -17,11 +17,11 @@ const MIGRATION: &[Field] = &[
     field("status", "Status", Text),
     field("database_url", "Database", Text),
     field("current", "", Flag),
-    field("started_at", "Started", TextOrNull),
-    field("finished_at", "Finished", TextOrNull),
-    field("table_name", "Table", TextOrNull),
+    field("started_at", "Started", Text),
+    field("finished_at", "Finished", Text),
+    field("table_name", "Table", Text),
     field("rows_copied", "Rows", Integer),
-    field("error", "Error", TextOrNull),
+    field("error", "Error", Text),
 ];
 
 const NONE_YET: &str = "The tables have never been moved. Move them to a PostgreSQL database of your \

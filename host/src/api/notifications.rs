@@ -54,7 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                     ),
                     Param::text("url", "https").asked("Paste the URL to post to:").hidden(),
                     Param::text("webhook_secret", "Sent in the header Whdb-Webhook-Secret")
-                        .asked("Which secret shall be sent with each post?")
+                        .asked("Secret that is sent with each post:")
                         .hidden(),
                     Param::text("events", "rows, synced; rows, if empty").of(Kind::Texts),
                     Param::text("deletions", "Posts tell of deleted rows too").of(Kind::Flag),

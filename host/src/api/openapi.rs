@@ -275,12 +275,11 @@ fn error() -> Value {
 }
 
 fn blocks() -> Value {
-    let cell = json!({ "type": ["string", "null"] });
     let table = object(
         &[],
         &[
             ("headers", json!({ "type": "array", "items": text() })),
-            ("rows", json!({ "type": "array", "items": { "type": "array", "items": cell } })),
+            ("rows", json!({ "type": "array", "items": { "type": "array", "items": text() } })),
         ],
     );
     let block = json!({ "oneOf": [

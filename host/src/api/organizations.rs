@@ -14,7 +14,7 @@ use crate::store::organizations::Organization;
 pub(super) const ORGANIZATION: &[Field] =
     &[field("id", "Id", Integer), field("name", "Name", Text), field("key", "Key", Text)];
 
-const NAME: Param = Param::text("name", "The name").asked("What shall the organization be called?");
+const NAME: Param = Param::text("name", "The name").asked("Name of the organization:");
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -48,8 +48,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Access::Admin,
             const {
                 &[
-                    Param::text("field", "Which").of(Kind::OneOf(&["name"])).asked("Which field?"),
-                    Param::text("value", "Its new value").asked("What is its new value?"),
+                    Param::text("field", "Which").of(Kind::OneOf(&["name"])).asked("Field (name):"),
+                    Param::text("value", "Its new value").asked("New value:"),
                 ]
             },
             &[(200, Shape::Single(ORGANIZATION))],

@@ -31,6 +31,8 @@ const OWNER: &[Field] = &[
 ];
 const STREAM: &[Field] = &[
     field("id", "Id", Integer),
+    field("external_owner_id", "", Text),
+    field("integration", "", Text),
     field("service", "Service", Text),
     field("kind", "Kind", Text),
     field("key", "Key", Text),
@@ -170,6 +172,8 @@ fn owner_entity(owner: &OwnerShown) -> Value {
 fn stream_entity(stream: &StreamShown) -> Value {
     json!({
         "id": stream.id,
+        "external_owner_id": stream.external_owner_id,
+        "integration": stream.integration,
         "service": stream.service,
         "kind": stream.kind,
         "key": stream.key,

@@ -9,7 +9,6 @@ use super::endpoint::Json::{Integer, Texts};
 use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use crate::app::replay::{self, Asked};
-use crate::model::Micros;
 
 const REPLAYED: &[Field] = &[
     field("replayed", "Replayed", Integer),
@@ -41,8 +40,8 @@ async fn replay(call: Call) -> Result<Answer, Failure> {
     let asked = Asked {
         integration: integration.as_deref(),
         hours: call.values.integer("hours"),
-        after: time(&call, "after")?,
-        before: time(&call, "before")?,
+        after: call.values.time("after")?,
+        before: call.values.time("before")?,
         item: call.values.integer("webhook_id"),
     };
     let replayed = replay::replay(&call.app, call.organization().id, asked).await?;
@@ -60,12 +59,4 @@ async fn replay(call: Call) -> Result<Answer, Failure> {
         "left_out_owners": replayed.left_out_owners,
     });
     Ok(Answer::single(entity, message, REPLAYED))
-}
-
-fn time(call: &Call, name: &str) -> Result<Option<Micros>, Failure> {
-    let Some(text) = call.values.given(name) else { return Ok(None) };
-    match text.trim().parse::<jiff::Timestamp>() {
-        Ok(at) => Ok(Some(at.as_microsecond())),
-        Err(_) => Err(Failure::field(name, "must be a time like 2026-03-20T16:00:00Z")),
-    }
 }

@@ -78,8 +78,8 @@ fn writing() -> Vec<Endpoint> {
             Access::Member,
             const {
                 &[
-                    Param::text("description", "What it is for").asked("What is the query for?"),
-                    Param::text("sql", "The statement").asked("Which statement?"),
+                    Param::text("description", "What it is for").asked("What the query is for:"),
+                    Param::text("sql", "The statement").asked("Statement:"),
                     Param::text("public", "Whoever knows its id may run it").of(Kind::Flag),
                 ]
             },
@@ -94,8 +94,8 @@ fn writing() -> Vec<Endpoint> {
                 &[
                     Param::text("field", "Which")
                         .of(Kind::OneOf(&["description", "sql", "public"]))
-                        .asked("Which field (description, sql, public)?"),
-                    Param::text("value", "Its new value").asked("What is its new value?"),
+                        .asked("Field (description, sql, public):"),
+                    Param::text("value", "Its new value").asked("New value:"),
                 ]
             },
             ONE,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::endpoint::Json::{Text, TextOrNull};
+use super::endpoint::Json::Text;
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use crate::rows::TableSpec;
@@ -12,7 +12,7 @@ use crate::store::{Dialect, tables};
 
 const SERVICE: &[Field] = &[
     field("name", "Name", Text),
-    field("depends_on", "Depends on", TextOrNull),
+    field("depends_on", "Depends on", Text),
     field("plugin", "Plugin", Text),
     field("version", "Version", Text),
 ];

@@ -1,171 +1,54 @@
 //! Targets of HTTP Sync and DB Sync.
 
+mod kinds;
+
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Step};
 use super::call::Call;
 use super::endpoint::Access::{Admin, Member};
-use super::endpoint::Json::{Flag, Integer, IntegerOrNull, Text, TextOrNull};
-use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
+use super::endpoint::{Endpoint, Kind, Param, Shape};
 use super::failure::Failure;
-use crate::app::targets::{Asked, AskedTo, Change, TargetError, Targets};
+use super::values::Values;
+use crate::app::targets::{Asked, Change, Rewind, TargetError, Targets};
 use crate::rows;
 use crate::store::targets::{Kind as TargetKind, Target};
+use kinds::{Db, Http, Of, SIGNING_SECRET, SIGNING_SECRET_PATH};
 
-/// What differs between the kinds of targets in what is asked and shown.
-trait Of {
-    const KIND: TargetKind;
-    const TARGET: &'static [Field];
-    const ONE: &'static [(u16, Shape)] = &[(200, Shape::Single(Self::TARGET))];
-    const ALL: &'static [(u16, Shape)] = &[(200, Shape::Collection(Self::TARGET))];
-    /// Told where there are none.
-    const MAKE_ONE: &'static str;
-    const LIST: &'static str;
-    const CREATE: &'static str;
-    const UPDATE: &'static str;
-    const UPDATE_CREDENTIALS: &'static str;
-    const DELETE: &'static str;
-    const SYNC: &'static str;
-    const CREATES: &'static str;
-    const ASKED: &'static [Param];
-    const CHANGED: &'static [Param];
-
-    fn to<'a>(call: &'a Call, schema: &'a str, table: &'a str) -> AskedTo<'a>;
-}
-
-struct Http;
-struct Db;
-
-const fn shown(name: &'static str, header: &'static str) -> Field {
-    field(name, header, Text)
-}
-
-const ID: Field = shown("opaque_id", "Id");
-const OF_TYPE: Field = shown("associated_type", "");
-const OF: Field = shown("associated_id", "");
-const OF_TABLE: Field = shown("associated_object_display", "Table");
-const URL: Field = shown("connection_url", "Url");
-const SECONDS: Field = field("period_seconds", "Period", Integer);
-const STATE: Field = shown("state", "State");
-const REASON: Field = field("reason", "", TextOrNull);
-const LAST_SYNCED_AT: Field = field("last_synced_at", "Last sync", TextOrNull);
-const LATENCY: Field = field("latency", "Latency", IntegerOrNull);
-
-const INTEGRATION: Param = Param::text("service_integration_identifier", "Id, table or service")
-    .asked("Which integration?");
-const PERIOD: Param =
-    Param::text("period_seconds", "At most so many seconds without a delivery").of(Kind::Integer);
-const PERIOD_ASKED: Param = PERIOD.asked("At most how many seconds without a delivery?");
-const PAGE_SIZE: Param = Param::text("page_size", "Rows of a delivery").of(Kind::Integer);
-const DELETIONS: Param =
-    Param::text("deletions", "Deliveries tell of deleted rows too").of(Kind::Flag);
-
-macro_rules! paths {
-    ($kind:literal) => {
-        const LIST: &'static str = concat!("/v1/organizations/{org}/sync_targets/", $kind);
-        const CREATE: &'static str =
-            concat!("/v1/organizations/{org}/sync_targets/", $kind, "/create");
-        const UPDATE: &'static str =
-            concat!("/v1/organizations/{org}/sync_targets/", $kind, "/{t}/update");
-        const UPDATE_CREDENTIALS: &'static str =
-            concat!("/v1/organizations/{org}/sync_targets/", $kind, "/{t}/update_credentials");
-        const DELETE: &'static str =
-            concat!("/v1/organizations/{org}/sync_targets/", $kind, "/{t}/delete");
-        const SYNC: &'static str =
-            concat!("/v1/organizations/{org}/sync_targets/", $kind, "/{t}/sync");
-    };
-}
-
-impl Of for Http {
-    paths!("http");
-
-    const KIND: TargetKind = TargetKind::Http;
-    const TARGET: &'static [Field] = &[
-        ID,
-        OF_TYPE,
-        OF,
-        OF_TABLE,
-        URL,
-        SECONDS,
-        field("page_size", "Page size", Integer),
-        field("deletions", "", Flag),
-        STATE,
-        REASON,
-        LAST_SYNCED_AT,
-        LATENCY,
-    ];
-    const MAKE_ONE: &'static str =
-        "There are no targets yet. Make one: httpsync create INTEGRATION";
-    const CREATES: &'static str =
-        "Let a table's changes be posted to a URL, once its receiver has answered a test";
-    const ASKED: &'static [Param] = &[
-        INTEGRATION,
-        Param::text("connection_url", "https, with user and password")
-            .asked("Paste the URL to post to, like https://user:password@example.com/:")
-            .hidden(),
-        PERIOD_ASKED,
-        PAGE_SIZE,
-        DELETIONS,
-    ];
-    const CHANGED: &'static [Param] = &[PERIOD, PAGE_SIZE, DELETIONS];
-
-    fn to<'a>(call: &'a Call, _: &'a str, _: &'a str) -> AskedTo<'a> {
-        let deletions = call.values.flag("deletions");
-        AskedTo::Receiver { page_size: call.values.integer("page_size"), deletions }
-    }
-}
-
-impl Of for Db {
-    paths!("db");
-
-    const KIND: TargetKind = TargetKind::Db;
-    const TARGET: &'static [Field] = &[
-        ID,
-        OF_TYPE,
-        OF,
-        OF_TABLE,
-        URL,
-        shown("schema", "Schema"),
-        shown("table", "Mirror"),
-        SECONDS,
-        STATE,
-        REASON,
-        LAST_SYNCED_AT,
-        LATENCY,
-    ];
-    const MAKE_ONE: &'static str = "There are no targets yet. Make one: dbsync create INTEGRATION";
-    const CREATES: &'static str =
-        "Let a table be mirrored in a PostgreSQL database, once that has answered";
-    const ASKED: &'static [Param] = &[
-        INTEGRATION,
-        Param::text("connection_url", "postgres://user:password@host:5432/database")
-            .asked("Paste the database's URL, like postgres://user:password@example.com/database:")
-            .hidden(),
-        PERIOD_ASKED,
-        Param::text("schema", "Where the mirror stands; `public` if empty"),
-        Param::text("table", "The mirror's name; the table's if empty"),
-    ];
-    const CHANGED: &'static [Param] = &[PERIOD];
-
-    fn to<'a>(_: &'a Call, schema: &'a str, table: &'a str) -> AskedTo<'a> {
-        AskedTo::Database { schema, table }
-    }
-}
+/// Why it is paused, where nobody said why.
+const PAUSED_BY_HAND: &str = "paused by an operator";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = endpoints_of::<Http>();
-    all.extend(endpoints_of::<Db>());
+    let mut all = making::<Http>();
+    all.extend(changing::<Http>());
+    all.extend(delivering::<Http>());
+    all.extend(making::<Db>());
+    all.extend(changing::<Db>());
+    all.extend(delivering::<Db>());
+    all.push(Endpoint::get(
+        SIGNING_SECRET_PATH,
+        "The secret that signs what a receiver is sent",
+        Admin,
+        &[],
+        &[(200, Shape::Single(&[SIGNING_SECRET]))],
+        |call| Box::pin(signing_secret(call)),
+    ));
     all
 }
 
-fn endpoints_of<K: Of + 'static>() -> Vec<Endpoint> {
+fn making<K: Of + 'static>() -> Vec<Endpoint> {
     vec![
         Endpoint::get(K::LIST, "All targets of an organization", Member, &[], K::ALL, |call| {
             Box::pin(list::<K>(call))
         }),
-        Endpoint::post(K::CREATE, K::CREATES, Admin, K::ASKED, K::ONE, |call| {
+        Endpoint::post(K::CREATE, K::CREATES, Admin, K::ASKED, K::JUST_MADE, |call| {
             Box::pin(create::<K>(call))
         }),
+    ]
+}
+
+fn changing<K: Of + 'static>() -> Vec<Endpoint> {
+    vec![
         Endpoint::post(
             K::UPDATE,
             "Change how a target is delivered to",
@@ -180,8 +63,8 @@ fn endpoints_of<K: Of + 'static>() -> Vec<Endpoint> {
             Admin,
             const {
                 &[
-                    Param::text("user", "The user").asked("Which user?"),
-                    Param::text("password", "The password").asked("Which password?").hidden(),
+                    Param::text("user", "The user").asked("User:"),
+                    Param::text("password", "The password").asked("Password:").hidden(),
                 ]
             },
             K::ONE,
@@ -195,8 +78,40 @@ fn endpoints_of<K: Of + 'static>() -> Vec<Endpoint> {
             K::ONE,
             |call| Box::pin(delete::<K>(call)),
         ),
+    ]
+}
+
+fn delivering<K: Of + 'static>() -> Vec<Endpoint> {
+    vec![
         Endpoint::post(K::SYNC, "Deliver now, also after a failure", Admin, &[], K::ONE, |call| {
             Box::pin(sync::<K>(call))
+        }),
+        Endpoint::post(
+            K::REWIND,
+            "Deliver again from a point of the past",
+            Admin,
+            const {
+                &[
+                    Param::text("beginning", "Every row as it stands, then what changes")
+                        .of(Kind::Flag),
+                    Param::text("number", "What changed behind this number of the feed")
+                        .of(Kind::Integer),
+                    Param::text("since", "What changed since then, like 2026-03-20T16:00:00Z"),
+                ]
+            },
+            K::ONE,
+            |call| Box::pin(rewind::<K>(call)),
+        ),
+        Endpoint::post(
+            K::PAUSE,
+            "Deliver nothing until it is resumed",
+            Admin,
+            const { &[Param::text("reason", "Why; it is shown with the target")] },
+            K::ONE,
+            |call| Box::pin(pause::<K>(call)),
+        ),
+        Endpoint::post(K::RESUME, "Go on with what came meanwhile", Admin, &[], K::ONE, |call| {
+            Box::pin(resume::<K>(call))
         }),
     ]
 }
@@ -213,7 +128,7 @@ async fn list<K: Of>(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn create<K: Of>(call: Call) -> Result<Answer, Failure> {
-    let targets = targets::<K>(&call)?;
+    let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
     let (integration, url) =
         (call.values.text("service_integration_identifier"), call.values.text("connection_url"));
     let (schema, table) = (call.values.text("schema"), call.values.text("table"));
@@ -223,9 +138,21 @@ async fn create<K: Of>(call: Call) -> Result<Answer, Failure> {
         period_seconds: call.values.integer("period_seconds").unwrap_or_default(),
         to: K::to(&call, &schema, &table),
     };
-    let made = targets.create(call.organization().id, asked).await?;
+    let made = targets.create(organization, asked).await?;
+    let mut entity = entity(&targets, &made);
+    if K::KIND == TargetKind::Http {
+        let secret = targets.signing_secret(organization, &made.id).await?;
+        entity[SIGNING_SECRET.name] = secret.as_str().into();
+    }
     let message = format!("Changes of {} are delivered from now on.", made.table_name);
-    Ok(Answer::single(entity(&targets, &made), message, K::TARGET))
+    Ok(Answer::single(entity, message, K::MADE))
+}
+
+async fn signing_secret(call: Call) -> Result<Answer, Failure> {
+    let targets = targets::<Http>(&call)?;
+    let secret = targets.signing_secret(call.organization().id, call.path("t")).await?;
+    let entity = json!({ "signing_secret": secret.as_str() });
+    Ok(Answer::single(entity, "", &[SIGNING_SECRET]))
 }
 
 async fn update<K: Of>(call: Call) -> Result<Answer, Failure> {
@@ -269,7 +196,41 @@ async fn sync<K: Of>(call: Call) -> Result<Answer, Failure> {
     Ok(Answer::single(entity(&targets, &target), "What there is is delivered now.", K::TARGET))
 }
 
+async fn rewind<K: Of>(call: Call) -> Result<Answer, Failure> {
+    let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
+    targets.rewind(organization, call.path("t"), rewind_to(&call.values)?).await?;
+    let target = targets.get(organization, call.path("t")).await?;
+    Ok(Answer::single(entity(&targets, &target), "Everything since then is sent again.", K::TARGET))
+}
+
+/// One point of the past.
+fn rewind_to(values: &Values) -> Result<Rewind, Failure> {
+    let (number, since) = (values.integer("number"), values.time("since")?);
+    match (values.flag("beginning"), number, since) {
+        (true, None, None) => Ok(Rewind::Beginning),
+        (false, Some(number), None) => Ok(Rewind::Number(number)),
+        (false, None, Some(since)) => Ok(Rewind::Time(since)),
+        _ => {
+            Err(Failure::field("beginning", "or number or since must be given, one of them alone"))
+        }
+    }
+}
+
+async fn pause<K: Of>(call: Call) -> Result<Answer, Failure> {
+    let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
+    let reason = call.values.given("reason").unwrap_or_else(|| PAUSED_BY_HAND.to_owned());
+    let paused = targets.pause(organization, call.path("t"), reason.trim()).await?;
+    Ok(Answer::single(entity(&targets, &paused), "Nothing is delivered now.", K::TARGET))
+}
+
+async fn resume<K: Of>(call: Call) -> Result<Answer, Failure> {
+    let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
+    let resumed = targets.resume(organization, call.path("t")).await?;
+    Ok(Answer::single(entity(&targets, &resumed), "It is delivered to again.", K::TARGET))
+}
+
 fn entity(targets: &Targets, target: &Target) -> Value {
+    let last_synced_at = target.last_synced_at.and_then(rows::timestamp_text);
     let mut entity = json!({
         "opaque_id": target.id,
         "associated_type": "service_integration",
@@ -279,8 +240,13 @@ fn entity(targets: &Targets, target: &Target) -> Value {
         "period_seconds": target.period_s,
         "state": targets.health(target).name(),
         "reason": target.reason(),
-        "last_synced_at": target.last_synced_at.and_then(rows::timestamp_text),
+        "attempts": target.attempts,
+        "next_at": rows::timestamp_text(target.due_at.max(target.not_before)),
+        "last_synced_at": last_synced_at,
+        "last_synced_at_formatted": last_synced_at,
         "latency": target.last_delivery_ms,
+        "latency_formatted": target.last_delivery_ms.map(|ms| format!("{ms} ms")),
+        "created_at": rows::timestamp_text(target.created_at),
     });
     match target.kind {
         TargetKind::Http | TargetKind::Notification => {

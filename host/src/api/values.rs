@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::answer::Step;
 use super::endpoint::{Kind, Param};
 use super::failure::Failure;
+use crate::model::Micros;
 
 /// Values as they were sent; each is known to fit.
 #[derive(Debug, Default)]
@@ -58,6 +59,15 @@ impl Values {
 
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
         self.0.get(name).and_then(as_integer)
+    }
+
+    /// A time, if one was sent.
+    pub(super) fn time(&self, name: &str) -> Result<Option<Micros>, Failure> {
+        let Some(text) = self.given(name) else { return Ok(None) };
+        match text.trim().parse::<jiff::Timestamp>() {
+            Ok(at) => Ok(Some(at.as_microsecond())),
+            Err(_) => Err(Failure::field(name, "must be a time like 2026-03-20T16:00:00Z")),
+        }
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
@@ -180,11 +190,14 @@ mod tests {
             Param::text("d", "").of(Kind::Named),
             Param::text("e", "").of(Kind::OneOf(&["x", "y"])),
             Param::text("f", "").of(Kind::Integer),
+            Param::text("g", ""),
         ];
-        let sent = json!({ "a": 600, "b": "Yes", "c": "x, y,", "d": { "k": 1 }, "e": "y", "f": " 7", "z": [] });
+        let sent = json!({ "a": 600, "g": " 1970-01-01T00:00:01Z", "b": "Yes", "c": "x, y,", "d": { "k": 1 }, "e": "y", "f": " 7", "z": [] });
         let values = check(&params, sent).unwrap();
         assert_eq!(values.text("a"), "600");
         assert_eq!(values.integer("f"), Some(7));
+        assert_eq!(values.time("g").unwrap(), Some(1_000_000));
+        assert!(values.time("a").is_err() && values.time("missing").unwrap().is_none());
         assert!(values.flag("b"));
         assert_eq!(values.texts("c"), ["x", "y"]);
         assert_eq!(values.named("d"), BTreeMap::from([("k".into(), "1".into())]));
@@ -206,13 +219,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_asked_with_what_was_sent() {
-        let params = [Param::text("a", "").asked("Which a?"), Param::text("b", "")];
+        let params = [Param::text("a", "").asked("Which a:"), Param::text("b", "")];
         let asked = check(&params, json!({ "b": "1", "a": " " })).unwrap_err();
         let text = format!("{asked:?}");
-        assert!(text.contains("Which a?") && text.contains("/v1/here"), "{text}");
+        assert!(text.contains("Which a:") && text.contains("/v1/here"), "{text}");
         assert!(text.contains("\"prompt_is_secret\": Bool(false)"), "{text}");
         assert!(check(&params, json!({ "a": "1" })).is_ok());
-        let hidden = [Param::text("a", "").asked("Which a?").hidden()];
+        let hidden = [Param::text("a", "").asked("Which a:").hidden()];
         let text = format!("{:?}", check(&hidden, json!({})).unwrap_err());
         assert!(text.contains("\"prompt_is_secret\": Bool(true)"), "{text}");
     }

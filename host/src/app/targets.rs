@@ -17,11 +17,14 @@ use crate::store::targets::{Health, Kind, NewTarget, Target};
 use crate::store::{Error, Store};
 
 /// Rows of a delivery where none are asked for.
-pub const PAGE_SIZE: i64 = 200;
+const PAGE_SIZE: i64 = 200;
 const PAGE_SIZES: std::ops::RangeInclusive<i64> = 1..=1_000;
 
 /// The schema of a mirror where none is asked for.
 const SCHEMA: &str = "public";
+
+/// Of what is said of a pause.
+const REASON_BYTES_MAX: usize = 1_000;
 
 /// The longest period.
 const PERIOD_MAX_S: i64 = 86_400;
@@ -287,6 +290,10 @@ impl Targets {
         reason: &str,
     ) -> Result<Target, TargetError> {
         let target = self.get(organization, id).await?;
+        if reason.len() > REASON_BYTES_MAX {
+            let reason = format!("must have {REASON_BYTES_MAX} bytes at most");
+            return Err(TargetError::Field { field: "reason", reason });
+        }
         self.store.pause_target(&target.id, reason).await?;
         self.get(organization, id).await
     }

@@ -49,14 +49,6 @@ impl Auth {
             Self::Code { .. } => bail!("codes are made on the host's machine, without --host"),
         }
     }
-
-    /// The address that a code is asked for, on a data directory.
-    pub(super) fn code(&self) -> Option<&str> {
-        match self {
-            Self::Code { email } => Some(email),
-            _ => None,
-        }
-    }
 }
 
 /// Prints a code.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Arg, ArgAction, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{self, Client};
@@ -14,10 +14,7 @@ use crate::store::sql::QueryLimits;
 #[derive(Debug, Subcommand)]
 pub(super) enum Db {
     /// Run one reading statement on the organization's tables, also while a host runs
-    Sql {
-        /// The statement
-        statement: String,
-    },
+    Sql(Sql),
     /// Where psql or sqlite3 read the tables
     Connection,
     /// Names of the tables
@@ -72,6 +69,28 @@ impl Migrations {
     }
 }
 
+#[derive(Debug, Args)]
+#[command(arg = color())]
+pub(super) struct Sql {
+    /// The statement
+    #[arg(required_unless_present = "query")]
+    statement: Option<String>,
+    /// The same
+    #[arg(long, short = 'u', value_name = "STATEMENT", conflicts_with = "statement")]
+    query: Option<String>,
+}
+
+impl Sql {
+    fn statement(self) -> String {
+        self.statement.or(self.query).unwrap_or_default()
+    }
+}
+
+/// Taken for scripts that are written for WebhookDB's client: tables have no colours here.
+pub(super) fn color() -> Arg {
+    Arg::new("color").long("color").short('c').action(ArgAction::SetTrue).hide(true)
+}
+
 /// What things are called on that server.
 #[derive(Debug, Args)]
 pub(super) struct Fdw {
@@ -93,6 +112,12 @@ pub(super) struct Fdw {
     /// Only the views
     #[arg(long)]
     views: bool,
+    /// Both in one statement, as without these
+    #[arg(long, conflicts_with_all = ["fdw", "views"])]
+    all: bool,
+    /// All of it as JSON, with each view by its table
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Fdw {
@@ -104,8 +129,12 @@ impl Fdw {
             "view_schema": self.views_schema,
             "message_fdw": self.fdw,
             "message_views": self.views,
+            "message_all": self.all,
         });
         let answered = client.post(&client.of_db("fdw")?, body).await?;
+        if self.raw {
+            return output::print_text(&format!("{}\n", answered.body));
+        }
         let sql = answered.body["message"].as_str().unwrap_or_default();
         output::print_text(&format!("{}\n", sql.trim_end()))
     }
@@ -115,15 +144,15 @@ impl Db {
     /// On a data directory: queries have larger limits than those of the API.
     pub(super) async fn run_here(self, app: &App, format: Format) -> anyhow::Result<()> {
         match self {
-            Self::Sql { statement } => sql(app, &statement, format).await,
+            Self::Sql(asked) => sql(app, &asked.statement(), format).await,
             other => other.run(&Client::local(app), format).await,
         }
     }
 
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         match self {
-            Self::Sql { statement } => {
-                let body = json!({ "query": statement });
+            Self::Sql(asked) => {
+                let body = json!({ "query": asked.statement() });
                 let answered = client.post(&client.of_db("sql")?, body).await?;
                 print_rows(format, &answered.body)
             }

@@ -51,6 +51,23 @@ impl Named {
     }
 }
 
+/// An integration, or all.
+#[derive(Debug, Args)]
+pub(super) struct OneOrAll {
+    /// Integration, by id, table or service; all of the organization, if it isn't given
+    integration: Option<String>,
+    /// The same
+    #[arg(long = "integration", short = 'i', value_name = "INTEGRATION", id = "named")]
+    #[arg(conflicts_with = "integration")]
+    named: Option<String>,
+}
+
+impl OneOrAll {
+    pub(super) fn name(self) -> Option<String> {
+        self.integration.or(self.named)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Info {
     #[command(flatten)]

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{self, Client, given};
+use super::integrations::OneOrAll;
 use super::output::Format;
 
 #[derive(Debug, Subcommand)]
@@ -40,12 +41,8 @@ impl Named {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// Integration, by id, table or service; all of the organization, if it isn't given
-    integration: Option<String>,
-    /// The same
-    #[arg(long = "integration", short = 'i', value_name = "INTEGRATION", id = "named")]
-    #[arg(conflicts_with = "integration")]
-    named: Option<String>,
+    #[command(flatten)]
+    of: OneOrAll,
     /// Where to post, https://host/path
     #[arg(long, short = 'u')]
     url: Option<String>,
@@ -68,10 +65,7 @@ impl Notifications {
             Self::List => client.get(&all).await?,
             Self::Create(create) => {
                 let body = given([
-                    (
-                        "service_integration_identifier",
-                        Value::from(create.integration.or(create.named)),
-                    ),
+                    ("service_integration_identifier", Value::from(create.of.name())),
                     ("url", Value::from(create.url)),
                     ("webhook_secret", Value::from(create.secret)),
                     ("events", Value::from(create.events)),

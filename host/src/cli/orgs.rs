@@ -81,7 +81,7 @@ pub(super) enum Orgs {
         #[arg(long)]
         field: Option<String>,
         /// Its new value
-        #[arg(long)]
+        #[arg(long, short)]
         value: Option<String>,
     },
 }

@@ -1,16 +1,11 @@
-//! `rowgate owners`.
-
-mod remote;
+//! `rowgate owners`: calls of the API, here or on a host, tree by tree.
 
 use anyhow::ensure;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::client::{self, Client, segment};
 use super::output::{self, Format};
-use super::streams;
-use crate::app::App;
-use crate::app::owners::{self, OwnerShown};
-use crate::model::OrganizationId;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Owners {
@@ -24,86 +19,67 @@ pub(super) enum Owners {
 }
 
 impl Owners {
-    pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let organization = app.organization().await?.id;
+    pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         match self {
-            Self::List => list(app, organization, format).await,
-            Self::Show { external_owner_id } => {
-                show(app, organization, &external_owner_id, format).await
+            Self::List => list(client, format).await,
+            Self::Show { external_owner_id } => show(client, &external_owner_id, format).await,
+        }
+    }
+}
+
+async fn list(client: &Client, format: Format) -> anyhow::Result<()> {
+    let mut all: Vec<Value> = Vec::new();
+    let mut page = json!({ "display_headers": [] });
+    for root in roots(client).await? {
+        let mut after = String::new();
+        loop {
+            let path =
+                client.of_integration(&root, &format!("owners?after={}", segment(&after)))?;
+            page = client.get(&path).await?.body;
+            let items = page["items"].as_array().cloned().unwrap_or_default();
+            let last = items.last().and_then(|last| last["external_owner_id"].as_str());
+            after = last.unwrap_or_default().to_owned();
+            all.extend(items);
+            if page["has_more"] != true {
+                break;
             }
         }
     }
-}
-
-const COLUMNS: [&str; 13] = [
-    "external_owner_id",
-    "integration",
-    "state",
-    "reason",
-    "streams",
-    "rows",
-    "inbox_waiting",
-    "last_success",
-    "last_full_read",
-    "next_due",
-    "linked_at",
-    "channels",
-    "last_error",
-];
-
-async fn list(app: &App, organization: OrganizationId, format: Format) -> anyhow::Result<()> {
-    let mut rows: Vec<Vec<Value>> = Vec::new();
-    for owner in app.store.owner_statuses(organization, None).await? {
-        rows.push(row(owners::owner(app, organization, owner).await?));
+    if !all.is_empty() {
+        // Of the last tree, which may be empty.
+        page["message"] = "".into();
     }
-    output::print(format, &COLUMNS, &rows)
+    page["items"] = all.into();
+    client::print_body(format, &page)
 }
 
 /// One owner in each tree that knows the id.
-async fn show(
-    app: &App,
-    organization: OrganizationId,
-    external_owner_id: &str,
-    format: Format,
-) -> anyhow::Result<()> {
-    let found = app.store.owner_statuses(organization, Some(external_owner_id)).await?;
-    ensure!(!found.is_empty(), "no post ever named an owner `{external_owner_id}`");
-    for owner in found {
-        let of_owner = app.store.streams_of_owner(&owner.root_id, external_owner_id).await?;
-        let streams = owners::streams(app, organization, of_owner).await?;
-        let streams: Vec<Vec<Value>> = streams.into_iter().map(streams::row).collect();
-        let values = row(owners::owner(app, organization, owner).await?);
-        let mut fields: Vec<(&str, Value)> = COLUMNS.into_iter().zip(values).collect();
+async fn show(client: &Client, external_owner_id: &str, format: Format) -> anyhow::Result<()> {
+    let mut known = false;
+    for root in roots(client).await? {
+        let path = client.of_integration(&root, "owners")?;
+        let path = format!("{path}/{}", segment(external_owner_id));
+        let Some(owner) = client.find(&path, "no_such_owner").await? else { continue };
+        known = true;
+        let streams = client.get(&format!("{path}/streams")).await?;
         if format == Format::Json {
-            let objects = streams.into_iter().map(|stream| {
-                let names = streams::COLUMNS.iter().map(|name| (*name).to_owned());
-                names.zip(stream).collect::<serde_json::Map<_, _>>()
-            });
-            fields.push(("stream_list", json!(objects.collect::<Vec<_>>())));
-            output::print_object(format, &fields)?;
+            let mut whole = owner.body;
+            whole["stream_list"] = streams.body["items"].clone();
+            client::print_body(format, &whole)?;
         } else {
-            output::print_object(format, &fields)?;
+            client::print(format, &owner)?;
             output::print_text("\n")?;
-            output::print(format, &streams::COLUMNS, &streams)?;
+            client::print(format, &streams)?;
         }
     }
+    ensure!(known, "no post ever named an owner `{external_owner_id}`");
     Ok(())
 }
 
-fn row(owner: OwnerShown) -> Vec<Value> {
-    vec![
-        owner.external_owner_id.into(),
-        owner.integration.into(),
-        owner.state.into(),
-        owner.reason.into(),
-        owner.streams.into(),
-        owner.rows.into(),
-        owner.inbox_waiting.into(),
-        output::time(owner.last_success_at),
-        output::time(owner.last_full_at),
-        output::time(owner.next_due_at),
-        output::time(owner.linked_at),
-        owner.channels.into(),
-        owner.last_error.into(),
-    ]
+/// Integrations that stand at the top of a tree.
+async fn roots(client: &Client) -> anyhow::Result<Vec<String>> {
+    let all = client.get(&client.of_org("service_integrations")?).await?;
+    let all = all.body["items"].as_array().cloned().unwrap_or_default().into_iter();
+    let roots = all.filter(|one| one["depends_on"].is_null());
+    Ok(roots.filter_map(|one| Some(one["opaque_id"].as_str()?.to_owned())).collect())
 }

@@ -4,17 +4,14 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{self, Client, given};
+use super::integrations::OneOrAll;
 use super::output::Format;
 
 /// Handle stored webhooks once more, in the order in which they were accepted
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// Integration, by id, table or service; all of the organization, if it isn't given
-    integration: Option<String>,
-    /// The same
-    #[arg(long = "integration", short = 'i', value_name = "INTEGRATION", id = "named")]
-    #[arg(conflicts_with = "integration")]
-    named: Option<String>,
+    #[command(flatten)]
+    of: OneOrAll,
     /// Those of so many hours [default: 1]
     #[arg(long, short = 'r')]
     hours: Option<i64>,
@@ -31,9 +28,8 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
-        let integration = self.integration.or(self.named);
         let body = given([
-            ("service_integration_identifier", Value::from(integration)),
+            ("service_integration_identifier", Value::from(self.of.name())),
             ("hours", Value::from(self.hours)),
             ("before", Value::from(self.before)),
             ("after", Value::from(self.after)),

@@ -1,10 +1,10 @@
 //! `rowgate saved-query`.
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::{self, Client, given};
-use super::db::print_rows;
+use super::db::{color, print_rows};
 use super::output::Format;
 
 #[derive(Debug, Subcommand)]
@@ -12,7 +12,7 @@ pub(super) enum SavedQueries {
     /// Keep a query
     Create {
         /// What it is for
-        #[arg(long, short)]
+        #[arg(long, short, visible_alias = "desc")]
         description: Option<String>,
         /// The statement
         #[arg(long, visible_alias = "query")]
@@ -24,34 +24,52 @@ pub(super) enum SavedQueries {
     /// List the organization's queries
     List,
     /// All of a query, or one field of it
-    Info {
-        /// The query's id
-        query: String,
-        /// One field: id, description, public, run_url, sql
-        #[arg(long)]
-        field: Option<String>,
-    },
+    Info(Info),
     /// Run a query
-    Run {
-        /// The query's id
-        query: String,
-    },
+    #[command(arg = color())]
+    Run(Named),
     /// Change a field; for who made it, and admins
-    Update {
-        /// The query's id
-        query: String,
-        /// Which
-        #[arg(long, value_enum)]
-        field: Option<FieldName>,
-        /// Its new value
-        #[arg(long)]
-        value: Option<String>,
-    },
+    #[command(visible_aliases = ["edit", "modify"])]
+    Update(Update),
     /// Forget a query; for who made it, and admins
-    Delete {
-        /// The query's id
-        query: String,
-    },
+    Delete(Named),
+}
+
+/// A query.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The query's id
+    #[arg(required_unless_present = "named")]
+    query: Option<String>,
+    /// The same
+    #[arg(long = "saved-query", short = 'q', value_name = "QUERY", id = "named")]
+    #[arg(conflicts_with = "query")]
+    named: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Info {
+    #[command(flatten)]
+    of: Named,
+    /// One field: id, description, public, run_url, sql
+    #[arg(long, short)]
+    field: Option<String>,
+    // Of the same name as the global one, which would be `-f` too.
+    /// How results are written
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    #[command(flatten)]
+    of: Named,
+    /// Which
+    #[arg(long, value_enum)]
+    field: Option<FieldName>,
+    /// Its new value
+    #[arg(long, short)]
+    value: Option<String>,
 }
 
 /// What can be changed.
@@ -65,7 +83,10 @@ pub(super) enum FieldName {
 impl SavedQueries {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let all = client.of_org("saved_queries")?;
-        let of = |query: &str, call: &str| format!("{all}/{}/{call}", client::segment(query));
+        let of = |named: Named, call: &str| {
+            let id = named.query.or(named.named).unwrap_or_default();
+            format!("{all}/{}/{call}", client::segment(&id))
+        };
         let answered = match self {
             Self::Create { description, sql, public } => {
                 let body = given([
@@ -76,20 +97,22 @@ impl SavedQueries {
                 client.post(&format!("{all}/create"), body).await?
             }
             Self::List => client.get(&all).await?,
-            Self::Info { query, field } => {
-                client.post(&of(&query, "info"), given([("field", field)])).await?
+            Self::Info(info) => {
+                let body = given([("field", info.field)]);
+                let answered = client.post(&of(info.of, "info"), body).await?;
+                return client::print(info.format.unwrap_or(format), &answered);
             }
-            Self::Run { query } => {
-                let answered = client.get(&of(&query, "run")).await?;
+            Self::Run(named) => {
+                let answered = client.get(&of(named, "run")).await?;
                 return print_rows(format, &answered.body);
             }
-            Self::Update { query, field, value } => {
+            Self::Update(Update { of: named, field, value }) => {
                 let field = field.and_then(|field| field.to_possible_value());
                 let field = field.map(|field| field.get_name().to_owned());
                 let body = given([("field", field), ("value", value)]);
-                client.post(&of(&query, "update"), body).await?
+                client.post(&of(named, "update"), body).await?
             }
-            Self::Delete { query } => client.post(&of(&query, "delete"), json!({})).await?,
+            Self::Delete(named) => client.post(&of(named, "delete"), json!({})).await?,
         };
         client::print(format, &answered)
     }

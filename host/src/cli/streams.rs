@@ -27,7 +27,7 @@ impl Streams {
     }
 }
 
-pub(super) const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 14] = [
     "id",
     "external_owner_id",
     "integration",
@@ -44,7 +44,7 @@ pub(super) const COLUMNS: [&str; 14] = [
     "last_error",
 ];
 
-pub(super) fn row(stream: StreamShown) -> Vec<Value> {
+fn row(stream: StreamShown) -> Vec<Value> {
     vec![
         stream.id.into(),
         stream.external_owner_id.into(),

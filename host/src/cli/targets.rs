@@ -1,20 +1,14 @@
-//! `rowgate httpsync` and `rowgate dbsync`: targets of two kinds, with the same commands for what is
-//! the same of both.
+//! `rowgate httpsync` and `rowgate dbsync`: calls of the API, here or on a host. Targets are of two kinds,
+//! with the same commands for what is the same of both.
 
 mod dbsync;
 mod httpsync;
-mod remote;
 
-use anyhow::Context;
 use clap::{ArgGroup, Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::output::{self, Format};
-use super::prompt;
-use crate::app::App;
-use crate::app::targets::{Rewind, Targets};
-use crate::model::OrganizationId;
-use crate::store::targets::{Kind, Target};
+use super::client::{self, Answered, Client, given};
+use crate::store::targets::Kind;
 
 pub(super) use dbsync::DbSync;
 pub(super) use httpsync::HttpSync;
@@ -24,48 +18,56 @@ pub(super) use httpsync::HttpSync;
 pub(super) enum Shared {
     /// List the organization's targets
     List,
-    /// Change user and password of the address
+    /// Change user and password of the address; what is missing is asked
     UpdateCreds(UpdateCreds),
     /// Stop sending, and forget the target
-    Delete {
-        /// The target's id
-        target: String,
-    },
+    Delete(Delete),
     /// Send now what there is, also where a target waits after a failure
-    Trigger {
-        /// The target's id
-        target: String,
-    },
+    Trigger(Named),
     /// Send again from a point of the past
     Rewind(RewindTo),
     /// Stop sending until it is resumed
-    Pause {
-        /// The target's id
-        target: String,
-    },
+    Pause(Pause),
     /// Go on with what came meanwhile
-    Resume {
-        /// The target's id
-        target: String,
-    },
+    Resume(Named),
+}
+
+/// A target.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The target's id
+    #[arg(required_unless_present = "named")]
+    target: Option<String>,
+    /// The same
+    #[arg(long = "target", short = 't', value_name = "TARGET", id = "named")]
+    #[arg(conflicts_with = "target")]
+    named: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateCreds {
-    /// The target's id
-    target: String,
+    #[command(flatten)]
+    of: Named,
     #[arg(long, short = 'u')]
-    user: String,
-    /// Asked where it isn't given
+    user: Option<String>,
     #[arg(long, short = 'p')]
     password: Option<String>,
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    of: Named,
+    /// The name of its table, to be asked nothing
+    #[arg(long)]
+    confirm: Option<String>,
+}
+
+#[derive(Debug, Args)]
 #[command(group = ArgGroup::new("to").required(true))]
 pub(super) struct RewindTo {
-    /// The target's id
-    target: String,
+    #[command(flatten)]
+    of: Named,
     /// Every row as it stands, then what changes
     #[arg(long, group = "to")]
     beginning: bool,
@@ -74,139 +76,68 @@ pub(super) struct RewindTo {
     number: Option<i64>,
     /// What changed since then, e.g. 2026-03-20T16:00:00Z
     #[arg(long, group = "to", value_name = "TIME")]
-    since: Option<jiff::Timestamp>,
+    since: Option<String>,
 }
 
-/// Why it is paused, where nobody said why.
-const PAUSED_BY_HAND: &str = "paused by an operator";
-
-/// Targets of one kind, of the organization that a command works on.
-struct Here {
-    targets: Targets,
-    organization: OrganizationId,
-    kind: Kind,
-    format: Format,
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    of: Named,
+    /// Why; it is shown with the target
+    #[arg(long)]
+    reason: Option<String>,
 }
 
-impl Here {
-    async fn of(app: &App, kind: Kind, format: Format) -> anyhow::Result<Self> {
-        let (targets, organization) = (app.targets(kind)?, app.organization().await?.id);
-        Ok(Self { targets, organization, kind, format })
+/// Targets of one kind.
+struct Targets<'c> {
+    client: &'c Client,
+    all: String,
+}
+
+impl<'c> Targets<'c> {
+    fn of(client: &'c Client, kind: Kind) -> anyhow::Result<Self> {
+        let all = client.of_org(&format!("sync_targets/{}", kind.name()))?;
+        Ok(Self { client, all })
     }
 
-    fn print(&self, target: &Target) -> anyhow::Result<()> {
-        output::print_object(self.format, &self.fields(target))
+    async fn create(&self, body: Value) -> anyhow::Result<Answered> {
+        self.client.post(&format!("{}/create", self.all), body).await
     }
 
-    async fn list(&self) -> anyhow::Result<()> {
-        let all = self.targets.list(self.organization).await?;
-        let columns = columns(self.kind);
-        let rows = all.iter().map(|target| {
-            let fields = self.fields(target).into_iter();
-            fields.map(|(_, value)| value).collect::<Vec<Value>>()
-        });
-        output::print(self.format, &columns, &rows.collect::<Vec<_>>())
+    async fn post(&self, target: Named, call: &str, body: Value) -> anyhow::Result<Answered> {
+        self.client.post(&self.path(target, call), body).await
     }
 
-    fn fields(&self, target: &Target) -> Vec<(&'static str, Value)> {
-        let value = |name: &str| match name {
-            "opaque_id" => target.id.clone().into(),
-            "integration" => target.integration_id.clone().into(),
-            "table_name" => target.table_name.clone().into(),
-            "connection_url" => target.shown_url.clone().into(),
-            "schema" => target.to_schema.clone().into(),
-            "table" => target.to_table.clone().into(),
-            "period_seconds" => target.period_s.into(),
-            "page_size" => target.page_size.into(),
-            "deletions" => target.deletions.into(),
-            "state" => self.targets.health(target).name().into(),
-            "last_synced_at" => output::time(target.last_synced_at),
-            "latency_ms" => target.last_delivery_ms.into(),
-            "attempts" => target.attempts.into(),
-            "next_at" => output::time(Some(target.due_at.max(target.not_before))),
-            "reason" => target.reason().cloned().into(),
-            "created_at" => output::time(Some(target.created_at)),
-            _ => Value::Null,
-        };
-        columns(self.kind).into_iter().map(|name| (name, value(name))).collect()
+    fn path(&self, target: Named, call: &str) -> String {
+        let id = target.target.or(target.named).unwrap_or_default();
+        format!("{}/{}/{call}", self.all, client::segment(&id))
     }
 }
 
 impl Shared {
-    async fn run(self, here: &Here) -> anyhow::Result<()> {
-        let Here { targets, organization, .. } = here;
-        let organization = *organization;
+    async fn run(self, targets: &Targets<'_>) -> anyhow::Result<Answered> {
         match self {
-            Self::List => here.list().await,
-            Self::UpdateCreds(creds) => {
-                let UpdateCreds { target, user, password } = creds;
-                let password = match password {
-                    Some(password) => password,
-                    None => prompt::ask("Password:", true)?.unwrap_or_default(),
-                };
-                let updated = targets.update_credentials(organization, &target, &user, &password);
-                here.print(&updated.await?)
+            Self::List => targets.client.get(&targets.all).await,
+            Self::UpdateCreds(UpdateCreds { of, user, password }) => {
+                let body = given([("user", user), ("password", password)]);
+                targets.post(of, "update_credentials", body).await
             }
-            Self::Delete { target } => {
-                targets.delete(organization, &target).await?;
-                eprintln!("deleted: {target}");
-                Ok(())
+            Self::Delete(Delete { of, confirm }) => {
+                targets.post(of, "delete", given([("confirm", confirm)])).await
             }
-            Self::Trigger { target } => {
-                targets.trigger(organization, &target).await?;
-                eprintln!("{target} is delivered to as soon as a host sees it");
-                Ok(())
+            Self::Trigger(of) => targets.post(of, "sync", json!({})).await,
+            Self::Rewind(RewindTo { of, beginning, number, since }) => {
+                let body = given([
+                    ("beginning", Value::from(beginning)),
+                    ("number", Value::from(number)),
+                    ("since", Value::from(since)),
+                ]);
+                targets.post(of, "rewind", body).await
             }
-            Self::Rewind(rewind) => {
-                let target = rewind.target.clone();
-                targets.rewind(organization, &target, rewind.to()).await?;
-                eprintln!("{target} gets everything since then again");
-                Ok(())
+            Self::Pause(Pause { of, reason }) => {
+                targets.post(of, "pause", given([("reason", reason)])).await
             }
-            Self::Pause { target } => {
-                here.print(&targets.pause(organization, &target, PAUSED_BY_HAND).await?)
-            }
-            Self::Resume { target } => here.print(&targets.resume(organization, &target).await?),
+            Self::Resume(of) => targets.post(of, "resume", json!({})).await,
         }
     }
-}
-
-/// What was said, or is asked.
-fn url(said: Option<String>, asked: &str) -> anyhow::Result<String> {
-    match said {
-        Some(url) => Ok(url),
-        None => prompt::ask(asked, true)?.context("--url is missing"),
-    }
-}
-
-/// The same.
-fn period_s(said: Option<i64>) -> anyhow::Result<i64> {
-    if let Some(period) = said {
-        return Ok(period);
-    }
-    let asked = "Look for changes at least every so many seconds:";
-    let answer = prompt::ask(asked, false)?.context("--period is missing")?;
-    answer.parse().context("the period must be a number of seconds")
-}
-
-impl RewindTo {
-    fn to(&self) -> Rewind {
-        match (self.number, self.since) {
-            (Some(number), _) => Rewind::Number(number),
-            (None, Some(since)) => Rewind::Time(since.as_microsecond()),
-            (None, None) => Rewind::Beginning,
-        }
-    }
-}
-
-/// What is shown of a target.
-fn columns(kind: Kind) -> Vec<&'static str> {
-    let own = match kind {
-        Kind::Http | Kind::Notification => ["period_seconds", "page_size", "deletions"],
-        Kind::Db => ["schema", "table", "period_seconds"],
-    };
-    let first = ["opaque_id", "integration", "table_name", "connection_url"];
-    let last =
-        ["state", "last_synced_at", "latency_ms", "attempts", "next_at", "reason", "created_at"];
-    first.into_iter().chain(own).chain(last).collect()
 }

@@ -72,6 +72,13 @@ impl Receiver {
             "http" if rules.allow_http => {
                 return Err("must be https; http is for receivers on this machine".into());
             }
+            "http" => {
+                return Err(
+                    "must be https. The operator can allow http to receivers on this machine \
+                            (delivery.allow_http)"
+                        .into(),
+                );
+            }
             _ => return Err("must be like https://user:password@host/path".into()),
         }
         let names_nobody = url.username().is_empty() && url.password().is_none_or(str::is_empty);
@@ -259,7 +266,7 @@ mod tests {
             ("https://@a.example/secret", HTTP, "user or password"),
             ("http://u:secret@a.example/", HTTP, "must be https"),
             ("http://u:secret@10.0.0.1/", HTTP, "must be https"),
-            ("http://u:secret@127.0.0.1/", DestinationRules::default(), "must be like https"),
+            ("http://u:secret@127.0.0.1/", DestinationRules::default(), "(delivery.allow_http)"),
             ("ftp://u:secret@a.example/", HTTP, "must be like https"),
             ("https://a%3Ab:secret@a.example/", HTTP, "colon"),
         ] {

@@ -91,17 +91,6 @@ const OF_ORGANIZATION: &str =
 const OF_OWNER: &str = "where o.root_id = $1 and o.external_owner_id = $2";
 
 impl Store {
-    /// Owners of an organization, or those with one external id (one in each tree).
-    pub async fn owner_statuses(
-        &self,
-        organization: OrganizationId,
-        external_owner_id: Option<&str>,
-    ) -> Result<Vec<OwnerStatus>, Error> {
-        let sql = format!("{OWNERS} {OF_ORGANIZATION} order by o.root_id, o.external_owner_id");
-        let query = query_as(sql).bind(organization).bind(external_owner_id);
-        Ok(query.fetch_all(self.control.readers()).await?)
-    }
-
     /// An owner of a tree.
     pub async fn owner_status(
         &self,

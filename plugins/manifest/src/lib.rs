@@ -131,7 +131,7 @@ pub struct Service {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigField {
-    /// What `integrations create` asks. None: not asked, `default` holds.
+    /// What `integrations create` asks, with a colon at its end. None: not asked, `default` holds.
     #[serde(default)]
     pub prompt: Option<String>,
     /// Sealed at rest, never given to the component.

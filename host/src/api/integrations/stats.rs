@@ -6,7 +6,7 @@ use super::{found, of};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::endpoint::Access::Member;
-use crate::api::endpoint::Json::{Integer, Number, Text, TextOrNull};
+use crate::api::endpoint::Json::{Integer, Number, Text};
 use crate::api::endpoint::{Endpoint, Field, Shape, field};
 use crate::api::failure::Failure;
 use crate::rows;
@@ -33,10 +33,10 @@ const STATS: &[Field] = &[
     field("webhooks_kept", "Webhooks kept", Integer),
     field("webhooks_waiting", "Waiting", Integer),
     field("webhooks_parked", "Failed for good", Integer),
-    field("last_webhook_at", "Last webhook", TextOrNull),
+    field("last_webhook_at", "Last webhook", Text),
     field("streams", "Streams", Integer),
     field("streams_failing", "Failing", Integer),
-    field("last_success_at", "Last sync", TextOrNull),
+    field("last_success_at", "Last sync", Text),
 ];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {

@@ -1,10 +1,11 @@
 //! `rowgate dbsync`.
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
-use super::{Here, Shared, period_s, url};
-use crate::app::App;
-use crate::app::targets::{Asked, AskedTo, Change};
+use super::{Named, Shared, Targets};
+use crate::cli::client::{self, Client, given};
+use crate::cli::integrations;
 use crate::cli::output::Format;
 use crate::store::targets::Kind;
 
@@ -20,55 +21,50 @@ pub(in crate::cli) enum DbSync {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Create {
-    /// Integration, by id, table or service
-    pub(super) integration: String,
+    #[command(flatten)]
+    of: integrations::Named,
     /// The database, postgres://user:password@host:5432/database
     #[arg(long, short = 'u', visible_alias = "connection-url")]
-    pub(super) url: Option<String>,
+    url: Option<String>,
     /// Look for changes at least this often, in seconds; they are copied at once anyway
     #[arg(long)]
-    pub(super) period: Option<i64>,
+    period: Option<i64>,
     /// Where the copy stands [default: public]
     #[arg(long)]
-    pub(super) schema: Option<String>,
+    schema: Option<String>,
     /// What it is called [default: as the table]
     #[arg(long)]
-    pub(super) table: Option<String>,
+    table: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Update {
-    /// The target's id
-    pub(super) target: String,
+    #[command(flatten)]
+    of: Named,
     /// In seconds
     #[arg(long)]
-    pub(super) period: i64,
+    period: Option<i64>,
 }
 
 impl DbSync {
-    pub(in crate::cli) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let here = Here::of(app, Kind::Db, format).await?;
-        match self {
-            Self::Create(create) => create.run(&here).await,
-            Self::Update(update) => {
-                let change = Change { period_seconds: Some(update.period), ..Change::default() };
-                here.print(&here.targets.update(here.organization, &update.target, change).await?)
+    pub(in crate::cli) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
+        let targets = Targets::of(client, Kind::Db)?;
+        let answered = match self {
+            Self::Create(create) => {
+                let body = given([
+                    ("service_integration_identifier", Value::from(create.of.name())),
+                    ("connection_url", Value::from(create.url)),
+                    ("period_seconds", Value::from(create.period)),
+                    ("schema", Value::from(create.schema)),
+                    ("table", Value::from(create.table)),
+                ]);
+                targets.create(body).await?
             }
-            Self::Shared(shared) => shared.run(&here).await,
-        }
-    }
-}
-
-impl Create {
-    async fn run(self, here: &Here) -> anyhow::Result<()> {
-        let url = url(self.url, "The database, postgres://user:password@host:5432/database:")?;
-        let (schema, table) = (self.schema.unwrap_or_default(), self.table.unwrap_or_default());
-        let asked = Asked {
-            integration: &self.integration,
-            connection_url: &url,
-            period_seconds: period_s(self.period)?,
-            to: AskedTo::Database { schema: &schema, table: &table },
+            Self::Update(Update { of, period }) => {
+                targets.post(of, "update", given([("period_seconds", period)])).await?
+            }
+            Self::Shared(shared) => shared.run(&targets).await?,
         };
-        here.print(&here.targets.create(here.organization, asked).await?)
+        client::print(format, &answered)
     }
 }

@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Here, Shared, period_s, url};
-use crate::app::App;
-use crate::app::targets::{Asked, AskedTo, Change, PAGE_SIZE};
-use crate::cli::output::{self, Format};
+use super::{Named, Shared, Targets};
+use crate::cli::client::{self, Client, given};
+use crate::cli::integrations;
+use crate::cli::output::Format;
 use crate::store::targets::Kind;
 
 #[derive(Debug, Subcommand)]
@@ -16,83 +16,69 @@ pub(in crate::cli) enum HttpSync {
     /// Change period, page size or shape
     Update(Update),
     /// Print the secret that signs what is sent
-    Secret {
-        /// The target's id
-        target: String,
-    },
+    Secret(Named),
     #[command(flatten)]
     Shared(Shared),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Create {
-    /// Integration, by id, table or service
-    pub(super) integration: String,
+    #[command(flatten)]
+    of: integrations::Named,
     /// Where to send, https://user:password@host/path
     #[arg(long, short = 'u', visible_alias = "connection-url")]
-    pub(super) url: Option<String>,
+    url: Option<String>,
     /// Look for changes at least this often, in seconds; they are sent at once anyway
     #[arg(long)]
-    pub(super) period: Option<i64>,
-    /// Rows of a delivery at most
-    #[arg(long, visible_alias = "pagesize", default_value_t = PAGE_SIZE)]
-    pub(super) page_size: i64,
+    period: Option<i64>,
+    /// Rows of a delivery at most [default: 200]
+    #[arg(long, visible_alias = "pagesize")]
+    page_size: Option<i64>,
     /// Tell of deleted rows too, in fields beside `rows`
     #[arg(long)]
-    pub(super) deletions: bool,
+    deletions: bool,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Update {
-    /// The target's id
-    pub(super) target: String,
+    #[command(flatten)]
+    of: Named,
     /// In seconds
     #[arg(long)]
-    pub(super) period: Option<i64>,
+    period: Option<i64>,
     /// Rows of a delivery at most
     #[arg(long, visible_alias = "pagesize")]
-    pub(super) page_size: Option<i64>,
+    page_size: Option<i64>,
     /// Whether deliveries tell of deleted rows
     #[arg(long, action = clap::ArgAction::Set)]
-    pub(super) deletions: Option<bool>,
+    deletions: Option<bool>,
 }
 
 impl HttpSync {
-    pub(in crate::cli) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let here = Here::of(app, Kind::Http, format).await?;
-        match self {
-            Self::Create(create) => create.run(&here).await,
-            Self::Update(update) => {
-                let change = Change {
-                    period_seconds: update.period,
-                    page_size: update.page_size,
-                    deletions: update.deletions,
-                };
-                here.print(&here.targets.update(here.organization, &update.target, change).await?)
+    pub(in crate::cli) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
+        let targets = Targets::of(client, Kind::Http)?;
+        let answered = match self {
+            Self::Create(create) => {
+                let body = given([
+                    ("service_integration_identifier", Value::from(create.of.name())),
+                    ("connection_url", Value::from(create.url)),
+                    ("period_seconds", Value::from(create.period)),
+                    ("page_size", Value::from(create.page_size)),
+                    ("deletions", Value::from(create.deletions)),
+                ]);
+                targets.create(body).await?
             }
-            Self::Secret { target } => {
-                let secret = here.targets.signing_secret(here.organization, &target).await?;
-                output::print_object(format, &[("signing_secret", Value::from(&**secret))])
+            Self::Update(Update { of, period, page_size, deletions }) => {
+                let body = given([
+                    ("period_seconds", Value::from(period)),
+                    ("page_size", Value::from(page_size)),
+                    ("deletions", Value::from(deletions)),
+                ]);
+                targets.post(of, "update", body).await?
             }
-            Self::Shared(shared) => shared.run(&here).await,
-        }
-    }
-}
-
-impl Create {
-    async fn run(self, here: &Here) -> anyhow::Result<()> {
-        let url = url(self.url, "Where to send, https://user:password@host/path:")?;
-        let (page_size, deletions) = (Some(self.page_size), self.deletions);
-        let asked = Asked {
-            integration: &self.integration,
-            connection_url: &url,
-            period_seconds: period_s(self.period)?,
-            to: AskedTo::Receiver { page_size, deletions },
+            Self::Secret(of) => client.get(&targets.path(of, "secret")).await?,
+            Self::Shared(shared) => shared.run(&targets).await?,
         };
-        let target = here.targets.create(here.organization, asked).await?;
-        let secret = here.targets.signing_secret(here.organization, &target.id).await?;
-        let mut fields = here.fields(&target);
-        fields.push(("signing_secret", Value::from(&**secret)));
-        output::print_object(here.format, &fields)
+        client::print(format, &answered)
     }
 }

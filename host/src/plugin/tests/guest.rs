@@ -25,7 +25,7 @@ page_limit = 10
 poll_s = { pushed = 60, unpushed = 60, unsupported = 60 }
 
 [services.item_v1.config.hook]
-prompt = "Secret"
+prompt = "Secret:"
 secret = true
 
 [secrets.token]

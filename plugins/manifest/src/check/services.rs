@@ -69,6 +69,8 @@ impl Check<'_> {
         self.require(filled, path, || {
             "never gets a value; give it a `prompt` or a `default`".into()
         });
+        let asks = field.prompt.as_ref().is_none_or(|prompt| prompt.ends_with(':'));
+        self.require(asks, &format!("{path}.prompt"), || "must end with a colon".into());
         self.require(!(field.secret && field.default.is_some()), path, || {
             "a secret can't have a default that anybody can read".into()
         });

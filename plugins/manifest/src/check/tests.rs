@@ -124,6 +124,7 @@ fn configuration() {
     check(api, r#"api_url = { kind = "url" }"#, &[path, "never gets a value"]);
     check(api, r#"api_url = { kind = "url", default = "api.example.org" }"#, &[path, ".default"]);
     check(api, r#"api_url = { kind = "url", default = "https://x/" }"#, &[path, "not end with /"]);
+    check(r#""Key:""#, r#""Key""#, &["config.key.prompt: must end with a colon"]);
     check(r#""base36/16""#, r#""hex""#, &["hook_secret.generate", "known: base36/16"]);
     check(
         r#"secret = true }

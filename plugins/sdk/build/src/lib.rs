@@ -110,7 +110,7 @@ name = "x"
 version = "1.0.0"
 cursor = { writes = 1, reads = [1] }
 [services.root_v1.config]
-key = { prompt = "Key", secret = true }
+key = { prompt = "Key:", secret = true }
 api_url = { kind = "url", default = "https://x" }
 [services.root_v1]
 table = "the_things"
