@@ -18,11 +18,11 @@ async fn a_rewind_sends_again() {
     case.catch_up().await;
     receiver.until("four rows", |copy| all_rows(copy) == 4).await;
     let number = first.to_string();
-    case.command(&["httpsync", "rewind", &id, "--number", &number]).await;
+    case.json(&["httpsync", "rewind", &id, "--number", &number]).await;
     receiver.until("what came behind the number", |copy| all_rows(copy) == 5).await;
-    case.command(&["httpsync", "rewind", &id, "--beginning"]).await;
+    case.json(&["httpsync", "rewind", &id, "--beginning"]).await;
     receiver.until("everything", |copy| all_rows(copy) == 9).await;
-    case.command(&["httpsync", "rewind", &id, "--since", "1970-01-01T00:00:00Z"]).await;
+    case.json(&["httpsync", "rewind", &id, "--since", "1970-01-01T00:00:00Z"]).await;
     receiver.until("everything that the feed knows", |copy| all_rows(copy) == 13).await;
     let ids: std::collections::BTreeSet<String> =
         receiver.copy().taken.iter().map(|one| one.header("webhook-id").to_owned()).collect();

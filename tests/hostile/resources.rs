@@ -44,9 +44,9 @@ async fn the_log_is_the_hosts() {
         assert_eq!(control, None, "{line:?}");
     }
     // What a person reads in a terminal.
-    let shown = arena.host.command(&["owners", "show", "forged-failure", "--format", "table"]);
-    let shown = String::from_utf8(shown.await.stdout).unwrap();
+    let shown = arena.host.shown(&["owners", "show", "forged-failure"]).await;
     let lines: Vec<_> = shown.lines().filter(|line| line.contains("forged line")).collect();
+    assert!(!lines.is_empty(), "what is forged is shown: {shown}");
     assert!(lines.iter().all(|line| line.contains("one") && line.contains("two")), "{shown}");
     assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown:?}");
 }

@@ -49,9 +49,25 @@ impl TestHost {
 
     /// The same with variables.
     pub async fn command_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        self.run(&[arguments, &["--format", "json"]].concat(), environment).await
+    }
+
+    /// What a command on the data directory prints for people; it must work.
+    pub async fn shown(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments, &[]).await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rowgate {}: {stderr}", arguments.join(" "));
+        String::from_utf8(output.stdout).expect("the host prints UTF-8")
+    }
+
+    /// Of a command that isn't understood a test would see that it fails, and that nothing is printed.
+    async fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         let mut command = self.storage.command();
-        command.envs(environment.iter().copied()).args(arguments).args(["--format", "json"]);
-        command.output().await.expect("the host's binary can be started")
+        command.envs(environment.iter().copied()).args(arguments);
+        let output = command.output().await.expect("the host's binary can be started");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(2), "rowgate {}: {stderr}", arguments.join(" "));
+        output
     }
 
     /// Waits until no owner runs and none is due. What waits after a failure isn't due: see
