@@ -1,12 +1,13 @@
 //! What crash tests need of a host; release builds have none of it.
 //!
 //! `ROWGATE_FAILPOINT=name:count` aborts the process at the count-th arrival at the place of that
-//! name; `name:count:freeze` stops it there until somebody lets it go on (SIGCONT). `ROWGATE_NOTE_SYNCED=1` notes after each commit that was synced how far a database's log is
-//! on disk, so that a test can take away what a loss of power may take: the rest.
+//! name; `name:count:freeze` stops it there until somebody lets it go on (SIGCONT), `name:count:panic`
+//! panics there. `ROWGATE_NOTE_SYNCED=1` notes after each commit that was synced how far a database's
+//! log is on disk, so that a test can take away what a loss of power may take: the rest.
 
 pub(crate) use synced::SyncedLog;
 
-/// Dies or freezes here if the environment says so.
+/// Dies, freezes or panics here if the environment says so.
 pub(crate) fn reach(name: &str) {
     #[cfg(debug_assertions)]
     armed::reach(name);
@@ -22,15 +23,26 @@ mod armed {
     struct Armed {
         name: String,
         left: AtomicU64,
-        freezes: bool,
+        then: Then,
+    }
+
+    enum Then {
+        Dies,
+        Freezes,
+        Panics,
     }
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
         let text = std::env::var("ROWGATE_FAILPOINT").ok()?;
         let mut parts = text.split(':');
         let (name, count) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-        let freezes = parts.next() == Some("freeze");
-        Some(Armed { name, left: AtomicU64::new(count), freezes })
+        let then = match parts.next() {
+            None => Then::Dies,
+            Some("freeze") => Then::Freezes,
+            Some("panic") => Then::Panics,
+            Some(other) => panic!("ROWGATE_FAILPOINT: nothing is called {other}"),
+        };
+        Some(Armed { name, left: AtomicU64::new(count), then })
     });
 
     pub(super) fn reach(name: &str) {
@@ -38,9 +50,14 @@ mod armed {
         if armed.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        if !armed.freezes {
-            std::process::abort();
+        match armed.then {
+            Then::Dies => std::process::abort(),
+            Then::Panics => panic!("the failpoint {name}"),
+            Then::Freezes => freeze(),
         }
+    }
+
+    fn freeze() {
         let id = std::process::id().to_string();
         let stopped = std::process::Command::new("kill").args(["-STOP", &id]).status();
         assert!(stopped.is_ok_and(|stopped| stopped.success()), "kill can stop its parent");

@@ -72,8 +72,8 @@ use crate::secrets::Keyring;
 use moves::Location;
 use opened::Opened;
 use server::{ReaderPassword, Server};
-pub use watch::Heard;
 use watch::Told;
+pub use watch::{Heard, Watch};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/sqlite/control");
 static REPLICATION: Migrator = sqlx::migrate!("migrations/sqlite/replication");

@@ -108,3 +108,29 @@ async fn a_trigger_does_not_wait_for_the_back_off() {
     assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
     receiver.has_rows(1).await;
 }
+
+/// A part of the host that breaks is begun again: a trigger of another process is heard, though nothing is
+/// looked at for an hour otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_broke_while_it_listened_hears_again() {
+    let settings = crate::setup::settings()
+        .env("ROWGATE_FAILPOINT", "heard:1:panic")
+        .env("ROWGATE_RUN_POLL_MS", "3600000")
+        .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", "3600000")
+        .env("ROWGATE_DELIVERY_BACK_OFF_MAX_MS", "3600000");
+    let case = Case::with(settings).await;
+    let broke = "rowgate_task_panics_total{task=\"watch\"} 1";
+    case.until("it broke", async || case.get("/metrics").await.contains(broke)).await;
+    case.add("one", 1);
+    case.link_ana().await;
+    let mut first = true;
+    let receiver = Receiver::behaving(move |_| match std::mem::take(&mut first) {
+        true => Does::Answer(500),
+        false => Does::Take,
+    });
+    let id = case.target(&receiver, &[]).await;
+    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
+    receiver.has_rows(1).await;
+    assert!(case.get("/metrics").await.contains(broke), "once");
+}

@@ -44,7 +44,7 @@ async fn the_log_is_the_hosts() {
         assert_eq!(control, None, "{line:?}");
     }
     // What a person reads in a terminal.
-    let shown = arena.host.shown(&["owners", "show", "forged-failure"]).await;
+    let shown = arena.host.printed(&["owners", "show", "forged-failure"]).await;
     let lines: Vec<_> = shown.lines().filter(|line| line.contains("forged line")).collect();
     assert!(!lines.is_empty(), "what is forged is shown: {shown}");
     assert!(lines.iter().all(|line| line.contains("one") && line.contains("two")), "{shown}");

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
 
 use super::{App, clock, plugins, targets};
 use crate::clock::{Clock, micros};
@@ -23,7 +22,7 @@ use crate::schedule::{self, ScheduleOptions, Wake};
 use crate::server::{self, Status, StatusOptions};
 use crate::store::integrations::keep_telling;
 use crate::store::leases::{self, Claimant};
-use crate::store::{Heard, Store, endings, hosts, moves, outcomes, restore, retention};
+use crate::store::{Heard, Store, Watch, endings, hosts, moves, outcomes, restore, retention};
 use crate::tasks::Tasks;
 use crate::webhook::{Limits, Webhooks};
 use parts::{deliveries, kept, runner};
@@ -31,6 +30,9 @@ use working::{Working, drain_max};
 
 /// A host that ends waits so long for mail under way.
 const MAIL_MAX: Duration = Duration::from_secs(5);
+
+/// Between two tries to hear of others' commits again.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves the data directory until `shutdown` comes, then drains: no owner is claimed any more, calls
 /// in flight end in their commits, leases are given back, requests are answered.
@@ -156,9 +158,9 @@ async fn start(
         drain_max: drain_max(&app.config.server),
     };
     // Commands of other processes are seen here: new integrations, activated plugins.
-    let heard = Arc::new(Mutex::new(app.store.watch().await?));
+    let mut first = Some(app.store.watch().await?);
     let (store, told, egress) = (Arc::clone(&app.store), wake.clone(), runner.egress.clone());
-    let heeds = move || heed(Arc::clone(&heard), Arc::clone(&store), told.clone(), egress.clone());
+    let heeds = move || heed(first.take(), Arc::clone(&store), told.clone(), egress.clone());
     tasks.spawn("watch", heeds);
     keep_up(app, tasks, &runner)?;
     let (of, due) = (Arc::clone(&runner), wake.clone());
@@ -171,25 +173,37 @@ async fn start(
     Ok(Working { runner, wake, host, task, deliveries, delivering })
 }
 
-async fn heed(
-    heard: Arc<Mutex<mpsc::Receiver<Heard>>>,
-    store: Arc<Store>,
-    told: Wake,
-    egress: Egress,
-) {
-    let mut heard = heard.lock().await;
-    while let Some(heard) = heard.recv().await {
+/// `watch`: none where the one before broke, and what was said since isn't known.
+async fn heed(watch: Option<Watch>, store: Arc<Store>, told: Wake, egress: Egress) {
+    let (mut watch, mut heard) = match watch {
+        Some(watch) => (watch, None),
+        None => (watch_anew(&store).await, Some(Heard::Something)),
+    };
+    loop {
         match heard {
-            Heard::Owner(owner_id) => told.arrived(owner_id),
-            Heard::Paused(root_id, until) => egress.pause_tree(&root_id, until),
-            Heard::Something => {
+            None => {}
+            Some(Heard::Owner(owner_id)) => told.arrived(owner_id),
+            Some(Heard::Paused(root_id, until)) => egress.pause_tree(&root_id, until),
+            Some(Heard::Something) => {
                 told.nudge();
                 store.changed().look();
                 store.look_for_endings();
             }
         }
+        heard = Some(watch.next().await);
     }
-    tracing::error!("what others commit isn't heard any more; the schedule is polled");
+}
+
+async fn watch_anew(store: &Store) -> Watch {
+    loop {
+        match store.watch().await {
+            Ok(watch) => return watch,
+            Err(error) => {
+                tracing::warn!(%error, "what others commit isn't heard; the schedule is polled");
+                store.clock().sleep(WATCH_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// What goes on beside runs and deliveries. It has no end of its own.

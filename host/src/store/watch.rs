@@ -2,14 +2,18 @@
 //! beside a running host, other hosts on the same server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use super::{Connection, Database, Dialect, Error, Store, query, query_scalar};
 use crate::clock::Clock;
+use crate::failpoint;
 use crate::model::{Micros, OwnerId};
 
 /// How often a file is looked at.
@@ -58,35 +62,54 @@ impl Told {
     }
 }
 
+/// Hears what others commit, until it is dropped. Several commits may be one signal.
+#[derive(Debug)]
+pub struct Watch {
+    heard: mpsc::Receiver<Heard>,
+    /// They have no end of their own.
+    listening: JoinSet<()>,
+}
+
+impl Watch {
+    /// What is heard next.
+    ///
+    /// # Panics
+    /// If what listens has panicked: nothing would be heard any more.
+    pub async fn next(&mut self) -> Heard {
+        tokio::select! {
+            Some(heard) = self.heard.recv() => heard,
+            Some(Err(ended)) = self.listening.join_next() => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The process ends.
+                Err(_) => pending().await,
+            },
+            else => pending().await,
+        }
+    }
+}
+
 impl Store {
-    /// What others commit, from now on. Several commits may be one signal. Ends when the receiver is
-    /// dropped.
-    pub async fn watch(&self) -> Result<mpsc::Receiver<Heard>, Error> {
+    /// What others commit, from now on.
+    pub async fn watch(&self) -> Result<Watch, Error> {
         let (heard, receiver) = mpsc::channel(1024);
+        let mut listening = JoinSet::new();
         match &self.control {
             Database::Sqlite(_) => {
                 // `data_version` tells of commits by other connections, so this one must never
                 // write.
                 let mut connection = self.control.reader().await?;
-                let mut seen = data_version(&mut connection).await?;
-                let clock = self.clock.clone();
-                tokio::spawn(async move {
-                    while let Some(now) = next(&mut connection, &clock, &heard).await {
-                        if now != seen {
-                            seen = now;
-                            let _full_is_as_good = heard.try_send(Heard::Something);
-                        }
-                    }
-                });
+                let seen = data_version(&mut connection).await?;
+                listening.spawn(look(connection, seen, self.clock.clone(), heard));
             }
             Database::Postgres(database) => {
                 let mut listener = database.listener().await?;
                 listener.listen(CHANNEL).await?;
-                tokio::spawn(listen(listener, self.clock.clone(), heard));
-                tokio::spawn(notify(self.control.clone(), self.clock.clone(), self.told.clone()));
+                listening.spawn(listen(listener, self.clock.clone(), heard));
+                let control = self.control.clone();
+                listening.spawn(notify(control, self.clock.clone(), self.told.clone()));
             }
         }
-        Ok(receiver)
+        Ok(Watch { heard: receiver, listening })
     }
 
     /// Lets other hosts know of something due at this owner, soon; they would find it by polling.
@@ -108,19 +131,17 @@ impl Store {
     }
 }
 
-/// The next version of a file; none: nobody listens any more.
-async fn next(
-    connection: &mut Connection,
-    clock: &Clock,
-    listening: &mpsc::Sender<Heard>,
-) -> Option<i64> {
+/// Looks whether a file has another version than the one that was seen.
+async fn look(mut connection: Connection, mut seen: i64, clock: Clock, heard: mpsc::Sender<Heard>) {
     loop {
         clock.sleep(INTERVAL).await;
-        if listening.is_closed() {
-            return None;
-        }
-        match data_version(connection).await {
-            Ok(version) => return Some(version),
+        match data_version(&mut connection).await {
+            Ok(now) if now != seen => {
+                seen = now;
+                failpoint::reach("heard");
+                let _full_is_as_good = heard.try_send(Heard::Something);
+            }
+            Ok(_) => {}
             // The file may be back at the next look.
             Err(error) => tracing::warn!(%error, "looking for changes of the control database"),
         }
@@ -132,9 +153,10 @@ async fn data_version(connection: &mut Connection) -> Result<i64, sqlx::Error> {
 }
 
 async fn listen(mut listener: PgListener, clock: Clock, heard: mpsc::Sender<Heard>) {
-    while !heard.is_closed() {
+    loop {
         match listener.try_recv().await {
             Ok(Some(notification)) => {
+                failpoint::reach("heard");
                 for one in read(notification.payload()) {
                     let _full_is_as_good = heard.try_send(one);
                 }
@@ -197,7 +219,27 @@ fn read(payload: &str) -> Vec<Heard> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_hears_learns_that_nothing_listens_any_more() {
+        let (hears, heard) = mpsc::channel(1);
+        let mut watch = Watch { heard, listening: JoinSet::new() };
+        let (may_go_on, goes_on) = tokio::sync::oneshot::channel::<()>();
+        watch.listening.spawn(async move {
+            hears.send(Heard::Owner(1)).await.unwrap();
+            goes_on.await.unwrap();
+            panic!("on purpose");
+        });
+        watch.listening.spawn(pending());
+        assert_eq!(watch.next().await, Heard::Owner(1));
+        may_go_on.send(()).unwrap();
+        assert!(AssertUnwindSafe(watch.next()).catch_unwind().await.is_err());
+    }
 
     #[test]
     fn what_is_told_is_heard() {

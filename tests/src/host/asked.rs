@@ -53,7 +53,7 @@ impl TestHost {
     }
 
     /// What a command on the data directory prints for people; it must work.
-    pub async fn shown(&self, arguments: &[&str]) -> String {
+    pub async fn printed(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments, &[]).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rowgate {}: {stderr}", arguments.join(" "));

@@ -115,13 +115,13 @@ async fn versions_are_activated_and_rolled_back() {
 async fn commits_of_others_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (host, command) = (store(dir.path()).await, store(dir.path()).await);
-    let mut changed = host.watch().await.unwrap();
+    let mut watch = host.watch().await.unwrap();
     command.create_organization("other").await.unwrap();
     let noticed = async {
         loop {
             tokio::select! {
                 biased;
-                heard = changed.recv() => return assert_eq!(heard, Some(Heard::Something)),
+                heard = watch.next() => return assert_eq!(heard, Heard::Something),
                 () = tokio::task::yield_now() => {
                     host.clock().advance(std::time::Duration::from_millis(200));
                 }
