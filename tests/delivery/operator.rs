@@ -110,10 +110,11 @@ async fn a_trigger_does_not_wait_for_the_back_off() {
 }
 
 /// A part of the host that breaks is begun again: a trigger of another process is heard, though nothing is
-/// looked at for an hour otherwise.
+/// looked at for an hour otherwise. (On a server a target's trigger is found by polling alone.)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_broke_while_it_listened_hears_again() {
     let settings = crate::setup::settings()
+        .on_files()
         .env("ROWGATE_FAILPOINT", "heard:1:panic")
         .env("ROWGATE_RUN_POLL_MS", "3600000")
         .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", "3600000")
