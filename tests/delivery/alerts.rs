@@ -195,3 +195,25 @@ async fn a_paused_target_is_told() {
         assert!(stderr.contains(reason), "{url}: {stderr}");
     }
 }
+
+/// Like one that isn't taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_whose_post_panics_is_posted_again() {
+    let case = Case::with(settings().env("ROWGATE_FAILPOINT", "alert_posted:1:panic")).await;
+    let handler = handler();
+    create(&case, handler.base_url()).await;
+    let dead = json!({
+        "type": "LINKED", "external_owner_id": OWNER, "refresh_token": "1//unknown",
+    });
+    case.accepted(&case.tree, &dead).await;
+    let counted = "rowgate_task_panics_total{task=\"alert\"} 1";
+    case.until("it panicked", async || case.get("/metrics").await.contains(counted)).await;
+    case.until("it is said", async || {
+        let log = case.log();
+        log.lines().any(|line| {
+            line.contains("an alert is posted again") && line.contains("its post panicked")
+        })
+    })
+    .await;
+    assert_eq!(told(&handler).len(), 1);
+}

@@ -164,3 +164,27 @@ async fn a_host_that_is_told_to_end_waits_for_no_receiver() {
     receiver.has_rows(1).await;
     receiver.copy().is_in_order();
 }
+
+/// It isn't tried again at once, nor held until its lease is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_panics_has_failed() {
+    let settings = crate::setup::settings()
+        .env("ROWGATE_FAILPOINT", "page_delivered:1:panic")
+        .env("ROWGATE_DELIVERY_BACK_OFF_BASE_MS", "3600000")
+        .env("ROWGATE_DELIVERY_BACK_OFF_MAX_MS", "3600000");
+    let case = Case::with(settings).await;
+    case.add("one", 1);
+    case.link_ana().await;
+    let receiver = Receiver::start();
+    let id = case.target(&receiver, &[]).await;
+    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    let target = case.shown(&id).await;
+    assert_eq!(target["reason"], "the delivery panicked: the host's log says why");
+    assert_eq!(target["attempts"], 1);
+    let metrics = case.get("/metrics").await;
+    assert!(metrics.contains("rowgate_task_panics_total{task=\"delivery\"} 1"), "{metrics}");
+    assert!(metrics.contains("rowgate_deliveries_total{outcome=\"failed\"} 1"), "{metrics}");
+    assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
+    receiver.until("the same comes again", |copy| copy.taken.len() == 2).await;
+    case.until_shown(&id, "it is well", |target| target["state"] == "ok").await;
+}

@@ -234,8 +234,9 @@ fn keep_up(app: &App, tasks: &Tasks, runner: &Arc<Runner>) -> anyhow::Result<()>
     let store = Arc::clone(&app.store);
     tasks.spawn("restore", move || restore::keep(Arc::clone(&store), poll));
     let (store, poster) = (Arc::clone(&app.store), app.clients()?.poster);
-    let rules = targets::rules(&app.config.delivery);
-    let tells = move || alerts::keep(Arc::clone(&store), poster.clone(), rules, poll);
+    let (metrics, rules) = (Arc::clone(&app.metrics), targets::rules(&app.config.delivery));
+    let tells =
+        move || alerts::keep(Arc::clone(&store), poster.clone(), Arc::clone(&metrics), rules, poll);
     tasks.spawn("alerts", tells);
     Ok(())
 }

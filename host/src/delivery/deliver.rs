@@ -3,7 +3,10 @@
 mod fail;
 mod send;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+
+use futures_util::FutureExt as _;
 
 use super::Deliveries;
 use super::mirror::Session;
@@ -29,10 +32,24 @@ const UNSAVED_NUMBERS_MAX: i64 = 1_000;
 /// Owners that a subscriber is told of in one turn.
 const SYNCED_A_TURN: i64 = 100;
 
-/// See [`Deliveries::work`].
+/// See [`Deliveries::work`]. A panic is a failure like others: where it comes from what is delivered, the same
+/// would be tried each time that the lease is over, for ever.
 pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
+    let held = AssertUnwindSafe(hold(of, claimed.clone())).catch_unwind().await;
+    if let Ok(ended) = held {
+        return ended;
+    }
+    of.metrics.panicked("delivery");
+    let panicked = Unready::since("the delivery panicked");
+    let panicked = panicked(Error::Inconsistent("a fault of the host".into()));
+    // As it stands now: a part may have been taken before.
     let Some(target) = of.store.claimed_target(&claimed.id).await? else { return Ok(()) };
-    let rows_max = target.rows_max.unwrap_or(target.page_size).clamp(1, target.page_size);
+    panicked.fail(of, &claimed, &target, rows_max(&target)).await
+}
+
+async fn hold(of: &Deliveries, claimed: Claimed) -> Result<(), Error> {
+    let Some(target) = of.store.claimed_target(&claimed.id).await? else { return Ok(()) };
+    let rows_max = rows_max(&target);
     let Prepared { secrets, replication, spec, bookmark } = match prepare(&of.store, &target).await
     {
         Ok(prepared) => prepared,
@@ -52,6 +69,11 @@ pub(super) async fn deliver(of: &Deliveries, claimed: Claimed) -> Result<(), Err
         session: None,
     };
     holding.run().await
+}
+
+/// Rows of the next delivery, at most.
+fn rows_max(target: &Target) -> i64 {
+    target.rows_max.unwrap_or(target.page_size).clamp(1, target.page_size)
 }
 
 /// A claimed target with all that its deliveries need.
