@@ -208,6 +208,33 @@ fn lets_in(database: &Database<'_>, does: bool) {
     Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
 }
 
+/// Neither where it is restored, nor by the host that tries it again.
+#[tokio::test]
+async fn what_a_server_says_at_a_restore_shows_no_password() {
+    let mut api = Api::start_with(allowed().on_postgres()).await;
+    let (database, url) = database();
+    {
+        let owner = api.owner().await;
+        owner.make_tree().await;
+        owner.post(START, json!({ "admin_url": url })).await.ok();
+        moved(&api, &owner).await;
+    }
+    api.host.stop().await;
+    let says = "create function says() returns trigger language plpgsql as $$
+                  begin raise exception 'I know hush-0451'; end $$;
+                create trigger says before update on rowgate.rowgate_feed_head
+                  for each statement execute function says()";
+    database.connect().unwrap().query(says).unwrap();
+    let settings = [("ROWGATE_DELIVERY_ALLOW_HTTP", "true")];
+    let restored = api.host.command_with(&["restore", "--server"], &settings).await;
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success() && said.contains("I know ***"), "{said}");
+    assert!(!said.contains("hush-0451"), "{said}");
+    api.host.restart().await;
+    api.host.until("the host tries it", async || api.host.log().contains("I know ***")).await;
+    assert!(!api.host.log().contains("hush-0451"));
+}
+
 /// All others go on at once, and it as soon as it answers.
 #[tokio::test]
 async fn one_that_is_away_holds_no_restore_up() {

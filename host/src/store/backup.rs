@@ -7,7 +7,7 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::restore::{PutBack, Restored};
+use super::restore::{OWN_MAX, PutBack, Restored};
 use super::{CONTROL, Database, Error, REPLICATION};
 use crate::chance::Chance;
 use crate::config::DataDir;
@@ -83,7 +83,7 @@ pub async fn put_right(
     let control = &Database::open(&data_dir.control(), &CONTROL).await?;
     let put_back = PutBack { control, begun_at: Some(begun_at), now, chance };
     put_back
-        .put_right(async |id, key, is_own| match is_own {
+        .put_right(OWN_MAX, async |id, key, is_own| match is_own {
             true => own(id, key).await,
             false => Database::open(&data_dir.replication(&key), &REPLICATION).await,
         })

@@ -188,6 +188,14 @@ impl Database {
         }
     }
 
+    /// A text that it sent, without the credentials that a customer's may repeat.
+    pub(in crate::store) fn hide(&self, text: &str) -> String {
+        match self {
+            Self::Sqlite(_) => text.to_owned(),
+            Self::Postgres(database) => database.hide(text),
+        }
+    }
+
     /// How much of what it has is in use.
     pub fn connections(&self) -> Connections {
         match self {

@@ -13,6 +13,10 @@ mod server;
 pub use later::keep;
 pub use server::RestoreLock;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::database::contained;
 use super::{Database, Dialect, Error, feed, query, query_as, query_scalar};
 use crate::chance::Chance;
@@ -27,6 +31,9 @@ const UNKNOWN: Micros = 0;
 
 /// Hosts' clocks go by the server's, and aren't it.
 const SKEW_MAX: Micros = 60 * 1_000_000;
+
+/// To put an open database of an organization's own right takes no longer, or waits: all others do meanwhile.
+pub(super) const OWN_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Databases that were put back. Nobody uses them meanwhile.
 #[derive(Debug)]
@@ -92,10 +99,12 @@ struct Known {
 }
 
 impl PutBack<'_> {
-    /// Makes them go on. `open` opens an organization's tables; true: they lie in a database of its own.
-    /// If this is broken off, it is done from the beginning: each part comes to the same again.
+    /// Makes them go on. `open` opens an organization's tables; true: they lie in a database of its own, which
+    /// is left for later if it isn't put right within `own_max`. If this is broken off, it is done from the
+    /// beginning: each part comes to the same again.
     pub async fn put_right(
         &self,
+        own_max: Duration,
         open: impl AsyncFn(OrganizationId, String, bool) -> Result<Database, Error>,
     ) -> Result<Restored, Error> {
         let (mut restored, mut known) = (Restored::default(), Known::default());
@@ -114,8 +123,10 @@ impl PutBack<'_> {
                 Ok(replication) => {
                     let tables =
                         self.tables(&replication, &one, last_owner, &mut known, &mut found);
-                    // Whatever a customer's server says holds up nobody else.
-                    contained(tables, Error::Unavailable).await
+                    match one.is_own {
+                        true => customers(tables, &replication, own_max).await,
+                        false => tables.await,
+                    }
                 }
                 Err(error) if error.is_away() => Err(error),
                 Err(error) => return Err(error),
@@ -266,6 +277,21 @@ impl PutBack<'_> {
             }
         }
     }
+}
+
+/// Whatever a customer's server says, and however slowly, holds up nobody else; and it may repeat what it was
+/// reached by.
+async fn customers<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    replication: &Database,
+    limit: Duration,
+) -> Result<T, Error> {
+    let done = timeout(limit, contained(work, Error::Unavailable)).await;
+    let done = done.unwrap_or_else(|_| Err(Error::Unavailable("it takes too long".into())));
+    done.map_err(|error| match error {
+        Error::Unavailable(said) => Error::Unavailable(replication.hide(&said)),
+        error => Error::Unavailable(replication.hide(&error.to_string())),
+    })
 }
 
 /// When the first copy was begun that an organization's tables are to be held against: it may have been left

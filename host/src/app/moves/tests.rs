@@ -27,6 +27,7 @@ on_both! {
 }
 
 mod ends;
+mod restored;
 mod there;
 
 const TABLE: &str = "things_of_acme";

@@ -78,6 +78,10 @@ impl PostgresDatabase {
         Self { pool: pool(options, "public", limits), way: Some(way) }
     }
 
+    pub(super) fn hide(&self, text: &str) -> String {
+        self.way.as_ref().map_or_else(|| text.to_owned(), |way| (way.hide)(text))
+    }
+
     pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
         self.pool.acquire().await
     }

@@ -5,10 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Organization, PutBack, Restored};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::{Organization, PutBack, Restored, customers};
 use crate::clock::micros;
 use crate::model::{Micros, OrganizationId};
-use crate::store::database::contained;
 use crate::store::{Error, Store, query, query_as};
 
 /// In `sweeps`: whose turn it is to try.
@@ -16,6 +18,13 @@ const WHAT: &str = "restore";
 
 /// A turn that isn't kept ends after so long; then it is tried again.
 const TURN: Duration = Duration::from_secs(15);
+
+/// So many at once: one that is slow keeps few from their turn.
+const AT_ONCE: usize = 4;
+
+/// One that takes longer gives its place to others, and is begun anew. A host has more time for it than a
+/// restore, which all wait for.
+const WORK_MAX: Duration = Duration::from_secs(3_600);
 
 /// Puts right what answers, looking every `poll`. Never ends.
 pub async fn keep(store: Arc<Store>, poll: Duration) {
@@ -28,7 +37,8 @@ pub async fn keep(store: Arc<Store>, poll: Duration) {
 }
 
 impl Store {
-    /// Tries those that no host has tried shortly before; answers how many organizations go on.
+    /// Tries those that no host has tried shortly before, some of them at once; answers how many
+    /// organizations go on.
     pub async fn put_right_left(&self) -> Result<u64, Error> {
         let left: Vec<Organization> = query_as(
             "select id, key, database_id is not null as is_own, put_back_from from organizations
@@ -36,44 +46,55 @@ impl Store {
         )
         .fetch_all(self.control.readers())
         .await?;
+        let (mut waiting, mut trying) = (left.into_iter(), FuturesUnordered::new());
         let mut righted = 0;
-        for of in left {
-            let (id, now) = (of.id, self.clock.now());
-            if !self.takes_sweep(WHAT, id, micros(TURN), now).await? {
-                continue;
+        loop {
+            while trying.len() < AT_ONCE
+                && let Some(of) = waiting.next()
+            {
+                trying.push(self.try_left(of));
             }
-            let done = tokio::select! {
-                done = contained(self.put_right_own(&of, now), Error::Inconsistent) => done,
-                lost = self.keep_turn(id, now) => Err(lost),
-            };
-            match done {
-                Ok(Restored { owners, behind, ahead, .. }) => {
-                    let organization = of.key;
-                    tracing::info!(
-                        organization,
-                        owners,
-                        behind,
-                        ahead,
-                        "put right, as it answers now"
-                    );
-                    righted += 1;
-                }
-                Err(error) => {
-                    tracing::warn!(organization = of.key, %error, "it rests until its tables are put right");
-                }
+            match trying.next().await {
+                Some(done) => righted += u64::from(done?),
+                None => return Ok(righted),
             }
         }
-        Ok(righted)
+    }
+
+    /// False: it isn't this host's turn, or it isn't put right yet.
+    async fn try_left(&self, of: Organization) -> Result<bool, Error> {
+        let (id, now) = (of.id, self.clock.now());
+        if !self.takes_sweep(WHAT, id, micros(TURN), now).await? {
+            return Ok(false);
+        }
+        let done = tokio::select! {
+            done = self.put_right_own(&of, now) => done,
+            lost = self.keep_turn(id, now) => Err(lost),
+        };
+        let organization = of.key;
+        match done {
+            Ok(Restored { owners, behind, ahead, .. }) => {
+                tracing::info!(organization, owners, behind, ahead, "put right, as it answers now");
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::warn!(organization, %error, "it rests until its tables are put right");
+                Ok(false)
+            }
+        }
     }
 
     async fn put_right_own(&self, of: &Organization, now: Micros) -> Result<Restored, Error> {
         let replication = self.open_put_back_own(of.id, &of.key).await?;
         let (begun_at, chance) = (of.put_back_from, &self.chance);
         let put_back = PutBack { control: &self.control, begun_at, now, chance };
-        let mut restored = Restored::default();
-        put_back.known_ids(&replication, of).await?;
-        put_back.organization(&replication, of, &mut restored).await?;
-        Ok(restored)
+        let work = async {
+            let mut restored = Restored::default();
+            put_back.known_ids(&replication, of).await?;
+            put_back.organization(&replication, of, &mut restored).await?;
+            Ok(restored)
+        };
+        customers(work, &replication, WORK_MAX).await
     }
 
     /// Keeps the turn that began at `since`; answers why it couldn't.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{PutBack, Restored};
+use super::{OWN_MAX, PutBack, Restored};
 use crate::model::OrganizationId;
 use crate::store::hosts::{LIVING, Living};
 use crate::store::moves::Location;
@@ -96,7 +96,7 @@ impl Store {
         let (now, chance) = (self.clock.now(), &self.chance);
         let put_back = PutBack { control: &self.control, begun_at: None, now, chance };
         let restored = put_back
-            .put_right(async |id, key, is_own| match is_own {
+            .put_right(OWN_MAX, async |id, key, is_own| match is_own {
                 false => self.open_replication(id, &key).await,
                 true => self.open_put_back_own(id, &key).await,
             })

@@ -14,6 +14,7 @@ on_both! {
     what_was_broken_off_is_done_again,
     one_whose_own_database_is_away_holds_nobody_up,
     what_a_customers_database_says_holds_nobody_up,
+    one_that_is_slow_is_left_for_later,
 }
 
 const SECOND: Micros = 1_000_000;
@@ -54,7 +55,7 @@ fn items(done_at: &[&str]) -> String {
 async fn put_right(store: &Opened, replication: &Database) -> Restored {
     let chance = store.chance();
     let put_back = PutBack { control: store.control(), begun_at: None, now: NOW, chance };
-    put_back.put_right(async |_, _, _| Ok(replication.clone())).await.unwrap()
+    put_back.put_right(OWN_MAX, async |_, _, _| Ok(replication.clone())).await.unwrap()
 }
 
 async fn claimed(store: &Opened) -> Lease {
@@ -158,14 +159,14 @@ async fn what_was_broken_off_is_done_again(dialect: Dialect) {
     store.create_organization("other").await.unwrap();
     let chance = store.chance();
     let put_back = PutBack { control: store.control(), begun_at: None, now: NOW, chance };
-    let broken = put_back.put_right(async |id, _, _| match id {
+    let broken = put_back.put_right(OWN_MAX, async |id, _, _| match id {
         1 => Ok(replication.clone()),
         _ => Err(Error::Unavailable("away".into())),
     });
     assert!(broken.await.is_err());
     let other = store.replication(2).await.unwrap();
     for _ in 0..2 {
-        let again = put_back.put_right(async |id, _, _| match id {
+        let again = put_back.put_right(OWN_MAX, async |id, _, _| match id {
             1 => Ok(replication.clone()),
             _ => Ok(other.clone()),
         });
@@ -202,7 +203,7 @@ async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
     own(&store).await;
     let (chance, control) = (store.chance(), store.control());
     let put_back = PutBack { control, begun_at: Some(NOW - SECOND), now: NOW, chance };
-    let restored = put_back.put_right(async |_, _, is_own| match is_own {
+    let restored = put_back.put_right(OWN_MAX, async |_, _, is_own| match is_own {
         false => Ok(replication.clone()),
         true => Err(Error::Unavailable("nobody answers".into())),
     });
@@ -232,7 +233,7 @@ async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
         assert!(last[0].0 > NOW, "{table}: {last:?}");
     }
     // Where it is there at the next restore, it is right.
-    let there = put_back.put_right(async |_, _, _| Ok(replication.clone())).await.unwrap();
+    let there = put_back.put_right(OWN_MAX, async |_, _, _| Ok(replication.clone())).await.unwrap();
     assert_eq!((there.organizations, there.left), (2, Vec::new()));
     let rests = "select put_back_from, rests_until from organizations where id = 2";
     let rests: Vec<(Option<Micros>, Micros)> = all(control, rests).await;
@@ -255,7 +256,7 @@ async fn what_a_customers_database_says_holds_nobody_up(dialect: Dialect) {
         theirs.organization("default").await.unwrap();
         let theirs_says = theirs.replication(1).await.unwrap();
         run(&theirs_says, &said).await;
-        let restored = put_back.put_right(async |_, _, is_own| match is_own {
+        let restored = put_back.put_right(OWN_MAX, async |_, _, is_own| match is_own {
             false => Ok(replication.clone()),
             true => Ok(theirs_says.clone()),
         });
@@ -263,11 +264,40 @@ async fn what_a_customers_database_says_holds_nobody_up(dialect: Dialect) {
         assert_eq!((restored.organizations, restored.left.len()), (1, 1));
         assert!(restored.left[0].reason.contains(reason), "{restored:?}");
     }
-    let refused = put_back.put_right(async |_, _, is_own| match is_own {
+    let refused = put_back.put_right(OWN_MAX, async |_, _, is_own| match is_own {
         false => Ok(replication.clone()),
         true => Err(Error::Refused("the key is missing".into())),
     });
     assert!(refused.await.is_err(), "that is the operator's to change");
+}
+
+/// Each of its answers comes, but not in time.
+async fn one_that_is_slow_is_left_for_later(dialect: Dialect) {
+    let (store, replication) = filled(dialect, "", "select 1").await;
+    own(&store).await;
+    let theirs = fixture::open(dialect, Clock::simulated(NOW)).await;
+    theirs.organization("default").await.unwrap();
+    let theirs_waits = theirs.replication(1).await.unwrap();
+    let first = match dialect {
+        // Whoever writes waits.
+        Dialect::Sqlite => "select 1",
+        Dialect::Postgres => "lock table rowgate_owners in access exclusive mode",
+    };
+    let held = fixture::begin(&theirs_waits, first).await;
+    let (chance, control) = (store.chance(), store.control());
+    let put_back = PutBack { control, begun_at: None, now: NOW, chance };
+    let put_right = async |own_max: Duration| {
+        let restored = put_back.put_right(own_max, async |_, _, is_own| match is_own {
+            false => Ok(replication.clone()),
+            true => Ok(theirs_waits.clone()),
+        });
+        restored.await.unwrap()
+    };
+    let restored = put_right(Duration::from_millis(100)).await;
+    assert_eq!((restored.organizations, restored.left.len()), (1, 1));
+    assert!(restored.left[0].reason.contains("it takes too long"), "{restored:?}");
+    held.commit("").await;
+    assert_eq!(put_right(OWN_MAX).await.organizations, 2);
 }
 
 #[test]
