@@ -31,6 +31,7 @@ pub mod outcomes;
 pub mod owner_secrets;
 mod owner_slices;
 pub mod plugins;
+mod reader;
 pub mod relay;
 pub mod replay;
 pub mod restore;
@@ -53,7 +54,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rowgate_manifest::Manifest;
 use sqlx::migrate::Migrator;
-use zeroize::Zeroizing;
 
 pub use changed::Changed;
 use database::unstorable;
@@ -71,7 +71,7 @@ use crate::model::OrganizationId;
 use crate::secrets::Keyring;
 use moves::Location;
 use opened::Opened;
-use server::{ReaderPassword, Server};
+use server::Server;
 use watch::Told;
 pub use watch::{Heard, Watch};
 
@@ -244,9 +244,7 @@ impl Store {
         let Some(server) = &self.server else {
             return Database::open(&self.data_dir.replication(key), &REPLICATION).await;
         };
-        let password = self.reader_password(organization).await?;
-        let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
-        server.open_replication(key, &reader).await
+        self.open_part(server, organization, key).await
     }
 
     /// Moves with every change of what runs how, by whatever process.
@@ -279,38 +277,11 @@ impl Store {
     pub fn data_dir(&self) -> &DataDir {
         &self.data_dir
     }
-
-    /// The password of the role that may only read the organization's tables; made at first use.
-    async fn reader_password(
-        &self,
-        organization: OrganizationId,
-    ) -> Result<Zeroizing<String>, Error> {
-        let place = reader_place(organization);
-        let fresh = self.keyring.seal(&place, self.chance.base36(24).as_bytes());
-        let made = query_scalar::<Vec<u8>>(
-            "update organizations set reader_sealed = coalesce(reader_sealed, $1) where id = $2
-             returning reader_sealed",
-        );
-        let made = self.control.fetch(made.bind(fresh).bind(organization)).await?;
-        let sealed = made.ok_or_else(|| {
-            Error::Inconsistent(format!("there is no organization {organization}"))
-        })?;
-        let broken = |error: String| Error::Inconsistent(error);
-        let opened =
-            self.keyring.open(&place, &sealed).map_err(|error| broken(error.to_string()))?;
-        let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
-        Ok(Zeroizing::new(text.to_owned()))
-    }
 }
 
 /// Ids between the brackets of an `in (..)`. Such a statement isn't kept prepared.
 fn list(ids: impl IntoIterator<Item = i64>) -> String {
     ids.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// Where the password of an organization's reading role lives.
-fn reader_place(organization: OrganizationId) -> String {
-    format!("organizations/{organization}/reader")
 }
 
 impl std::fmt::Debug for Store {

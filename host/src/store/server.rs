@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use url::Url;
 
 use super::database::{PostgresDatabase, SessionLimits};
@@ -23,8 +23,8 @@ use super::{Database, Error};
 use crate::config::Isolation;
 use crate::model::OrganizationId;
 use connect::{connect_or_create, name, parse};
-pub(super) use prepare::{READER_CONNECTIONS, READER_SETTINGS};
-use prepare::{keep_readers_out, prepare};
+pub(super) use prepare::{PREPARED, READER_CONNECTIONS, READER_SETTINGS};
+use prepare::{is_ready, keep_readers_out, prepare};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");
 /// Without a lock of its own, which readers could take: whoever runs them has another one
@@ -92,6 +92,13 @@ struct Place {
     reader: String,
 }
 
+impl Place {
+    /// Our own tables are made in the first, replicated ones in the second.
+    fn search_path(&self) -> [&str; 2] {
+        [&self.internal, &self.tables]
+    }
+}
+
 impl Server {
     pub(super) fn new(options: &ServerOptions) -> Result<Self, Error> {
         let control = parse("database_url", &options.control_url)?;
@@ -124,22 +131,34 @@ impl Server {
         opened.await.map(Database::Postgres)
     }
 
-    /// Opens an organization's part; it is made where it is missing.
+    /// Opens an organization's part; it is made where it is missing. Under [`Server::alone`].
     pub(super) async fn open_replication(
         &self,
         organization: &str,
         reader: &ReaderPassword<'_>,
     ) -> Result<Database, Error> {
         let place = self.place(organization);
-        let alone = self.alone().await?;
-        let opened = async {
-            let options = self.prepared(&place, reader).await?;
-            let search_path = [place.internal.as_str(), place.tables.as_str()];
-            PostgresDatabase::open(options, search_path, &REPLICATION, self.limits).await
-        };
-        let opened = opened.await;
-        alone.let_go().await;
-        opened.map(Database::Postgres)
+        let options = self.replication.clone().database(&place.database);
+        let mut connection = connect_or_create(&options).await?;
+        prepare(&mut connection, &place, reader).await?;
+        let _ = connection.close().await;
+        let opened =
+            PostgresDatabase::open(options, place.search_path(), &REPLICATION, self.limits);
+        opened.await.map(Database::Postgres)
+    }
+
+    /// The same where nothing is left to do, and so without waiting for anybody. None: something is, or that
+    /// couldn't be seen.
+    pub(super) async fn open_ready(&self, organization: &str) -> Option<Database> {
+        let place = self.place(organization);
+        let options = self.replication.clone().database(&place.database);
+        let mut connection = options.clone().disable_statement_logging().connect().await.ok()?;
+        let ready = is_ready(&mut connection, &place).await;
+        let _ = connection.close().await;
+        ready.unwrap_or(false).then(|| {
+            let opened = PostgresDatabase::up_to_date(options, place.search_path(), self.limits);
+            Database::Postgres(opened)
+        })
     }
 
     /// Holds an organization's row: nobody begins to drop its part meanwhile, nor deletes the row. On a
@@ -156,7 +175,7 @@ impl Server {
 
     /// Until it is let go nobody else makes parts of organizations or sets passwords: several hosts may come at
     /// once. Readers don't see the table that is locked; an advisory lock of their own database they could hold.
-    async fn alone(&self) -> Result<Held, Error> {
+    pub(super) async fn alone(&self) -> Result<Held, Error> {
         let mut connection = connect_or_create(&self.control).await?;
         connection.execute("begin").await?;
         // Who reads and writes it isn't kept from that.
@@ -196,34 +215,9 @@ impl Server {
         url.into()
     }
 
-    /// Sets the password that an organization's reading role logs in with.
-    pub(super) async fn set_reader_password(
-        &self,
-        organization: &str,
-        reader: &ReaderPassword<'_>,
-    ) -> Result<(), Error> {
-        let alone = self.alone().await?;
-        let prepared = self.prepared(&self.place(organization), reader).await;
-        alone.let_go().await;
-        prepared.map(drop)
-    }
-
     /// The schema that an organization's tables lie in.
     pub(super) fn schema(&self, organization: &str) -> String {
         self.place(organization).tables
-    }
-
-    /// How an organization's part is reached, once all is there. Under [`Server::alone`].
-    async fn prepared(
-        &self,
-        place: &Place,
-        reader: &ReaderPassword<'_>,
-    ) -> Result<PgConnectOptions, Error> {
-        let options = self.replication.clone().database(&place.database);
-        let mut connection = connect_or_create(&options).await?;
-        prepare(&mut connection, place, reader).await?;
-        let _ = connection.close().await;
-        Ok(options)
     }
 
     fn place(&self, organization: &str) -> Place {
@@ -288,7 +282,7 @@ mod tests {
             // A password in clear would be made into a verifier by the server: with a salt of its own.
             let salt = stored.split(['$', ':']).nth(2).unwrap();
             let salt = base64::prelude::BASE64_STANDARD.decode(salt).unwrap();
-            let password = store.reader_password(organization).await.unwrap();
+            let password = store.reader(organization).await.unwrap().password;
             assert_eq!(stored, verifier::verifier(&password, salt.try_into().unwrap()));
         }
     }

@@ -24,8 +24,7 @@ pub use process::{ARGUMENT, answer};
 pub use room::{Admitted, Asking, Room, RoomLimits};
 
 use super::moves::{self, Location, Way};
-use super::server::ReaderPassword;
-use super::{Error, Store, query, query_scalar};
+use super::{Error, Store, query_scalar};
 use crate::model::OrganizationId;
 
 /// What one query may cost.
@@ -89,7 +88,7 @@ impl Store {
         let place = match &self.server {
             None => Place::File(self.data_dir.replication(&key)),
             Some(server) => {
-                let password = self.reader_password(organization).await?;
+                let password = self.reader_password(server, organization).await?;
                 Place::Server(server.reader(&key, &password))
             }
         };
@@ -113,7 +112,7 @@ impl Store {
         let url = match &self.server {
             None => sqlite::url(&self.data_dir.replication(&key))?,
             Some(server) => {
-                let password = self.reader_password(organization).await?;
+                let password = self.reader_password(server, organization).await?;
                 server.reader_url(&key, &password)
             }
         };
@@ -137,7 +136,7 @@ impl Store {
         if made != Some(true) {
             return Ok(None);
         }
-        let password = self.reader_password(organization).await?;
+        let password = self.reader(organization).await?.password;
         Ok(Some(Zeroizing::new(server.reader_url(&key, &password))))
     }
 
@@ -159,7 +158,7 @@ impl Store {
     /// Gives the reading role another password.
     pub async fn roll_reader(&self, organization: OrganizationId) -> Result<(), Error> {
         self.refuse_while_moving(organization).await?;
-        let Location { key, database_id, .. } = self.location(organization).await?;
+        let Location { database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
             return self.roll_own_reader(organization, &id).await;
         }
@@ -168,12 +167,7 @@ impl Store {
                 "the tables lie in a file, which has no credentials to roll".into(),
             ));
         };
-        drop(self.replication(organization).await?);
-        let forgotten = query("update organizations set reader_sealed = null where id = $1");
-        self.control.execute(forgotten.bind(organization)).await?;
-        let password = self.reader_password(organization).await?;
-        let reader = ReaderPassword { text: &password, salt: self.chance.bytes() };
-        server.set_reader_password(&key, &reader).await
+        self.roll_password(server, organization).await
     }
 }
 

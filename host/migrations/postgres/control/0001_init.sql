@@ -10,6 +10,7 @@ create table organizations (
   invited bigint not null default 0,                   -- invitations that were sent since `invited_since`
   invited_since bigint not null default 0,
   reader_sealed bytea,                                 -- password of the role that reads its tables
+  reader_prepared bigint not null default 0,           -- with what the server was made ready for that role, password and all; 0: it may not be
   closing_at bigint,                                   -- since then it is being deleted; null: it isn't
   dropping boolean not null default false,             -- its tables' database goes: nobody opens it any more
   database_id text,                                    -- the move that brought its tables to a database of its own; null: they lie in ours

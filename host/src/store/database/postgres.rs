@@ -52,9 +52,19 @@ impl PostgresDatabase {
         migrations: &Migrator,
         limits: SessionLimits,
     ) -> Result<Self, Error> {
+        let session = session(options.clone(), limits);
+        migrate(schema(&session, internal, tables), migrations, None).await?;
+        Ok(Self::up_to_date(options, [internal, tables], limits))
+    }
+
+    /// The same where the schema is known to be up to date. Nothing is connected to before it is used.
+    pub(in crate::store) fn up_to_date(
+        options: PgConnectOptions,
+        [internal, tables]: [&str; 2],
+        limits: SessionLimits,
+    ) -> Self {
         let options = session(options, limits);
-        migrate(schema(&options, internal, tables), migrations, None).await?;
-        Ok(Self { pool: pool(options, &format!("{tables},{internal}"), limits), way: None })
+        Self { pool: pool(options, &format!("{tables},{internal}"), limits), way: None }
     }
 
     /// The same in a database that a customer named. `alone`: the statement that takes a lock; the schema is

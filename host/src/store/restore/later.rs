@@ -91,8 +91,8 @@ impl Store {
         let work = async {
             let mut restored = Restored::default();
             put_back.known_ids(&replication, of).await?;
-            put_back.organization(&replication, of, &mut restored).await?;
-            Ok(restored)
+            let righted = put_back.organization(&replication, of, &mut restored).await;
+            righted.map(|()| restored)
         };
         customers(work, &replication, WORK_MAX).await
     }

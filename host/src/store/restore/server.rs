@@ -93,6 +93,8 @@ impl Store {
 
     /// Puts marked databases right, and takes the mark away. If it is broken off, the mark stays.
     pub async fn restore(&self) -> Result<Restored, Error> {
+        // Roles aren't in what was put back: which passwords the server knows isn't known.
+        self.control.execute(query("update organizations set reader_prepared = 0")).await?;
         let (now, chance) = (self.clock.now(), &self.chance);
         let put_back = PutBack { control: &self.control, begun_at: None, now, chance };
         let restored = put_back

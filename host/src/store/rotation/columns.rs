@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::reader::reader_place;
 use crate::store::{
-    Argument, Dialect, Query, Row, channels, inbox, integrations, moves, query, reader_place,
-    targets,
+    Argument, Dialect, Query, Row, channels, inbox, integrations, moves, query, targets,
 };
 
 /// A column with sealed values.

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use super::{Place, ReaderPassword};
+use super::{Place, REPLICATION, ReaderPassword};
 use crate::store::Error;
 use crate::store::tables::literal;
 
@@ -14,6 +14,34 @@ pub(in crate::store) const READER_SETTINGS: [(&str, &str); 4] = [
     ("timezone", "'UTC'"),
 ];
 pub(in crate::store) const READER_CONNECTIONS: u32 = 20;
+
+/// What [`prepare`] makes: another number with each change of that, so that parts that are there get it, too.
+pub(in crate::store) const PREPARED: i64 = 1;
+
+/// Whether all of it is there, and our own tables as this program has them.
+pub(super) async fn is_ready(connection: &mut PgConnection, place: &Place) -> sqlx::Result<bool> {
+    let Place { tables, internal, reader, .. } = place;
+    let may_read: Option<bool> = sqlx::query_scalar(
+        "select has_schema_privilege(r.oid, t.oid, 'usage')
+           and has_database_privilege(r.oid, current_database()::text, 'connect')
+         from pg_roles r, pg_namespace t, pg_namespace i
+         where r.rolname = $1 and t.nspname = $2 and i.nspname = $3",
+    )
+    .bind(reader)
+    .bind(tables)
+    .bind(internal)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if may_read != Some(true) {
+        return Ok(false);
+    }
+    let applied = format!(
+        "select version, checksum from \"{internal}\"._sqlx_migrations where success order by version"
+    );
+    let applied: Vec<(i64, Vec<u8>)> = sqlx::query_as(&applied).fetch_all(connection).await?;
+    let known = REPLICATION.iter().map(|known| (known.version, &*known.checksum));
+    Ok(applied.iter().map(|(version, checksum)| (*version, checksum.as_slice())).eq(known))
+}
 
 /// Schemas, the reading role and what it may. Nobody else does the same meanwhile.
 pub(super) async fn prepare(

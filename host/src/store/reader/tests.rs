@@ -1,0 +1,106 @@
+//! Parts that are there already, and passwords whose change broke off.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::*;
+use crate::clock::Clock;
+use crate::store::fixture::{self, Opened};
+use crate::store::{Dialect, feed};
+
+/// Longer than it takes to open a part.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn opened() -> (Opened, OrganizationId) {
+    let store = fixture::open(Dialect::Postgres, Clock::System).await;
+    let of = store.organization("default").await.unwrap().id;
+    drop(store.replication(of).await.unwrap());
+    (store, of)
+}
+
+async fn role(store: &Store) -> String {
+    let name = "select current_database() || '_default_reader'";
+    query_scalar(name).fetch_one(store.control()).await.unwrap()
+}
+
+/// Whether the server knows the password of the role by this text.
+async fn knows(store: &Store, password: &str) -> bool {
+    let kept: String = query_scalar("select rolpassword from pg_authid where rolname = $1")
+        .bind(role(store).await)
+        .fetch_one(store.control())
+        .await
+        .unwrap();
+    let salt = BASE64_STANDARD.decode(kept.split(['$', ':']).nth(2).unwrap()).unwrap();
+    kept == ReaderPassword { text: password, salt: salt.try_into().unwrap() }.verifier()
+}
+
+/// The password that somebody gets who asks for the connection.
+async fn shown(store: &Store, of: OrganizationId) -> String {
+    let url = store.connection_url(of).await.unwrap();
+    url::Url::parse(&url).unwrap().password().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_change_that_broke_off_is_gone_on_with() {
+    let (store, of) = opened().await;
+    let before = shown(&store, of).await;
+    assert!(knows(&store, &before).await);
+    // Whoever made it died before the server was told. This host has the part open.
+    store.seal_another(of).await.unwrap();
+    assert!(knows(&store, &before).await);
+    let after = shown(&store, of).await;
+    assert_ne!(after, before);
+    assert!(knows(&store, &after).await);
+    // It died before it wrote down that the server was told.
+    fixture::run(&store, "update organizations set reader_prepared = 0".to_owned()).await;
+    assert_eq!(shown(&store, of).await, after);
+    assert!(knows(&store, &after).await && store.reader(of).await.unwrap().is_told);
+    // Nobody has asked before a host opens the part.
+    store.seal_another(of).await.unwrap();
+    store.opened.let_go(of);
+    drop(store.replication(of).await.unwrap());
+    let Reader { password, is_told, .. } = store.reader(of).await.unwrap();
+    assert!(is_told && knows(&store, &password).await);
+}
+
+#[tokio::test]
+async fn a_part_that_is_there_is_opened_while_others_are_made() {
+    let (store, of) = opened().await;
+    let others = store.server.as_ref().unwrap().alone().await.unwrap();
+    store.opened.let_go(of);
+    let opened = tokio::time::timeout(PATIENCE, store.replication(of)).await;
+    let opened = opened.expect("it waits for nobody").unwrap();
+    feed::head(&opened).await.unwrap();
+    let shown = tokio::time::timeout(PATIENCE, store.connection_url(of)).await;
+    shown.expect("nor does who reads it").unwrap();
+    others.let_go().await;
+}
+
+#[tokio::test]
+async fn what_a_part_lacks_is_made() {
+    let (store, of) = opened().await;
+    let role = role(&store).await;
+    for lost in [
+        format!("revoke usage on schema org_default from \"{role}\""),
+        format!("revoke connect on database \"{}_data\" from \"{role}\"", control(&store).await),
+        "drop schema rowgate_default cascade".to_owned(),
+    ] {
+        let database = store.replication(of).await.unwrap();
+        database.execute(query(lost.clone())).await.unwrap();
+        store.opened.let_go(of);
+        let database = store.replication(of).await.unwrap();
+        feed::head(&database).await.unwrap();
+        let may_read = "select has_schema_privilege($1::name, 'org_default', 'usage')
+                          and has_database_privilege($1::name, current_database()::text, 'connect')";
+        let may_read: bool =
+            query_scalar(may_read).bind(role.clone()).fetch_one(&database).await.unwrap();
+        assert!(may_read, "{lost}");
+    }
+}
+
+async fn control(store: &Store) -> String {
+    let name = "select current_database()::text";
+    query_scalar(name).fetch_one(store.control()).await.unwrap()
+}
