@@ -160,7 +160,7 @@ impl Store {
                     let [admin, readonly] = urls.sealed(&keyring, &id);
                     query(
                         "update moves set admin_url = $1, readonly_url = $2, own_reader = $3,
-                           shown_url = $4 where id = $5",
+                           shown_url = $4, reader_told = true where id = $5",
                     )
                     .bind(admin)
                     .bind(readonly)

@@ -79,7 +79,7 @@ impl Store {
     ) -> Result<(Place, Option<Arc<Way>>), Error> {
         let Location { key, database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
-            let url = self.move_url(&id, "readonly_url").await?;
+            let url = self.readonly_url(organization, &id).await?;
             let way = self.outside()?.way(&url)?;
             return Ok((Place::Server(way.query_login()), Some(way)));
         }
@@ -105,7 +105,7 @@ impl Store {
     ) -> Result<Zeroizing<String>, Error> {
         let Location { key, database_id, .. } = self.location(organization).await?;
         if let Some(id) = database_id {
-            return self.move_url(&id, "readonly_url").await;
+            return self.readonly_url(organization, &id).await;
         }
         // Made here if this is the first use.
         drop(self.replication(organization).await?);

@@ -458,6 +458,7 @@ create table moves (
   admin_url blob,                                     -- sealed; null: the tables don't lie there
   readonly_url blob,                                  -- the same; of the role that reads them
   own_reader boolean not null,                         -- we made that role
+  reader_told boolean not null default true,           -- its server knows the password in the URL
   shown_url text not null,                             -- without user and password
   created_at bigint not null,
   ended_at bigint,

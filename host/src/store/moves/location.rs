@@ -118,11 +118,22 @@ impl Store {
         let sql = format!("select {column} from moves where id = $1");
         let sealed: Option<Option<Vec<u8>>> =
             query_scalar(sql).bind(id).fetch_optional(self.control.readers()).await?;
-        let gone = || Error::Unavailable("the tables have been moved again meanwhile".into());
-        let sealed = sealed.flatten().ok_or_else(gone)?;
-        let opened = self.keyring.open(&place(id, column), &sealed);
+        self.opened_url(id, column, &sealed.flatten().ok_or_else(moved_again)?)
+    }
+
+    pub(super) fn opened_url(
+        &self,
+        id: &str,
+        column: &'static str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<String>, Error> {
+        let opened = self.keyring.open(&place(id, column), sealed);
         let opened = opened.map_err(|error| Error::Inconsistent(error.to_string()))?;
         let text = String::from_utf8(opened.to_vec());
         text.map(Zeroizing::new).map_err(|error| Error::Inconsistent(error.to_string()))
     }
+}
+
+pub(super) fn moved_again() -> Error {
+    Error::Unavailable("the tables have been moved again meanwhile".into())
 }

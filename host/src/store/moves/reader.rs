@@ -4,13 +4,13 @@
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::location::OwnReader;
+use super::location::{OwnReader, moved_again};
 use super::{TABLES, Way, place};
 use crate::model::OrganizationId;
 use crate::store::server::{READER_CONNECTIONS, READER_SETTINGS, ReaderPassword, short_name};
 use crate::store::sql::Login;
 use crate::store::tables::{literal, quoted};
-use crate::store::{Database, Error, Store, query, query_scalar};
+use crate::store::{Database, Error, Store, query, query_as, query_scalar};
 
 /// What the role is called that we make.
 pub(super) fn role_name(database: &str) -> String {
@@ -116,18 +116,46 @@ impl Store {
         let (admin_url, role) = (self.move_url(id, "admin_url").await?, self.outside()?.way(&url)?);
         let password = self.chance.base36(24);
         let fresh = url_of(&admin_url, &role.user, &password)?;
-        let (keyring, id) = (self.keyring.clone(), id.to_owned());
+        let (keyring, its) = (self.keyring.clone(), id.to_owned());
         let stored = self.control.write(move |connection| {
             Box::pin(async move {
-                let sealed = keyring.seal(&place(&id, "readonly_url"), fresh.as_bytes());
-                let statement = query("update moves set readonly_url = $1 where id = $2");
-                statement.bind(sealed).bind(id).execute(connection).await?;
+                let sealed = keyring.seal(&place(&its, "readonly_url"), fresh.as_bytes());
+                let statement =
+                    query("update moves set readonly_url = $1, reader_told = false where id = $2");
+                statement.bind(sealed).bind(its).execute(connection).await?;
                 Ok(())
             })
         });
         stored.await?;
-        let password = ReaderPassword { text: &password, salt: self.chance.bytes() };
-        make(&self.replication(of).await?, &role.user, &password).await
+        self.readonly_url(of, id).await.map(drop)
+    }
+
+    /// The URL by which an organization's own database is read. Whoever gave the role that we made another
+    /// password may have died before the server was told: then it is told here.
+    pub(in crate::store) async fn readonly_url(
+        &self,
+        of: OrganizationId,
+        id: &str,
+    ) -> Result<Zeroizing<String>, Error> {
+        let stored = "select readonly_url, reader_told from moves where id = $1";
+        let stored: Option<(Option<Vec<u8>>, bool)> =
+            query_as(stored).bind(id).fetch_optional(self.control.readers()).await?;
+        let (sealed, is_told) = stored.ok_or_else(moved_again)?;
+        let sealed = sealed.ok_or_else(moved_again)?;
+        let url = self.opened_url(id, "readonly_url", &sealed)?;
+        if is_told {
+            return Ok(url);
+        }
+        let role = self.outside()?.way(&url)?;
+        let password = ReaderPassword { text: &role.password, salt: self.chance.bytes() };
+        make(&self.replication(of).await?, &role.user, &password).await?;
+        // Another one that was sealed meanwhile, and told before ours, is told again.
+        let told = query(
+            "update moves set reader_told = coalesce(readonly_url = $1, true) or not own_reader
+             where id = $2",
+        );
+        self.control.execute(told.bind(sealed).bind(id.to_owned())).await?;
+        Ok(url)
     }
 }
 

@@ -138,3 +138,23 @@ async fn one_host_at_a_time_opens_it() {
     other.query("rollback").unwrap();
     opened.await.unwrap();
 }
+
+/// Whoever gave the role another one died before.
+#[tokio::test]
+async fn a_password_that_the_server_was_not_told_is_told_it() {
+    let case = Case::new(Dialect::Sqlite).await;
+    case.moved().await;
+    let (store, of, role) = (&case.store, case.organization, case.role("rowgate_reader"));
+    let kept = format!("select coalesce(rolpassword, '') from pg_authid where rolname = '{role}'");
+    let unknown = format!("alter role {role} password null");
+    case.customer.connect().unwrap().query(&unknown).unwrap();
+    fixture::run(store, "update moves set reader_told = false".to_owned()).await;
+    let url = store.connection_url(of).await.unwrap();
+    let told = case.value(&kept);
+    assert!(told.starts_with("SCRAM-SHA-256$"), "{told}");
+    assert_eq!(store.connection_url(of).await.unwrap(), url);
+    assert_eq!(case.value(&kept), told, "once");
+    store.roll_reader(of).await.unwrap();
+    assert_ne!(store.connection_url(of).await.unwrap(), url);
+    assert_ne!(case.value(&kept), told);
+}
