@@ -1,5 +1,7 @@
 //! What an operator does with targets of HTTP Sync and DB Sync, with every check, whoever asks.
 
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +13,14 @@ use crate::clock::micros;
 use crate::config;
 use crate::delivery::{Clients, Destination, DestinationRules, PAGE_ROWS};
 use crate::model::{Micros, OrganizationId};
-use crate::rows::is_identifier;
+use crate::store::Store;
 use crate::store::feed::{self, Bookmark};
 use crate::store::targets::{Health, Kind, NewTarget, Target};
-use crate::store::{Error, Store};
+pub use asked::{Asked, AskedTo, Change, Rewind, TargetError};
+use asked::{identifier, page_size};
 
 /// Rows of a delivery where none are asked for.
 const PAGE_SIZE: i64 = 200;
-const PAGE_SIZES: std::ops::RangeInclusive<i64> = 1..=1_000;
 
 /// The schema of a mirror where none is asked for.
 const SCHEMA: &str = "public";
@@ -37,75 +39,6 @@ pub struct Targets {
     rules: DestinationRules,
     period_min_s: i64,
     alert_after: Micros,
-}
-
-/// A target that is asked for.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub struct Asked<'a> {
-    /// Opaque id, name of the table, or service.
-    pub integration: &'a str,
-    pub connection_url: &'a str,
-    pub period_seconds: i64,
-    pub to: AskedTo<'a>,
-}
-
-/// How it is delivered to.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub enum AskedTo<'a> {
-    Receiver {
-        page_size: Option<i64>,
-        /// Deliveries tell of deleted rows too.
-        deletions: bool,
-    },
-    /// Where the mirror stands. Empty: in `public`, and called like the table.
-    Database { schema: &'a str, table: &'a str },
-}
-
-/// What of a target is changed. None: it stays.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Change {
-    pub period_seconds: Option<i64>,
-    pub page_size: Option<i64>,
-    pub deletions: Option<bool>,
-}
-
-/// Where deliveries go on from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rewind {
-    /// Every row as it stands, then what changes.
-    Beginning,
-    /// What changed behind this number of the feed.
-    Number(i64),
-    /// What changed at this time or later.
-    Time(Micros),
-}
-
-/// Why not.
-#[derive(Debug, thiserror::Error)]
-pub enum TargetError {
-    /// A value that can't be taken.
-    #[error("{field} {reason}")]
-    Field {
-        /// Name of the value.
-        field: &'static str,
-        /// What it must be.
-        reason: String,
-    },
-    /// Nothing of the organization is called so.
-    #[error("there is no integration `{0}`")]
-    NoIntegration(String),
-    /// The service of several integrations.
-    #[error("{0}")]
-    SeveralIntegrations(String),
-    /// Nothing of the organization has this id.
-    #[error("there is no target `{0}`")]
-    NoTarget(String),
-    /// The database's.
-    #[error(transparent)]
-    Store(#[from] Error),
 }
 
 impl App {
@@ -337,28 +270,4 @@ fn not_found(refusal: Refusal) -> TargetError {
         Refusal::Store(error) => TargetError::Store(error),
         other => TargetError::SeveralIntegrations(other.to_string()),
     }
-}
-
-/// A name at the destination. Those that begin with `rowgate_` are ours.
-fn identifier(field: &'static str, asked: &str, default: &str) -> Result<String, TargetError> {
-    let name = match asked.trim() {
-        "" => default,
-        asked => asked,
-    };
-    if is_identifier(name) && !name.starts_with("rowgate_") {
-        return Ok(name.to_owned());
-    }
-    let reason =
-        "must be lower-case letters, digits and `_`, at most 63 of them, and not begin with \
-                  a digit or `rowgate_`"
-            .to_owned();
-    Err(TargetError::Field { field, reason })
-}
-
-fn page_size(rows: i64) -> Result<i64, TargetError> {
-    if PAGE_SIZES.contains(&rows) {
-        return Ok(rows);
-    }
-    let reason = format!("must be from {} to {} rows", PAGE_SIZES.start(), PAGE_SIZES.end());
-    Err(TargetError::Field { field: "page_size", reason })
 }

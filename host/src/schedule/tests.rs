@@ -1,5 +1,7 @@
 //! Who comes when, on the real store under a clock that the tests move.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::store::fixture::{self, Opened, on_both};
 use crate::store::{Dialect, Store};
