@@ -1,24 +1,23 @@
 //! Posts alerts to error handlers: JSON as WebhookDB's handlers know it, or an envelope where the URL is
 //! a Sentry DSN. A few tries a minute apart, then it is given up.
 
+mod handler;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue};
 use futures_util::FutureExt as _;
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use url::Url;
 
-use super::destination::{DestinationRules, url};
-use super::receiver::Receiver;
+use super::destination::DestinationRules;
 use crate::egress::Poster;
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::model::{Micros, OrganizationId};
 use crate::store::alerts::{self, Claimed};
 use crate::store::{Error, Store};
+pub use handler::Handler;
 
 /// A handler has so long to answer.
 const TIMEOUT: Duration = Duration::from_secs(7);
@@ -123,114 +122,14 @@ async fn post(
     body: &str,
     now: Micros,
 ) -> Result<(), String> {
-    let Handler { receiver, sentry } = Handler::parse(url, rules)?;
-    let (own, body) = match sentry {
-        None => (HeaderMap::new(), body.to_owned()),
-        Some(sentry) => (sentry.headers(), sentry.envelope(body, now)),
-    };
-    let posted = receiver.post(poster, own, body, TIMEOUT).await;
+    let handler = Handler::parse(url, rules)?;
+    let (own, body) = handler.sent(body, now);
+    let posted = handler.receiver.post(poster, own, body, TIMEOUT).await;
     failpoint::reach("alert_posted");
     match posted {
         Ok(posted) if posted.is_taken() => Ok(()),
         Ok(posted) => Err(format!("answered {}", posted.status)),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Where an error handler is.
-pub struct Handler {
-    receiver: Receiver,
-    sentry: Option<Sentry>,
-}
-
-/// A project of Sentry's.
-struct Sentry {
-    auth: HeaderValue,
-    level: String,
-}
-
-const LEVELS: [&str; 5] = ["fatal", "error", "warning", "info", "debug"];
-
-impl Handler {
-    /// Checks an address: https, or a DSN of Sentry's.
-    ///
-    /// # Errors
-    /// What is wrong with it, without its secrets.
-    pub fn parse(text: &str, rules: DestinationRules) -> Result<Self, String> {
-        let text = text.trim();
-        let dsn = text.strip_prefix("sentry://").map(|rest| format!("https://{rest}"));
-        let at_sentry = |url: &Url| url.host_str().is_some_and(|host| host.ends_with(".sentry.io"));
-        let url = url(dsn.as_deref().unwrap_or(text))?;
-        if dsn.is_none() && !at_sentry(&url) {
-            return Ok(Self { receiver: Receiver::parse_open(url, rules)?, sentry: None });
-        }
-        let (dsn, mut envelope) = (url.clone(), url);
-        let (key, project) = (dsn.username(), dsn.path().trim_matches('/'));
-        if key.is_empty() || project.is_empty() || project.contains('/') {
-            return Err("must be like https://KEY@HOST.sentry.io/PROJECT".into());
-        }
-        let level = dsn.query_pairs().find(|(name, _)| name == "level");
-        let level = level.map_or("error".to_owned(), |(_, level)| level.into_owned());
-        if !LEVELS.contains(&level.as_str()) {
-            return Err(format!("has a level that must be one of {}", LEVELS.join(", ")));
-        }
-        let agent = concat!("rowgate/", env!("CARGO_PKG_VERSION"));
-        let auth = format!("Sentry sentry_version=7, sentry_client={agent}, sentry_key={key}");
-        let mut auth = HeaderValue::from_str(&auth).map_err(|_| "has a key that can't be sent")?;
-        auth.set_sensitive(true);
-        // Else it would be sent as a user too.
-        let _same_host = envelope.set_username("").and_then(|()| envelope.set_password(None));
-        envelope.set_path(&format!("/api/{project}/envelope/"));
-        envelope.set_query(None);
-        let receiver = Receiver::parse_open(envelope, rules)?;
-        Ok(Self { receiver, sentry: Some(Sentry { auth, level }) })
-    }
-
-    /// The address as it may be shown.
-    pub fn shown(&self) -> String {
-        self.receiver.shown()
-    }
-}
-
-impl Sentry {
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let kind = HeaderValue::from_static("application/x-sentry-envelope");
-        headers.insert("content-type", kind);
-        headers.insert("x-sentry-auth", self.auth.clone());
-        headers
-    }
-
-    /// An event with the alert in it.
-    fn envelope(&self, body: &str, now: Micros) -> String {
-        let alert: Value = serde_json::from_str(body).unwrap_or_default();
-        // The same within a day is the same event to Sentry; the day after it is another.
-        let signature = alert["signature"].as_str().unwrap_or_default();
-        let day = now.div_euclid(alerts::QUIET);
-        let event_id: String =
-            signature.chars().take(24).chain(format!("{day:08x}").chars()).collect();
-        let at = jiff::Timestamp::from_microsecond(now).unwrap_or_default().to_string();
-        let event = json!({
-            "event_id": event_id,
-            "timestamp": at,
-            "platform": "other",
-            "logger": "rowgate",
-            "level": self.level,
-            "message": { "formatted": alert["message"] },
-            "fingerprint": [alert["signature"]],
-            "tags": {
-                "error_type": alert["error_type"],
-                "organization_key": alert["organization_key"],
-                "service_integration_id": alert["service_integration_id"],
-                "service_integration_name": alert["service_integration_name"],
-                "service_integration_table": alert["service_integration_table"],
-            },
-            "extra": alert["details"],
-        })
-        .to_string();
-        let head = json!({ "event_id": event_id, "sent_at": at });
-        let item = json!({ "type": "event", "length": event.len() });
-        format!("{head}\n{item}\n{event}\n")
     }
 }
 
@@ -245,9 +144,6 @@ mod tests {
     use crate::clock::Clock;
     use crate::metrics::Load;
     use crate::store::{Dialect, fixture};
-
-    const RULES: DestinationRules =
-        DestinationRules { allow_http: false, allow_private_addresses: false };
 
     /// Like one that isn't taken: it is made again, and given up after the last try.
     #[tokio::test]
@@ -275,46 +171,5 @@ mod tests {
         let counted = metrics.text(&Load::default());
         let line = format!("rowgate_task_panics_total{{task=\"alert\"}} {}", alerts::TRIES);
         assert!(counted.contains(&line), "{counted}");
-    }
-
-    #[test]
-    fn a_dsn_becomes_an_envelope() {
-        let of = |text| Handler::parse(text, RULES).unwrap();
-        for (dsn, url, level) in [
-            (
-                "https://k1@o1.ingest.sentry.io/42",
-                "https://o1.ingest.sentry.io/api/42/envelope/",
-                "error",
-            ),
-            (
-                "sentry://k1@errors.example/7?level=warning",
-                "https://errors.example/api/7/envelope/",
-                "warning",
-            ),
-        ] {
-            let handler = of(dsn);
-            assert_eq!(handler.shown(), url);
-            let sentry = handler.sentry.unwrap();
-            assert_eq!(sentry.level, level);
-            assert!(sentry.auth.to_str().unwrap().ends_with("sentry_key=k1"));
-            let body = r#"{"signature":"ab","message":"revoked","error_type":"grant_dead"}"#;
-            let envelope = sentry.envelope(body, 1_000_000);
-            let lines: Vec<&str> = envelope.lines().collect();
-            let [head, item, event] = lines.as_slice() else { panic!("{envelope}") };
-            let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-            assert_eq!(json(head)["event_id"], "ab00000000");
-            assert_eq!(json(item), json!({ "type": "event", "length": event.len() }));
-            assert_eq!(json(event)["message"]["formatted"], "revoked");
-        }
-        assert!(of("https://a.example/x").sentry.is_none());
-        for refused in [
-            "https://o1.sentry.io/42",
-            "sentry://k@a.example/",
-            "http://a.example/",
-            "sentry://k@a.example/1?level=loud",
-            "https://10.0.0.1/",
-        ] {
-            assert!(Handler::parse(refused, RULES).is_err(), "{refused}");
-        }
     }
 }

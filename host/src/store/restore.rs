@@ -6,6 +6,7 @@
 //! can't be reached holds none of the others up: it is put right later.
 
 mod ahead;
+mod ids;
 mod later;
 mod owners;
 mod server;
@@ -18,9 +19,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::database::contained;
-use super::{Database, Dialect, Error, feed, query, query_as, query_scalar};
+use super::{Database, Error, feed, query, query_as, query_scalar};
 use crate::chance::Chance;
 use crate::model::{Micros, OrganizationId, OwnerId};
+use ids::Known;
 
 /// Added to the fences of targets: receivers refuse what has a lower one than they have seen, and what
 /// they saw since the copy was made isn't known.
@@ -91,13 +93,6 @@ struct Organization {
     put_back_from: Option<Micros>,
 }
 
-/// The highest ids that an organization's tables know.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    owner: OwnerId,
-    item: i64,
-}
-
 impl PutBack<'_> {
     /// Makes them go on. `open` opens an organization's tables; true: they lie in a database of its own, which
     /// is left for later if it isn't put right within `own_max`. If this is broken off, it is done from the
@@ -164,15 +159,6 @@ impl PutBack<'_> {
         restored.unknown += unknown.unsigned_abs();
         restored.organizations += 1;
         Ok(())
-    }
-
-    /// A customer's database may claim what it likes.
-    async fn known_ids(&self, replication: &Database, of: &Organization) -> Result<Known, Error> {
-        let here = highest_ids(replication).await?;
-        if of.is_own && here.owner.max(here.item) > self.now {
-            return Err(Error::Inconsistent("it knows ids that were never given".into()));
-        }
-        Ok(here)
     }
 
     /// Nobody works for an organization, nor opens its tables, before they were compared.
@@ -248,35 +234,6 @@ impl PutBack<'_> {
         (restored.targets, restored.sessions) = (targets, sessions);
         Ok(())
     }
-
-    async fn last_id(&self, table: &str) -> Result<i64, Error> {
-        let last = query_scalar(format!("select coalesce(max(id), 0) from {table}"));
-        Ok(last.fetch_one(self.control).await?)
-    }
-
-    /// The next row of a table gets an id behind this one.
-    async fn give_ids_behind(&self, table: &str, id: i64) -> Result<(), Error> {
-        match self.control.dialect() {
-            Dialect::Postgres => {
-                let set = format!(
-                    "select setval('{table}_id_seq',
-                                   greatest($1, (select last_value from {table}_id_seq)))"
-                );
-                self.control.fetch(query_scalar::<i64>(set).bind(id)).await.map(drop)
-            }
-            Dialect::Sqlite => {
-                let moved =
-                    format!("update sqlite_sequence set seq = max(seq, $1) where name = '{table}'");
-                let moved = self.control.execute(query(moved).bind(id)).await?;
-                if moved.rows_affected() == 0 {
-                    let first =
-                        format!("insert into sqlite_sequence (name, seq) values ('{table}', $1)");
-                    self.control.execute(query(first).bind(id)).await?;
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Whatever a customer's server says, and however slowly, holds up nobody else; and it may repeat what it was
@@ -310,18 +267,6 @@ async fn last_commit(replication: &Database) -> Result<Micros, Error> {
         .fetch_one(replication)
         .await?;
     Ok(last.unwrap_or(0))
-}
-
-async fn highest_ids(replication: &Database) -> Result<Known, Error> {
-    let (owner, item) = query_as::<(OwnerId, i64)>(
-        "select coalesce((select max(owner_id) from rowgate_owners), 0),
-                coalesce((select max(item) from (
-                  select max(inbox_id) as item from rowgate_applied
-                  union all select max(grant_id) from rowgate_owners) as items), 0)",
-    )
-    .fetch_one(replication)
-    .await?;
-    Ok(Known { owner, item })
 }
 
 #[cfg(test)]

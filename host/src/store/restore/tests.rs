@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
+use crate::store::Dialect;
 use crate::store::fixture::{self, Opened, on_both};
 use crate::store::leases::{self, Claimant, Lease};
 use crate::store::relay;
