@@ -29,7 +29,7 @@ const WORK_MAX: Duration = Duration::from_secs(3_600);
 /// Puts right what answers, looking every `poll`. Never ends.
 pub async fn keep(store: Arc<Store>, poll: Duration) {
     loop {
-        if let Err(error) = store.put_right_left().await {
+        if let Err(error) = store.put_right_left(poll).await {
             tracing::warn!(%error, "databases that are to be put right wait");
         }
         store.clock.sleep(poll).await;
@@ -37,28 +37,36 @@ pub async fn keep(store: Arc<Store>, poll: Duration) {
 }
 
 impl Store {
-    /// Tries those that no host has tried shortly before, some of them at once; answers how many
-    /// organizations go on.
-    pub async fn put_right_left(&self) -> Result<u64, Error> {
-        let left: Vec<Organization> = query_as(
-            "select id, key, database_id is not null as is_own, put_back_from from organizations
-             where put_back_from is not null and not dropping order by id",
-        )
-        .fetch_all(self.control.readers())
-        .await?;
-        let (mut waiting, mut trying) = (left.into_iter(), FuturesUnordered::new());
-        let mut righted = 0;
+    /// Tries those that no host has tried shortly before, until there is none; answers how many organizations
+    /// go on. While one takes its time, it is looked every `poll` whether others are to be tried meanwhile.
+    pub async fn put_right_left(&self, poll: Duration) -> Result<u64, Error> {
+        let (mut trying, mut righted) = (FuturesUnordered::new(), 0);
         loop {
-            while trying.len() < AT_ONCE
-                && let Some(of) = waiting.next()
-            {
+            for of in self.left(AT_ONCE - trying.len()).await? {
                 trying.push(self.try_left(of));
             }
-            match trying.next().await {
-                Some(done) => righted += u64::from(done?),
-                None => return Ok(righted),
+            tokio::select! {
+                done = trying.next() => match done {
+                    Some(done) => righted += u64::from(done?),
+                    None => return Ok(righted),
+                },
+                () = self.clock.sleep(poll) => {}
             }
         }
+    }
+
+    /// So many whose turn it is; those that were never tried come first.
+    async fn left(&self, count: usize) -> Result<Vec<Organization>, Error> {
+        let left = query_as(
+            "select o.id, o.key, o.database_id is not null as is_own, o.put_back_from
+             from organizations o
+               left join sweeps s on s.what = $1 and s.organization_id = o.id
+             where o.put_back_from is not null and not o.dropping and coalesce(s.due_at, 0) <= $2
+             order by coalesce(s.due_at, 0), o.id limit $3",
+        );
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let left = left.bind(WHAT).bind(self.clock.now()).bind(count);
+        Ok(left.fetch_all(self.control.readers()).await?)
     }
 
     /// False: it isn't this host's turn, or it isn't put right yet.

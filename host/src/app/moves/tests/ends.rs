@@ -190,3 +190,8 @@ async fn whoever_held_an_owner_of_a_closed_one_commits_nothing(dialect: Dialect)
         query_scalar(format!("select count(*) from {TABLE}")).fetch_one(&there).await.unwrap();
     assert_eq!(rows, ROWS, "they are the customer's");
 }
+
+/// Empty while there is nothing.
+fn customer_value(case: &Case, sql: &str) -> String {
+    case.customer.connect().unwrap().value(sql).unwrap_or_default()
+}

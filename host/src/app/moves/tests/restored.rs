@@ -2,6 +2,8 @@
 
 use super::*;
 
+const POLL: Duration = Duration::from_millis(20);
+
 /// By `rowgate restore --server`.
 #[tokio::test]
 async fn a_database_of_its_own_is_put_right_with_ours() {
@@ -54,15 +56,15 @@ async fn one_that_is_away_is_put_right_when_it_answers() {
     assert_eq!(left.key, "default");
     assert!(left.reason.contains("not currently accepting connections"), "{}", left.reason);
     assert!(store.replication(of).await.is_err());
-    assert_eq!(store.put_right_left().await.unwrap(), 0);
+    assert_eq!(store.put_right_left(POLL).await.unwrap(), 0);
     // However slow this machine is.
     let turn = format!("update sweeps set due_at = {} where what = 'restore'", i64::MAX);
     fixture::run(store, turn).await;
     answers(true);
-    assert_eq!(store.put_right_left().await.unwrap(), 0, "it is tried now and then");
+    assert_eq!(store.put_right_left(POLL).await.unwrap(), 0, "it is tried now and then");
     fixture::run(store, "delete from sweeps".to_owned()).await;
-    assert_eq!(store.put_right_left().await.unwrap(), 1);
-    assert_eq!(store.put_right_left().await.unwrap(), 0, "once");
+    assert_eq!(store.put_right_left(POLL).await.unwrap(), 1);
+    assert_eq!(store.put_right_left(POLL).await.unwrap(), 0, "once");
     let there = store.replication(of).await.unwrap();
     let after = feed::head(&there).await.unwrap().epoch;
     assert_ne!(after, before, "receivers get whole copies");
@@ -79,11 +81,6 @@ async fn one_that_is_away_is_put_right_when_it_answers() {
             .await
             .unwrap();
     assert_eq!(owner, (4, true, None), "nobody holds it");
-}
-
-/// Empty while there is nothing.
-fn customer_value(case: &Case, sql: &str) -> String {
-    case.customer.connect().unwrap().value(sql).unwrap_or_default()
 }
 
 /// Nor does one that is slow keep the others from theirs.
@@ -115,6 +112,6 @@ async fn one_that_is_slow_holds_no_other_up() {
         }
         held.commit("").await;
     };
-    let (righted, ()) = tokio::join!(store.put_right_left(), let_go);
+    let (righted, ()) = tokio::join!(store.put_right_left(POLL), let_go);
     assert_eq!(righted.unwrap(), 2);
 }
