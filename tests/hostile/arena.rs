@@ -206,8 +206,10 @@ impl Arena {
             }
         }
         for command in [["owners", "list"], ["streams", "list"]] {
-            let output = self.host.command(&command).await;
-            found.extend(scanner.scan(&command.join(" "), &output.stdout));
+            let printed = self.host.printed(&command).await;
+            found.extend(scanner.scan(&command.join(" "), printed.as_bytes()));
+            let json = self.host.json(&command).await.to_string();
+            found.extend(scanner.scan(&command.join(" "), json.as_bytes()));
         }
         found
     }
