@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
 mod backup;
+mod credentials;
 mod keys;
 mod retention;
 mod server;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::moves::Location;
 use super::server::{PREPARED, ReaderPassword, Server};
 use super::{Database, Error, Store, query, query_as, query_scalar};
+use crate::failpoint;
 use crate::model::OrganizationId;
 
 /// The password of a reading role.
@@ -61,6 +62,7 @@ impl Store {
         of: OrganizationId,
     ) -> Result<(), Error> {
         self.seal_another(of).await?;
+        failpoint::reach("password_sealed");
         self.reader_password(server, of).await.map(drop)
     }
 
@@ -95,6 +97,7 @@ impl Store {
         let Reader { password, sealed, .. } = self.reader(of).await?;
         let told = ReaderPassword { text: &password, salt: self.chance.bytes() };
         let database = server.open_replication(key, &told).await?;
+        failpoint::reach("password_told");
         let is_told = "update organizations set reader_prepared = $1
                        where id = $2 and reader_sealed = $3";
         let is_told = query(is_told).bind(PREPARED).bind(of).bind(sealed);
