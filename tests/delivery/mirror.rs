@@ -142,7 +142,12 @@ async fn it_stands_where_it_was_asked_for() {
                 where conrelid = 'calendars.events'::regclass and contype in ('p', 'u')";
     assert_eq!(value(keys), "pu");
     // Its target goes; it stays.
-    assert!(case.command(&["sync", "delete", id(&created)]).await.status.success());
+    assert!(
+        case.command(&["sync", "delete", id(&created), "--confirm", case.tree.events()])
+            .await
+            .status
+            .success()
+    );
     assert_eq!(mirror.rows("calendars.events").len(), 2);
 }
 
