@@ -2,7 +2,7 @@
 //! the walk says. The same decisions as `run::Holder` and `run::StreamRun`, on the same store.
 
 use rowgate::model::{Effects, OwnerChange};
-use rowgate::store::commit::{self, CommitOf, StepCommit};
+use rowgate::store::commit::{self, CommitOf, ReadyEffects, StepCommit};
 use rowgate::store::items::{self, InboxItem};
 use rowgate::store::leases::{Lease, Planted};
 use rowgate::store::streams::{self, DueStream};
@@ -158,8 +158,11 @@ impl Holding {
             Verb::Unlink => effects.owner = vec![OwnerChange::Unlink],
             Verb::Resync => effects.owner = vec![OwnerChange::Resync],
         }
+        let under = host.under(world, &self.lease, self.generation).await?;
+        let owner = under.external_owner_id.as_deref();
+        let effects = ReadyEffects::of(owner, &world.tree, effects)?;
         let step = StepCommit {
-            under: host.under(world, &self.lease, self.generation).await?,
+            under,
             now: world.now(),
             tree: world.tree.clone(),
             step: CommitOf::Item { id: item.id, grants: item.grants },

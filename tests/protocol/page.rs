@@ -1,7 +1,7 @@
 //! A stream as it runs: load the cursor, read the vendor, commit the page, again, put back.
 
 use rowgate::model::{InboxId, Scalar, Write};
-use rowgate::store::commit::{self, CommitOf, StepCommit, StoredCursor};
+use rowgate::store::commit::{self, CommitOf, ReadyEffects, StepCommit, StoredCursor};
 use rowgate::store::streams::{self, DueStream, Ended};
 use rowgate::store::{Error, owner_secrets};
 
@@ -180,8 +180,11 @@ impl PageRun {
             let stored = commit::load_cursor(replication, held.lease.owner_id, &stream).await?;
             version = stored.map_or(version, |stored| stored.version);
         }
+        let under = host.under(world, &held.lease, stand.generation).await?;
+        let owner = under.external_owner_id.as_deref();
+        let effects = ReadyEffects::of(owner, &world.tree, page.effects)?;
         let step = StepCommit {
-            under: host.under(world, &held.lease, stand.generation).await?,
+            under,
             now: world.now(),
             tree: world.tree.clone(),
             step: CommitOf::Page {
@@ -190,7 +193,7 @@ impl PageRun {
                 cursor: Some(page.cursor.into_bytes()),
                 half_read: !page.is_last,
             },
-            effects: page.effects,
+            effects,
             read_at: read_at.filter(|_| world.keeps(Rule::Lookup)),
         };
         let committed = match commit::commit(replication, step).await {

@@ -33,11 +33,11 @@ async fn apply(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
         return Ok(true);
     };
     let call = Call::Receive(webhook(&item)?);
-    let (called, read_at) = holder.call(&tree, service, &call, None).await?;
+    let called = holder.call(&tree, service, &call, None).await?;
     let failure = match called.result {
         Ok(_) => {
             let step = CommitOf::Item { id: item.id, grants: item.grants };
-            match holder.commit_item(&tree, step, called.effects, read_at).await {
+            match holder.commit_item(&tree, step, called.effects, called.read_at).await {
                 Ok(()) => {
                     let component = &tree.component.digest;
                     tracing::debug!(component, "inbox item applied");

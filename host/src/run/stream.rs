@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use crate::model::{Call, Effects, Failure, Progress, RetryScope, Step, StreamId};
-use crate::plugin::{CallError, Called, Returned};
-use crate::store::commit::{self, CommitOf, StoredCursor};
+use crate::model::{Call, Failure, Progress, RetryScope, Step, StreamId};
+use crate::plugin::{CallError, Returned};
+use crate::store::commit::{self, CommitOf, ReadyEffects, StoredCursor};
 use crate::store::streams::{DueStream, Ended};
 use crate::store::{Error, streams};
 
@@ -61,7 +61,7 @@ struct Uncommitted {
     version: i64,
     had_cursor: bool,
     step: Step,
-    effects: Effects,
+    effects: ReadyEffects,
     read_at: Option<i64>,
 }
 
@@ -226,24 +226,18 @@ impl<'h> StreamRun<'h> {
     ) -> Result<CalledAt, Error> {
         let stood_at = cursor.clone();
         let call = Call::Sync { stream: self.stream.clone(), cursor, page_limit: self.page_limit };
-        let (called, read_at) =
-            self.holder.call(tree, &self.stream.service, &call, committed).await?;
-        Ok((moving(called, stood_at), read_at))
+        let called = self.holder.call(tree, &self.stream.service, &call, committed).await?;
+        Ok(moving(called, stood_at))
     }
 
-    async fn called(
-        &mut self,
-        at: At,
-        tree: Arc<Tree>,
-        (called, read_at): CalledAt,
-    ) -> Result<Next, Error> {
+    async fn called(&mut self, at: At, tree: Arc<Tree>, called: CalledAt) -> Result<Next, Error> {
         let step = match called.result {
             Ok(Returned::Stepped(step)) => step,
             Ok(other) => unreachable!("a sync call returns a step, not {other:?}"),
             Err(error) => return self.fail(&at, &failure_of(error)).await,
         };
         let At { stand, version, had_cursor, .. } = at;
-        let effects = called.effects;
+        let CalledAt { effects, read_at, .. } = called;
         Ok(Next::Commit(Box::new(Uncommitted {
             stand,
             tree,
@@ -257,7 +251,7 @@ impl<'h> StreamRun<'h> {
 }
 
 /// A step that is to go on at once from where it stood would do so for ever.
-fn moving(mut called: Called, stood_at: Option<Vec<u8>>) -> Called {
+fn moving(mut called: CalledAt, stood_at: Option<Vec<u8>>) -> CalledAt {
     if let Ok(Returned::Stepped(step)) = &called.result
         && step.progress == Progress::More
         && step.cursor == stood_at

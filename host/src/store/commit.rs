@@ -15,7 +15,7 @@ use sqlx::FromRow;
 
 use super::tables::{self, ApplyError, ApplyScope, Prepared};
 use super::{Connection, Database, Error, query, query_as, unstorable};
-use crate::model::{Effects, InboxId, Micros, OwnerId, StreamId, Write};
+use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
 use crate::rows::TableSpec;
 
 pub use bookkeeping::show;
@@ -42,6 +42,23 @@ pub struct Under {
     pub generation: i64,
 }
 
+/// What a call did, its rows checked and ready for a database. Clones are cheap.
+#[derive(Clone, Debug, Default)]
+pub struct ReadyEffects {
+    writes: Arc<[Prepared]>,
+    streams: Vec<StreamChange>,
+    owner: Vec<OwnerChange>,
+}
+
+impl ReadyEffects {
+    /// Pure, and the long part of the work before the database's: it is done while the call before is being
+    /// committed. [`Error::Refused`]: the guest's rows are none of its tables.
+    pub fn of(owner: Option<&str>, tree: &TreeTables, effects: Effects) -> Result<Self, Error> {
+        let writes = prepare(owner, tree, &effects.writes)?.into();
+        Ok(Self { writes, streams: effects.streams, owner: effects.owner })
+    }
+}
+
 /// What a call of the guest wants committed.
 #[derive(Clone, Debug)]
 pub struct StepCommit {
@@ -54,7 +71,7 @@ pub struct StepCommit {
     /// Which call it was.
     pub step: CommitOf,
     /// What it did.
-    pub effects: Effects,
+    pub effects: ReadyEffects,
     /// A call that used `lookup` commits only if the owner's commit number is still this one.
     pub read_at: Option<i64>,
 }
@@ -129,16 +146,10 @@ pub async fn commit_no(replication: &Database, owner_id: OwnerId) -> Result<i64,
 }
 
 /// Commits a call, or refuses it whole.
-pub async fn commit(replication: &Database, mut step: StepCommit) -> Result<Committed, Error> {
-    let writes = std::mem::take(&mut step.effects.writes);
-    let prepared = prepare(step.under.external_owner_id.as_deref(), &step.tree, &writes)?;
-    // A page of rows need not be in memory twice while others commit.
-    drop(writes);
+pub async fn commit(replication: &Database, step: StepCommit) -> Result<Committed, Error> {
     replication
         .write(move |connection| {
-            Box::pin(
-                async move { Transaction::begin(connection, &step, &prepared).await?.run().await },
-            )
+            Box::pin(async move { Transaction::begin(connection, &step).await?.run().await })
         })
         .await
 }

@@ -34,7 +34,6 @@ pub use rename::{drop_all, forget_changes, forget_rename, rename_table};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;
-use feed::Change;
 
 /// For whom, when and as which commit writes are applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,19 +213,19 @@ pub async fn apply(
     Ok(applied)
 }
 
-/// Rows that a write moved.
-struct Moved {
-    change: Change,
-    /// `pk` and unique key.
-    rows: Vec<(i64, String)>,
+/// Rows that a write moved, by pk.
+enum Moved {
+    Upserted(Vec<i64>),
+    /// With their unique keys.
+    Deleted(Vec<(i64, String)>),
 }
 
 fn count(changed: &mut BTreeSet<i64>, applied: &mut Applied, moved: &Moved) {
-    match moved.change {
-        Change::Upserted => changed.extend(moved.rows.iter().map(|(pk, _)| *pk)),
-        Change::Deleted => {
-            applied.deleted += moved.rows.len() as u64;
-            for (pk, _) in &moved.rows {
+    match moved {
+        Moved::Upserted(pks) => changed.extend(pks),
+        Moved::Deleted(rows) => {
+            applied.deleted += rows.len() as u64;
+            for (pk, _) in rows {
                 changed.remove(pk);
             }
         }

@@ -13,11 +13,12 @@ use super::Holder;
 use crate::clock::monotonic;
 use crate::egress::{Counted, Session, SessionOptions};
 use crate::model::{Call, CallContext};
-use crate::plugin::Called;
+use crate::plugin::{CallError, Called, Returned};
 use crate::run::call_secrets::CallSecrets;
 use crate::run::environment::CallEnvironment;
 use crate::run::tree::Tree;
 use crate::store::Error;
+use crate::store::commit::ReadyEffects;
 use crate::store::leases::Lease;
 
 /// Whose secrets a call may use.
@@ -28,8 +29,14 @@ pub(in crate::run) struct Authority {
     pub(in crate::run) channel_token: Option<Zeroizing<String>>,
 }
 
-/// What a call did, and the owner's commit number when it first looked something up.
-pub(in crate::run) type CalledAt = (Called, Option<i64>);
+/// What a call came to.
+pub(in crate::run) struct CalledAt {
+    pub(in crate::run) result: Result<Returned, CallError>,
+    /// Empty unless it returned ok.
+    pub(in crate::run) effects: ReadyEffects,
+    /// The owner's commit number when the call first looked something up.
+    pub(in crate::run) read_at: Option<i64>,
+}
 
 /// How much later than its call a request would end.
 const AFTER_THE_CALL: Duration = Duration::from_secs(1);
@@ -85,7 +92,16 @@ impl Holder {
         );
         let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
         self.count(tree, call, &called);
-        Ok((called, environment.read_at()))
+        let Called { mut result, effects, .. } = called;
+        let owner = environment.external_owner_id.as_deref();
+        let effects = match ReadyEffects::of(owner, &tree.tables, effects) {
+            Ok(ready) => ready,
+            Err(error) => {
+                result = Err(CallError::Refused(error.to_string()));
+                ReadyEffects::default()
+            }
+        };
+        Ok(CalledAt { result, effects, read_at: environment.read_at() })
     }
 
     fn session(&self, tree: &Tree, lease: &Lease, authority: Authority) -> Session {

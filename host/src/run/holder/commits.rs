@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::{Holder, Standpoint};
 use crate::failpoint;
-use crate::model::Effects;
 use crate::run::tree::Tree;
-use crate::store::commit::{CommitOf, Committed, StepCommit};
+use crate::store::commit::{CommitOf, Committed, ReadyEffects, StepCommit};
 use crate::store::{Error, relay, streams};
 
 impl Holder {
@@ -17,7 +16,7 @@ impl Holder {
         tree: &Tree,
         at: &Standpoint,
         step: CommitOf,
-        effects: Effects,
+        effects: ReadyEffects,
         read_at: Option<i64>,
     ) -> Result<Committed, Error> {
         let received = self.received.read().await;
@@ -47,7 +46,7 @@ impl Holder {
         &self,
         tree: &Tree,
         step: CommitOf,
-        effects: Effects,
+        effects: ReadyEffects,
         read_at: Option<i64>,
     ) -> Result<(), Error> {
         let mut received = self.received.write().await;

@@ -74,7 +74,7 @@ async fn unsubscribe(
     let service = push.map_or(tree.root_service(), |push| push.endpoint.as_str()).to_owned();
     let call = Call::Unsubscribe { topic, subscription };
     let authority = Authority { grant_id, channel_token: None };
-    let (called, _) = holder.call_as(tree, &service, &call, None, authority).await?;
+    let called = holder.call_as(tree, &service, &call, None, authority).await?;
     Ok(match called.result {
         Ok(Returned::Unsubscribed) => Ok(()),
         Ok(other) => unreachable!("an unsubscribe call returns nothing, not {other:?}"),

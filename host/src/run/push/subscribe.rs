@@ -65,7 +65,7 @@ pub(super) async fn subscribe(
     failpoint::reach("channel_pending");
     let call = Call::Subscribe { topic: topic.clone(), channel: asking.channel.clone() };
     let authority = Authority { grant_id: holder.grant_id(), channel_token: Some(token) };
-    let (called, _) = holder.call_as(tree, &push.endpoint, &call, None, authority).await?;
+    let called = holder.call_as(tree, &push.endpoint, &call, None, authority).await?;
     failpoint::reach("channel_answered");
     match called.result {
         Ok(Returned::Subscribed(Some(made))) => {

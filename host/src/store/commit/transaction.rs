@@ -7,7 +7,7 @@ use super::{
 };
 use crate::failpoint;
 use crate::model::{InboxId, OwnerChange, StreamChange, StreamId};
-use crate::store::tables::{self, ApplyScope, Prepared};
+use crate::store::tables::{self, ApplyScope};
 use crate::store::{Connection, Error, query};
 
 /// Rows that one transaction deletes at most; an UNLINK of more goes on in the next one (R7).
@@ -16,7 +16,6 @@ const UNLINK_SLICE: u32 = 5_000;
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
     step: &'c StepCommit,
-    writes: &'c [Prepared],
     commit_no: i64,
     scope: ApplyScope,
     message: Message,
@@ -27,20 +26,19 @@ impl<'c> Transaction<'c> {
     pub(super) async fn begin(
         connection: &'c mut Connection,
         step: &'c StepCommit,
-        writes: &'c [Prepared],
     ) -> Result<Self, Error> {
         let commit_no = advance(connection, &step.under, step.read_at).await?;
         if let CommitOf::Page { .. } = step.step {
             failpoint::reach("page_begun");
         }
-        let commit_id = match writes.is_empty() && step.effects.owner.is_empty() {
+        let commit_id = match step.effects.writes.is_empty() && step.effects.owner.is_empty() {
             true => 0,
             false => new_commit(connection, &step.under, step.now).await?,
         };
         let scope = apply_scope(&step.under, &step.tree, step.now, commit_id);
         let committed = Committed { generation: step.under.generation, ..Committed::default() };
         let message = Message::default();
-        Ok(Self { connection, step, writes, commit_no, scope, message, committed })
+        Ok(Self { connection, step, commit_no, scope, message, committed })
     }
 
     pub(super) async fn run(mut self) -> Result<Committed, Error> {
@@ -79,7 +77,7 @@ impl<'c> Transaction<'c> {
     /// The call's rows, and the streams that follow from the rows of parents.
     async fn rows(&mut self) -> Result<(), Error> {
         let tree = &self.step.tree;
-        let applied = tables::apply(self.connection, &self.scope, self.writes).await;
+        let applied = tables::apply(self.connection, &self.scope, &self.step.effects.writes).await;
         let applied = applied.map_err(apply_error)?;
         self.committed.rows_changed += applied.rows_changed + applied.deleted;
         let parents: Vec<&str> = match applied.deleted > 0 {

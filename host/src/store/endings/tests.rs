@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
-use crate::model::{Effects, OwnerId};
+use crate::model::OwnerId;
 use crate::rows::fixture::{sample, spec};
-use crate::store::commit::{self, CommitOf, Committed, StepCommit, TreeTables, Under};
+use crate::store::commit::{
+    self, CommitOf, Committed, ReadyEffects, StepCommit, TreeTables, Under,
+};
 use crate::store::fixture::{self, Opened, on_both, plan};
 use crate::store::{Dialect, leases, tables};
 
@@ -166,7 +168,7 @@ async fn receives(
         now: 1_000,
         tree: Arc::new(TreeTables { manifest, tables: HashMap::new() }),
         step: CommitOf::Item { id: item, grants: false },
-        effects: Effects::default(),
+        effects: ReadyEffects::default(),
         read_at: None,
     };
     commit::commit(replication, step).await

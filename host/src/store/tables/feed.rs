@@ -6,14 +6,8 @@ use super::query::{Query, chunks};
 use crate::rows::TableSpec;
 use crate::store::{Argument, Connection, Dialect};
 
-/// What happened to rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Upserted,
-    Deleted,
-}
-
-/// Records rows that moved in a commit.
+/// Records rows that moved in a commit. A live row's key stands in its table: only of a deleted one the feed
+/// keeps it.
 pub(super) async fn record(
     conn: &mut Connection,
     spec: &TableSpec,
@@ -21,30 +15,40 @@ pub(super) async fn record(
     moved: &Moved,
 ) -> sqlx::Result<()> {
     let dialect = conn.dialect();
-    for chunk in chunks(dialect, &moved.rows, 2, 2) {
-        entries(dialect, spec, commit_id, moved.change, chunk).execute(conn).await?;
+    match moved {
+        Moved::Upserted(pks) => {
+            let rows: Vec<_> = pks.iter().map(|pk| (*pk, None)).collect();
+            for chunk in chunks(dialect, &rows, 1, 2) {
+                entries(dialect, spec, commit_id, false, chunk).execute(conn).await?;
+            }
+        }
+        Moved::Deleted(rows) => {
+            let rows: Vec<_> = rows.iter().map(|(pk, key)| (*pk, Some(key.as_str()))).collect();
+            for chunk in chunks(dialect, &rows, 2, 2) {
+                entries(dialect, spec, commit_id, true, chunk).execute(conn).await?;
+            }
+        }
     }
     Ok(())
 }
 
-/// A live row's key stands in its table: only of a deleted one the feed keeps it.
+/// `rows`: pk and, of a deleted one, unique key.
 fn entries<'q>(
     dialect: Dialect,
     spec: &TableSpec,
     commit_id: i64,
-    change: Change,
-    rows: &'q [(i64, String)],
+    deleted: bool,
+    rows: &[(i64, Option<&'q str>)],
 ) -> Query<'q> {
-    let deleted = change == Change::Deleted;
     let mut query = Query::new(dialect, "with moved (pk, unique_key) as (");
     match dialect {
-        Dialect::Sqlite => push_values(&mut query, rows, deleted),
+        Dialect::Sqlite => push_values(&mut query, rows),
         Dialect::Postgres => {
             query.push("select * from unnest(");
             query.push_argument(Argument::Integers(rows.iter().map(|(pk, _)| Some(*pk)).collect()));
             query.push("::bigint[], ");
-            let keys = rows.iter().map(|(_, key)| deleted.then_some(key.as_str()));
-            query.push_argument(Argument::Texts(keys.collect()));
+            let keys = rows.iter().map(|(_, key)| *key).collect();
+            query.push_argument(Argument::Texts(keys));
             query.push("::text[])");
         }
     }
@@ -64,18 +68,18 @@ fn entries<'q>(
     query
 }
 
-fn push_values<'q>(query: &mut Query<'q>, rows: &'q [(i64, String)], deleted: bool) {
+fn push_values<'q>(query: &mut Query<'q>, rows: &[(i64, Option<&'q str>)]) {
     query.push("values ");
     for (at, (pk, key)) in rows.iter().enumerate() {
         query.push(if at == 0 { "(" } else { ", (" });
         query.push_integer(*pk);
-        match deleted {
-            true => {
+        match key {
+            Some(key) => {
                 query.push(", ");
-                query.push_text(key.as_str());
+                query.push_text(*key);
                 query.push(")");
             }
-            false => query.push(", null)"),
+            None => query.push(", null)"),
         }
     }
 }

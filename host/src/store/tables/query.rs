@@ -7,7 +7,7 @@ use rowgate_manifest::ColumnType;
 
 use crate::rows::Value;
 use crate::store::database::{Answer, Query as Statement};
-use crate::store::{Argument, Connection, Dialect, query, query_as};
+use crate::store::{Argument, Connection, Dialect, query, query_as, query_scalar};
 
 /// A statement under construction.
 pub(super) struct Query<'q> {
@@ -78,6 +78,11 @@ impl<'q> Query<'q> {
         statement: impl FnOnce(Cow<'q, str>) -> Statement<'q, A>,
     ) -> sqlx::Result<Vec<A::Item>> {
         statement(self.sql.into()).bind_all(self.arguments).fetch_all(conn).await
+    }
+
+    /// For `returning` with `pk`.
+    pub(super) async fn fetch_pks(self, conn: &mut Connection) -> sqlx::Result<Vec<i64>> {
+        self.fetch(conn, query_scalar).await
     }
 
     /// For `returning` with `pk` and the unique key as text.

@@ -1,7 +1,7 @@
 //! Changes of many rows at once: update, delete, what a full listing didn't show, a whole owner.
 
 use super::dialect::{key_text, quoted};
-use super::feed::{self, Change};
+use super::feed;
 use super::filter::push_where;
 use super::query::Query;
 use super::read::push_key;
@@ -20,7 +20,7 @@ pub(super) async fn update(
     bracket: Option<i64>,
 ) -> sqlx::Result<Moved> {
     let query = update_query(conn.dialect(), scope, spec, set, tests, bracket);
-    Ok(Moved { change: Change::Upserted, rows: query.fetch_keys(conn).await? })
+    Ok(Moved::Upserted(query.fetch_pks(conn).await?))
 }
 
 pub(super) fn update_query<'q>(
@@ -55,7 +55,7 @@ pub(super) fn update_query<'q>(
         query.push_fmt(format_args!(" < {table}.{}) is not true", name(*column)));
     }
     push_unseen(&mut query, spec, bracket);
-    query.push_fmt(format_args!("\nreturning pk, {}", key_text(spec, "")));
+    query.push("\nreturning pk");
     query
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn delete(
     bracket: Option<i64>,
 ) -> sqlx::Result<Moved> {
     let query = delete_query(conn.dialect(), scope, spec, tests, bracket);
-    Ok(Moved { change: Change::Deleted, rows: query.fetch_keys(conn).await? })
+    Ok(Moved::Deleted(query.fetch_keys(conn).await?))
 }
 
 pub(super) fn delete_query<'q>(
@@ -121,8 +121,7 @@ pub async fn delete_owner_rows(
     query.push_fmt(format_args!(") returning pk, {}", key_text(spec, "")));
     let rows = query.fetch_keys(conn).await?;
     let count = rows.len() as u64;
-    let moved = Moved { change: Change::Deleted, rows };
-    feed::record(conn, spec, scope.commit_id, &moved).await?;
+    feed::record(conn, spec, scope.commit_id, &Moved::Deleted(rows)).await?;
     Ok(count)
 }
 

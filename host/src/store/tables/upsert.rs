@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use super::dialect::{key_text, literal, quoted};
-use super::feed::Change;
 use super::query::{Query, argument, array, array_type, chunks};
 use super::{ApplyError, ApplyScope, Moved};
 use crate::model::Existing;
@@ -32,8 +31,8 @@ pub(super) async fn upsert(
         let statement = Statement::new(dialect, spec, scope, rows, part, &now, patch);
         let (each, fixed) = (statement.varying.len(), statement.same.len() + 3);
         for chunk in chunks(dialect, &part.rows, each, fixed) {
-            match statement.query(chunk).fetch_keys(conn).await {
-                Ok(keys) => moved.extend(keys),
+            match statement.query(chunk).fetch_pks(conn).await {
+                Ok(pks) => moved.extend(pks),
                 Err(error) => {
                     return Err(explain(conn, scope, spec, rows, chunk, error).await);
                 }
@@ -43,9 +42,9 @@ pub(super) async fn upsert(
     if rows.parts.len() > 1 {
         // A key that came twice moved twice, but stands in the feed once.
         let mut seen = HashSet::new();
-        moved.retain(|(pk, _)| seen.insert(*pk));
+        moved.retain(|pk| seen.insert(*pk));
     }
-    Ok(Moved { change: Change::Upserted, rows: moved })
+    Ok(Moved::Upserted(moved))
 }
 
 struct Statement<'a> {
@@ -88,7 +87,7 @@ impl<'a> Statement<'a> {
         }
         self.push_insert(&mut query);
         self.push_update(&mut query);
-        query.push_fmt(format_args!("\nreturning pk, {}", key_text(self.spec, "")));
+        query.push("\nreturning pk");
         query
     }
 
