@@ -109,9 +109,9 @@ impl GoClient {
             hidden.extend((step["prompt_is_secret"] == true).then(|| prompt.clone()));
             let Some(answer) = answers.pop_front() else { panic!("no answer to {prompt}") };
             prompts.push(prompt);
-            // Whatever is asked for, what was typed is text.
+            // Whatever is asked for, what was typed is text, and a line.
             body = step["post_params"].clone();
-            body[step["post_params_value_key"].as_str().unwrap()] = answer.into();
+            body[step["post_params_value_key"].as_str().unwrap()] = format!("{answer}\n").into();
             path = step["post_to_url"].as_str().unwrap().to_owned();
         }
     }

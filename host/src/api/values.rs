@@ -136,10 +136,13 @@ fn wanted(kind: Kind) -> String {
     }
 }
 
-/// PostgreSQL takes no NUL, and nothing here has a use for one.
+/// PostgreSQL takes no NUL, and nothing here has a use for one. WebhookDB's client sends what was typed with its
+/// line end (ask_unix.go), which belongs to no value.
 fn as_text(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.contains('\0') => Some(text.clone()),
+        Value::String(text) if !text.contains('\0') => {
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(flag.to_string()),
         _ => None,
@@ -191,10 +194,12 @@ mod tests {
             Param::text("e", "").of(Kind::OneOf(&["x", "y"])),
             Param::text("f", "").of(Kind::Integer),
             Param::text("g", ""),
+            Param::text("h", ""),
         ];
-        let sent = json!({ "a": 600, "g": " 1970-01-01T00:00:01Z", "b": "Yes", "c": "x, y,", "d": { "k": 1 }, "e": "y", "f": " 7", "z": [] });
+        let sent = json!({ "a": 600, "g": " 1970-01-01T00:00:01Z", "b": "Yes", "c": "x, y,", "d": { "k": 1 }, "e": "y\n", "f": " 7\n", "z": [], "h": "a b \r\n" });
         let values = check(&params, sent).unwrap();
         assert_eq!(values.text("a"), "600");
+        assert_eq!((values.text("e").as_str(), values.text("h").as_str()), ("y", "a b "));
         assert_eq!(values.integer("f"), Some(7));
         assert_eq!(values.time("g").unwrap(), Some(1_000_000));
         assert!(values.time("a").is_err() && values.time("missing").unwrap().is_none());
