@@ -224,6 +224,10 @@ async fn by_calls(command: Command, client: Client, format: Format) -> anyhow::R
 }
 
 async fn on_data_directory(command: Command, app: &App, format: Format) -> anyhow::Result<()> {
+    if command.is_of_organization() {
+        // The default one is made; of another the error names those that there are.
+        app.organization().await?;
+    }
     match command {
         Command::Auth(auth::Auth::Code { email }) => auth::print_code(app, &email).await,
         Command::Orgs(orgs) => orgs.run_here(app, format).await,
@@ -238,6 +242,13 @@ async fn on_data_directory(command: Command, app: &App, format: Format) -> anyho
 }
 
 impl Command {
+    /// Whether it works on an organization, which must be there.
+    fn is_of_organization(&self) -> bool {
+        let anywhere =
+            matches!(self, Self::Auth(_) | Self::Orgs(_) | Self::Services(_) | Self::Fixtures(_));
+        self.has_calls() && !anywhere
+    }
+
     /// Whether a host can do it for somebody far away.
     fn has_calls(&self) -> bool {
         match self {

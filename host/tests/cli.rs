@@ -108,6 +108,7 @@ fn integrations_are_created_with_defaults_and_grants() {
 #[test]
 fn what_is_missing_or_wrong_is_said() {
     let host = Installation::new();
+    assert_eq!(host.json(&["httpsync", "list"]), json!([]), "the default organization is made");
     let missing = host.fails(&["integrations", "create", LIST, "--yes"]);
     assert!(missing.contains("--set client_id=... --set client_secret=..."), "{missing}");
     for (arguments, reason) in [
@@ -118,6 +119,7 @@ fn what_is_missing_or_wrong_is_said() {
         (&["owners", "show", "o"], "no post ever named an owner `o`"),
         (&["orgs", "list", "--config", "/no/such/file"], "/no/such/file"),
         (&["integrations", "list", "--org", "other"], "rowgate orgs create"),
+        (&["owners", "list", "--org", "other"], "rowgate orgs create"),
         (&["plugins", "rollback", "google_calendar"], "no other version"),
         (&["db", "sql", "delete from t"], "only reading statements"),
     ] {

@@ -56,6 +56,7 @@ async fn streams_of_others() {
         .refused(&[
             ("other-stream", "a stream of the service `google_calendar_event_v1`"),
             ("long-stream-key", "the key of a stream is longer than 4096 bytes"),
+            ("nul-in-stream-key", "the key of a stream has the character NUL"),
             ("reset-self", "a call can't reset its own stream"),
             ("remove-self", "a call can't remove its own stream"),
             ("link", "only a `receive` can"),

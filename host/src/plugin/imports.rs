@@ -289,6 +289,10 @@ impl State {
             let text = format!("the key of a stream is longer than {STREAM_KEY_BYTES} bytes");
             return Err(Stop::Contract(text));
         }
+        // PostgreSQL has no text with it.
+        if stream.key.contains('\0') {
+            return Err(Stop::Contract("the key of a stream has the character NUL".to_owned()));
+        }
         Ok(stream)
     }
 }

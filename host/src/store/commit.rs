@@ -272,12 +272,17 @@ fn prepare(
 
 fn apply_error(error: ApplyError) -> Error {
     match error {
-        ApplyError::Database(error) => match unstorable(&error) {
-            Some(why) => Error::Refused(format!("the database can't store a row: {why}")),
-            None => Error::Database(error),
-        },
+        ApplyError::Database(error) => row_error(error),
         gone @ ApplyError::NotListed(_) => Error::NotListed(gone.to_string()),
         refused => Error::Refused(refused.to_string()),
+    }
+}
+
+/// What a statement failed with that stores what a guest gave.
+fn row_error(error: sqlx::Error) -> Error {
+    match unstorable(&error) {
+        Some(why) => Error::Refused(format!("the database can't store a row: {why}")),
+        None => Error::Database(error),
     }
 }
 

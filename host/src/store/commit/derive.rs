@@ -5,7 +5,7 @@
 use rowgate_manifest::StreamKind;
 use serde_json::Value;
 
-use super::{Message, TreeTables, apply_error, key, prepare};
+use super::{Message, TreeTables, apply_error, key, prepare, row_error};
 use crate::model::{Condition, Op, OwnerId, Scalar, StreamId, Write};
 use crate::rows::TableSpec;
 use crate::store::tables::{self, ApplyScope, quoted};
@@ -96,8 +96,9 @@ async fn begin(
     .bind(&stream.kind)
     .bind(&stream.key)
     .execute(connection)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
+    .map_err(row_error)
 }
 
 /// What the manifest says becomes of the rows of a stream whose parent row left.

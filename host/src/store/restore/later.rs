@@ -40,15 +40,20 @@ impl Store {
     /// Tries those that no host has tried shortly before, until there is none; answers how many organizations
     /// go on. While one takes its time, it is looked every `poll` whether others are to be tried meanwhile.
     pub async fn put_right_left(&self, poll: Duration) -> Result<u64, Error> {
-        let (mut trying, mut righted) = (FuturesUnordered::new(), 0);
+        let (mut trying, mut righted, mut failed) = (FuturesUnordered::new(), 0, None);
         loop {
-            for of in self.left(AT_ONCE - trying.len()).await? {
-                trying.push(self.try_left(of));
+            // After a failure nothing is begun, but what is under way goes on.
+            if failed.is_none() {
+                match self.left(AT_ONCE - trying.len()).await {
+                    Ok(left) => trying.extend(left.into_iter().map(|of| self.try_left(of))),
+                    Err(error) => failed = Some(error),
+                }
             }
             tokio::select! {
                 done = trying.next() => match done {
-                    Some(done) => righted += u64::from(done?),
-                    None => return Ok(righted),
+                    Some(Ok(done)) => righted += u64::from(done),
+                    Some(Err(error)) => failed = Some(error),
+                    None => return failed.map_or(Ok(righted), Err),
                 },
                 () = self.clock.sleep(poll) => {}
             }
@@ -121,7 +126,8 @@ impl Store {
                     return Error::Superseded("another host puts it right");
                 }
                 Ok(_) => until = next,
-                Err(error) => return error,
+                Err(error) if self.clock.now() >= until => return error,
+                Err(error) => tracing::warn!(%error, "a turn is kept at the next try"),
             }
         }
     }

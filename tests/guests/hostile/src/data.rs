@@ -143,6 +143,11 @@ pub(crate) const ATTACKS: &[Attack] = &[
         streams::activate(&stream, None);
         Ok("activated".to_owned())
     }),
+    ("nul-in-stream-key", |_| {
+        let stream = types::StreamId { key: "a\0b".to_owned(), ..item_stream() };
+        streams::activate(&stream, None);
+        Ok("activated".to_owned())
+    }),
     ("other-stream", |_| {
         let service = OTHER_TABLE.to_owned();
         let key = "primary".to_owned();
