@@ -38,13 +38,18 @@ async fn role(store: &Store) -> String {
     query_scalar(name).fetch_one(store.control()).await.unwrap()
 }
 
-/// Whether the server knows the password of the role by this text.
-async fn knows(store: &Store, password: &str) -> bool {
-    let kept: String = query_scalar("select rolpassword from pg_authid where rolname = $1")
+/// What the server keeps of the role's password: something else after each time that it is told.
+async fn kept(store: &Store) -> String {
+    query_scalar("select rolpassword from pg_authid where rolname = $1")
         .bind(role(store).await)
         .fetch_one(store.control())
         .await
-        .unwrap();
+        .unwrap()
+}
+
+/// Whether the server knows the password of the role by this text.
+async fn knows(store: &Store, password: &str) -> bool {
+    let kept = kept(store).await;
     let salt = BASE64_STANDARD.decode(kept.split(['$', ':']).nth(2).unwrap()).unwrap();
     kept == ReaderPassword { text: password, salt: salt.try_into().unwrap() }.verifier()
 }
@@ -89,6 +94,42 @@ async fn a_part_that_is_there_is_opened_while_others_are_made() {
     let shown = tokio::time::timeout(PATIENCE, store.connection_url(of)).await;
     shown.expect("nor does who reads it").unwrap();
     others.let_go().await;
+}
+
+#[tokio::test]
+async fn who_waited_opens_what_another_host_made() {
+    let (store, of) = opened().await;
+    let (told, others) =
+        (kept(&store).await, store.server.as_ref().unwrap().alone().await.unwrap());
+    fixture::run(&store, "update organizations set reader_prepared = 0".to_owned()).await;
+    store.opened.let_go(of);
+    let made = async {
+        while fixture::waiting(&store).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        let made = format!("update organizations set reader_prepared = {PREPARED}");
+        fixture::run(&store, made).await;
+        others.let_go().await;
+    };
+    let (opened, ()) = tokio::join!(store.replication(of), made);
+    feed::head(&opened.unwrap()).await.unwrap();
+    assert_eq!(kept(&store).await, told, "the server is told once");
+}
+
+#[tokio::test]
+async fn what_a_newer_host_made_is_enough() {
+    let (store, of) = opened().await;
+    let newer = PREPARED + 1;
+    let made = format!("update organizations set reader_prepared = {newer}");
+    fixture::run(&store, made).await;
+    assert!(store.reader(of).await.unwrap().is_told);
+    let lost = format!("revoke usage on schema org_default from \"{}\"", role(&store).await);
+    store.replication(of).await.unwrap().execute(query(lost)).await.unwrap();
+    store.opened.let_go(of);
+    drop(store.replication(of).await.unwrap());
+    let prepared = "select reader_prepared from organizations where id = $1";
+    let prepared: i64 = query_scalar(prepared).bind(of).fetch_one(store.control()).await.unwrap();
+    assert_eq!(prepared, newer, "it needn't make that again");
 }
 
 #[tokio::test]
