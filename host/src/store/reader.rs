@@ -14,7 +14,7 @@ use crate::model::OrganizationId;
 pub(super) struct Reader {
     pub(super) password: Zeroizing<String>,
     sealed: Vec<u8>,
-    /// The server was told it, with all else that this program makes for such a role.
+    /// The server was told it, with all else that this program makes for such a role, or a newer one.
     is_told: bool,
 }
 
@@ -94,11 +94,16 @@ impl Store {
         key: &str,
     ) -> Result<(Database, Zeroizing<String>), Error> {
         // Whoever seals another one from here on tells the server after us.
-        let Reader { password, sealed, .. } = self.reader(of).await?;
+        let Reader { password, sealed, is_told } = self.reader(of).await?;
+        // Another host may have made it while we waited.
+        if is_told && let Some(database) = server.open_ready(key).await {
+            return Ok((database, password));
+        }
         let told = ReaderPassword { text: &password, salt: self.chance.bytes() };
         let database = server.open_replication(key, &told).await?;
         failpoint::reach("password_told");
-        let is_told = "update organizations set reader_prepared = $1
+        let is_told = "update organizations set reader_prepared =
+                         case when reader_prepared > $1 then reader_prepared else $1 end
                        where id = $2 and reader_sealed = $3";
         let is_told = query(is_told).bind(PREPARED).bind(of).bind(sealed);
         self.control.execute(is_told).await?;
@@ -121,7 +126,7 @@ impl Store {
         let opened = opened.map_err(|error| broken(error.to_string()))?;
         let text = std::str::from_utf8(&opened).map_err(|error| broken(error.to_string()))?;
         let password = Zeroizing::new(text.to_owned());
-        Ok(Reader { password, sealed, is_told: prepared == PREPARED })
+        Ok(Reader { password, sealed, is_told: prepared >= PREPARED })
     }
 
     async fn first_password(&self, of: OrganizationId) -> Result<Option<Vec<u8>>, Error> {

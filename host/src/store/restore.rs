@@ -102,6 +102,10 @@ impl PutBack<'_> {
         own_max: Duration,
         open: impl AsyncFn(OrganizationId, String, bool) -> Result<Database, Error>,
     ) -> Result<Restored, Error> {
+        // Customers' servers weren't put back: which passwords they know of roles of ours isn't known.
+        let untold = "update moves set reader_told = false
+                      where own_reader and readonly_url is not null";
+        self.control.execute(query(untold)).await?;
         let (mut restored, mut known) = (Restored::default(), Known::default());
         let last_owner = self.last_id("owners").await?;
         known.owner = last_owner;

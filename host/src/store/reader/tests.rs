@@ -13,6 +13,19 @@ use crate::store::{Dialect, feed};
 /// Longer than it takes to open a part.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether a role reads the tables, one that was made just now, too; it and nobody else connects, and gets no
+/// more than it should.
+const MAY_READ: &str = "
+    select r.rolcanlogin and r.rolconnlimit = 20
+      and has_schema_privilege(r.oid, 'org_default', 'usage')
+      and has_table_privilege(r.oid, 'org_default.to_come', 'select')
+      and has_database_privilege(r.oid, d.oid, 'connect')
+      and not has_database_privilege('public', d.oid, 'connect')
+      and coalesce((select 'statement_timeout=60s' = any (s.setconfig) from pg_db_role_setting s
+                    where s.setdatabase = d.oid and s.setrole = r.oid), false)
+    from pg_roles r, pg_database d
+    where r.rolname = $1 and d.datname = current_database()";
+
 async fn opened() -> (Opened, OrganizationId) {
     let store = fixture::open(Dialect::Postgres, Clock::System).await;
     let of = store.organization("default").await.unwrap().id;
@@ -25,13 +38,18 @@ async fn role(store: &Store) -> String {
     query_scalar(name).fetch_one(store.control()).await.unwrap()
 }
 
-/// Whether the server knows the password of the role by this text.
-async fn knows(store: &Store, password: &str) -> bool {
-    let kept: String = query_scalar("select rolpassword from pg_authid where rolname = $1")
+/// What the server keeps of the role's password: something else after each time that it is told.
+async fn kept(store: &Store) -> String {
+    query_scalar("select rolpassword from pg_authid where rolname = $1")
         .bind(role(store).await)
         .fetch_one(store.control())
         .await
-        .unwrap();
+        .unwrap()
+}
+
+/// Whether the server knows the password of the role by this text.
+async fn knows(store: &Store, password: &str) -> bool {
+    let kept = kept(store).await;
     let salt = BASE64_STANDARD.decode(kept.split(['$', ':']).nth(2).unwrap()).unwrap();
     kept == ReaderPassword { text: password, salt: salt.try_into().unwrap() }.verifier()
 }
@@ -79,12 +97,55 @@ async fn a_part_that_is_there_is_opened_while_others_are_made() {
 }
 
 #[tokio::test]
+async fn who_waited_opens_what_another_host_made() {
+    let (store, of) = opened().await;
+    let (told, others) =
+        (kept(&store).await, store.server.as_ref().unwrap().alone().await.unwrap());
+    fixture::run(&store, "update organizations set reader_prepared = 0".to_owned()).await;
+    store.opened.let_go(of);
+    let made = async {
+        while fixture::waiting(&store).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        let made = format!("update organizations set reader_prepared = {PREPARED}");
+        fixture::run(&store, made).await;
+        others.let_go().await;
+    };
+    let (opened, ()) = tokio::join!(store.replication(of), made);
+    feed::head(&opened.unwrap()).await.unwrap();
+    assert_eq!(kept(&store).await, told, "the server is told once");
+}
+
+#[tokio::test]
+async fn what_a_newer_host_made_is_enough() {
+    let (store, of) = opened().await;
+    let newer = PREPARED + 1;
+    let made = format!("update organizations set reader_prepared = {newer}");
+    fixture::run(&store, made).await;
+    assert!(store.reader(of).await.unwrap().is_told);
+    let lost = format!("revoke usage on schema org_default from \"{}\"", role(&store).await);
+    store.replication(of).await.unwrap().execute(query(lost)).await.unwrap();
+    store.opened.let_go(of);
+    drop(store.replication(of).await.unwrap());
+    let prepared = "select reader_prepared from organizations where id = $1";
+    let prepared: i64 = query_scalar(prepared).bind(of).fetch_one(store.control()).await.unwrap();
+    assert_eq!(prepared, newer, "it needn't make that again");
+}
+
+#[tokio::test]
 async fn what_a_part_lacks_is_made() {
     let (store, of) = opened().await;
-    let role = role(&store).await;
+    let (role, data) = (role(&store).await, format!("{}_data", control(&store).await));
     for lost in [
         format!("revoke usage on schema org_default from \"{role}\""),
-        format!("revoke connect on database \"{}_data\" from \"{role}\"", control(&store).await),
+        format!("revoke connect on database \"{data}\" from \"{role}\""),
+        format!("grant connect on database \"{data}\" to public"),
+        format!(
+            "alter default privileges in schema org_default revoke select on tables from \"{role}\""
+        ),
+        format!("alter role \"{role}\" in database \"{data}\" reset all"),
+        format!("alter role \"{role}\" nologin"),
+        format!("alter role \"{role}\" connection limit -1"),
         "drop schema rowgate_default cascade".to_owned(),
     ] {
         let database = store.replication(of).await.unwrap();
@@ -92,11 +153,13 @@ async fn what_a_part_lacks_is_made() {
         store.opened.let_go(of);
         let database = store.replication(of).await.unwrap();
         feed::head(&database).await.unwrap();
-        let may_read = "select has_schema_privilege($1::name, 'org_default', 'usage')
-                          and has_database_privilege($1::name, current_database()::text, 'connect')";
+        database.execute(query("create table org_default.to_come (id bigint)")).await.unwrap();
         let may_read: bool =
-            query_scalar(may_read).bind(role.clone()).fetch_one(&database).await.unwrap();
+            query_scalar(MAY_READ).bind(role.clone()).fetch_one(&database).await.unwrap();
         assert!(may_read, "{lost}");
+        database.execute(query("drop table org_default.to_come")).await.unwrap();
+        let server = store.server.as_ref().unwrap();
+        assert!(server.open_ready("default").await.is_some(), "once: {lost}");
     }
 }
 

@@ -202,6 +202,12 @@ async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
     let beside = "insert into rowgate_owners (owner_id, fence, commit_no) values (1, 8, 4)";
     let (store, replication) = filled(dialect, "", beside).await;
     own(&store).await;
+    let readers =
+        "insert into moves (id, organization_id, state, readonly_url, own_reader, shown_url,
+                     created_at, progressed_at)
+                   values ('dbm_0', 2, 'done', 'sealed', false, '', 0, 0),
+                          ('dbm_1', 2, 'done', 'sealed', true, '', 0, 0)";
+    fixture::run(&store, readers.into()).await;
     let (chance, control) = (store.chance(), store.control());
     let put_back = PutBack { control, begun_at: Some(NOW - SECOND), now: NOW, chance };
     let restored = put_back.put_right(OWN_MAX, async |_, _, is_own| match is_own {
@@ -217,6 +223,10 @@ async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
     let stands: Vec<(String, Option<Micros>, Micros, bool)> = all(control, stands).await;
     let left = ("own".to_owned(), Some(NOW - SECOND), Micros::MAX, true);
     assert_eq!(stands, [("default".to_owned(), None, 0, false), left]);
+    // A role of ours is told its password again, when its server answers.
+    let told: Vec<(String, bool)> =
+        all(control, "select id, reader_told from moves order by id").await;
+    assert_eq!(told, [("dbm_0".to_owned(), true), ("dbm_1".to_owned(), false)]);
     // Nobody works for it, nor opens what it has.
     assert_eq!(leases::ready_organizations(control, NOW).await.unwrap(), [1]);
     let refused = store.replication(2).await.unwrap_err();

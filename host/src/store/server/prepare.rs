@@ -21,15 +21,28 @@ pub(in crate::store) const PREPARED: i64 = 1;
 /// Whether all of it is there, and our own tables as this program has them.
 pub(super) async fn is_ready(connection: &mut PgConnection, place: &Place) -> sqlx::Result<bool> {
     let Place { tables, internal, reader, .. } = place;
+    // Tables to come are those of the role that we are now. Where it doesn't own the database, everybody's
+    // right to connect isn't ours to take.
     let may_read: Option<bool> = sqlx::query_scalar(
-        "select has_schema_privilege(r.oid, t.oid, 'usage')
-           and has_database_privilege(r.oid, current_database()::text, 'connect')
-         from pg_roles r, pg_namespace t, pg_namespace i
-         where r.rolname = $1 and t.nspname = $2 and i.nspname = $3",
+        "select r.rolcanlogin and r.rolconnlimit = $4
+           and has_schema_privilege(r.oid, t.oid, 'usage')
+           and has_database_privilege(r.oid, d.oid, 'connect')
+           and not (pg_get_userbyid(d.datdba) = current_user
+                    and has_database_privilege('public', d.oid, 'connect'))
+           and exists (select 1 from pg_db_role_setting s
+                       where s.setdatabase = d.oid and s.setrole = r.oid)
+           and exists (select 1 from pg_default_acl a cross join lateral aclexplode(a.defaclacl) g
+                       where a.defaclnamespace = t.oid and a.defaclobjtype = 'r'
+                         and pg_get_userbyid(a.defaclrole) = current_user
+                         and g.grantee = r.oid and g.privilege_type = 'SELECT')
+         from pg_roles r, pg_namespace t, pg_namespace i, pg_database d
+         where r.rolname = $1 and t.nspname = $2 and i.nspname = $3
+           and d.datname = current_database()",
     )
     .bind(reader)
     .bind(tables)
     .bind(internal)
+    .bind(i64::from(READER_CONNECTIONS))
     .fetch_optional(&mut *connection)
     .await?;
     if may_read != Some(true) {

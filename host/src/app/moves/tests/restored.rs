@@ -18,6 +18,22 @@ async fn a_database_of_its_own_is_put_right_with_ours() {
     assert_eq!(begun, Some(after));
 }
 
+/// The copy of the control database may be older than the password that the customer's server knows.
+#[tokio::test]
+async fn a_role_of_ours_is_told_its_password_again() {
+    let case = Case::new(Dialect::Postgres).await;
+    case.moved().await;
+    let role = format!("{}_rowgate_reader", case.customer.name());
+    let url = case.store.connection_url(case.organization).await.unwrap();
+    let mut customer = case.customer.connect().unwrap();
+    customer.query(&format!("alter role {role} password null")).unwrap();
+    case.store.restore().await.unwrap();
+    assert_eq!(case.store.connection_url(case.organization).await.unwrap(), url);
+    let kept = format!("select coalesce(rolpassword, '') from pg_authid where rolname = '{role}'");
+    let kept = customer.value(&kept).unwrap();
+    assert!(kept.starts_with("SCRAM-SHA-256$"), "{kept}");
+}
+
 /// Its owner may do there what they like.
 #[tokio::test]
 async fn one_that_cant_be_opened_any_more_holds_no_restore_up() {
