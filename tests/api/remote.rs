@@ -130,7 +130,15 @@ async fn everything_by_the_command() {
     assert!(machine.works(&["integrations", "stats", "-i", EVENT]).await.contains("Streams"));
     machine.works(&["db", "rename-table", EVENT, "--new-name", "events"]).await;
     machine.works(&["integrations", "delete", "events", "--confirm", "events"]).await;
+    another_organization(&machine).await;
 
+    machine.works(&["auth", "logout"]).await;
+    let out = machine.run(&["auth", "whoami"]).await;
+    assert!(String::from_utf8_lossy(&out.stderr).contains("not logged in"), "{out:?}");
+    assert!(!Path::new(machine.home.path()).join("rowgate-data").exists(), "nothing was made here");
+}
+
+async fn another_organization(machine: &Machine) {
     machine.works(&["org", "create", "Acme"]).await;
     machine.works(&["org", "activate", "acme"]).await;
     assert!(machine.works(&["org", "current"]).await.contains("Acme"));
@@ -138,11 +146,6 @@ async fn everything_by_the_command() {
     assert!(machine.works(&["org", "members"]).await.contains("x@example.com"));
     let none = machine.run(&["integrations", "info", LIST]).await;
     assert!(String::from_utf8_lossy(&none.stderr).contains("there is no integration"), "{none:?}");
-
-    machine.works(&["auth", "logout"]).await;
-    let out = machine.run(&["auth", "whoami"]).await;
-    assert!(String::from_utf8_lossy(&out.stderr).contains("not logged in"), "{out:?}");
-    assert!(!Path::new(machine.home.path()).join("rowgate-data").exists(), "nothing was made here");
 }
 
 #[tokio::test]

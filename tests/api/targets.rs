@@ -1,6 +1,6 @@
 //! Targets of HTTP Sync and DB Sync over the API.
 
-use postgres_cluster::Cluster;
+use postgres_cluster::{Cluster, Database};
 use serde_json::{Value, json};
 use tests::{Settings, Vendor, VendorAnswer};
 
@@ -230,11 +230,7 @@ async fn a_database_is_made_and_mirrored_to() {
     api.link(&list, "ana").await;
     api.host.settle().await;
     owner.post(&sync, json!({})).await.ok();
-    let count = || {
-        let counted = database.connect().unwrap().value("select count(*) from calendars");
-        counted.is_ok_and(|count| count != "0")
-    };
-    api.host.until("a row is mirrored", async || count()).await;
+    api.host.until("a row is mirrored", async || has_calendars(&database)).await;
 
     let change = json!({ "period_seconds": "120" });
     let changed = owner.post(&format!("{target}/update"), change).await.ok();
@@ -248,8 +244,13 @@ async fn a_database_is_made_and_mirrored_to() {
     assert_eq!(prompt.header("whdb-prompt"), Some("confirm"));
     owner.answer(&prompt.body, &calendar.table).await.ok();
     assert_eq!(owner.get(DATABASES).await.ok()["total_count"], 0);
-    assert!(count(), "the mirror stays");
+    assert!(has_calendars(&database), "the mirror stays");
     assert!(!api.host.log().contains("hush-045"));
+}
+
+fn has_calendars(database: &Database<'_>) -> bool {
+    let counted = database.connect().unwrap().value("select count(*) from calendars");
+    counted.is_ok_and(|count| count != "0")
 }
 
 #[tokio::test]

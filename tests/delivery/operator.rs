@@ -89,6 +89,18 @@ async fn updates_take_effect_and_deleted_targets_rest() {
     }
 }
 
+/// A receiver that doesn't take the first post, and its target, which waits for its back-off.
+async fn failing(case: &Case) -> (Receiver, String) {
+    let mut first = true;
+    let receiver = Receiver::behaving(move |_| match std::mem::take(&mut first) {
+        true => Does::Answer(500),
+        false => Does::Take,
+    });
+    let id = case.target(&receiver, &[]).await;
+    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    (receiver, id)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_does_not_wait_for_the_back_off() {
     let settings = crate::setup::settings()
@@ -97,13 +109,7 @@ async fn a_trigger_does_not_wait_for_the_back_off() {
     let case = Case::with(settings).await;
     case.add("one", 1);
     case.link_ana().await;
-    let mut first = true;
-    let receiver = Receiver::behaving(move |_| match std::mem::take(&mut first) {
-        true => Does::Answer(500),
-        false => Does::Take,
-    });
-    let id = case.target(&receiver, &[]).await;
-    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    let (receiver, id) = failing(&case).await;
     assert_eq!(case.shown(&id).await["reason"], "answered 500");
     assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
     receiver.has_rows(1).await;
@@ -124,13 +130,7 @@ async fn a_host_that_broke_while_it_listened_hears_again() {
     case.until("it broke", async || case.get("/metrics").await.contains(broke)).await;
     case.add("one", 1);
     case.link_ana().await;
-    let mut first = true;
-    let receiver = Receiver::behaving(move |_| match std::mem::take(&mut first) {
-        true => Does::Answer(500),
-        false => Does::Take,
-    });
-    let id = case.target(&receiver, &[]).await;
-    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    let (receiver, id) = failing(&case).await;
     assert!(case.command(&["httpsync", "trigger", &id]).await.status.success());
     receiver.has_rows(1).await;
     assert!(case.get("/metrics").await.contains(broke), "once");
