@@ -11,6 +11,7 @@ mod doctor;
 mod error_handlers;
 mod integrations;
 mod keys;
+mod named;
 mod notifications;
 mod orgs;
 mod output;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::client::{self, Client, given};
 use super::integrations::Named;
+use super::named::named;
 use super::output::Format;
 
 /// Read everything again: says how that is done here
@@ -48,16 +49,13 @@ pub(super) enum SavedViews {
     /// List the organization's views
     List,
     /// Forget a view
-    Delete {
-        /// Its name
-        #[arg(required_unless_present = "named")]
-        name: Option<String>,
-        /// The same
-        #[arg(long = "name", short = 'n', value_name = "NAME", id = "named")]
-        #[arg(conflicts_with = "name")]
-        named: Option<String>,
-    },
+    Delete(View),
 }
+
+named!(
+    /// Its name
+    View, "NAME", "name", 'n'
+);
 
 impl SavedViews {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
@@ -68,8 +66,8 @@ impl SavedViews {
                 client.post(&format!("{all}/create_or_replace"), body).await?
             }
             Self::List => client.get(&all).await?,
-            Self::Delete { name, named } => {
-                let body = given([("name", name.or(named))]);
+            Self::Delete(view) => {
+                let body = given([("name", view.name())]);
                 client.post(&format!("{all}/delete"), body).await?
             }
         };

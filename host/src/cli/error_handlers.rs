@@ -1,9 +1,10 @@
 //! `rowgate error-handlers`: calls of the API, here or on a host.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{self, Client, given};
+use super::named::named;
 use super::output::Format;
 
 #[derive(Debug, Subcommand)]
@@ -20,17 +21,10 @@ pub(super) enum ErrorHandlers {
     Delete(Named),
 }
 
-/// An error handler.
-#[derive(Debug, Args)]
-pub(super) struct Named {
+named!(
     /// The error handler's id
-    #[arg(required_unless_present = "named")]
-    error_handler: Option<String>,
-    /// The same
-    #[arg(long = "error-handler", short = 'e', value_name = "ERROR_HANDLER", id = "named")]
-    #[arg(conflicts_with = "error_handler")]
-    named: Option<String>,
-}
+    Named, "ERROR_HANDLER", "error-handler", 'e'
+);
 
 impl ErrorHandlers {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
@@ -42,8 +36,8 @@ impl ErrorHandlers {
                 client.post(&format!("{all}/create"), body).await?
             }
             Self::Delete(named) => {
-                let id = named.error_handler.or(named.named).unwrap_or_default();
-                client.post(&format!("{all}/{}/delete", client::segment(&id)), json!({})).await?
+                let path = format!("{all}/{}/delete", client::segment(&named.name()));
+                client.post(&path, json!({})).await?
             }
         };
         client::print(format, &answered)

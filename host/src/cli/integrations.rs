@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{self, Client, given};
+use super::named::named;
 use super::output::{self, Format};
-use super::prompt;
+use super::{prompt, services};
 use crate::app::App;
 use crate::app::integrations::{Described, Draft, Question};
 use crate::egress::Origin;
@@ -33,23 +34,10 @@ pub(super) enum Integrations {
     Grant(GrantOrigin),
 }
 
-/// An integration.
-#[derive(Debug, Args)]
-pub(super) struct Named {
+named!(
     /// Id, table or service
-    #[arg(required_unless_present = "named")]
-    integration: Option<String>,
-    /// The same
-    #[arg(long = "integration", short = 'i', value_name = "INTEGRATION", id = "named")]
-    #[arg(conflicts_with = "integration")]
-    named: Option<String>,
-}
-
-impl Named {
-    pub(super) fn name(&self) -> String {
-        self.integration.clone().or_else(|| self.named.clone()).unwrap_or_default()
-    }
-}
+    Named, "INTEGRATION", "integration", 'i'
+);
 
 /// An integration, or all.
 #[derive(Debug, Args)]
@@ -92,13 +80,8 @@ pub(super) struct Delete {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// A service that an active plugin offers, e.g. google_calendar_list_v1
-    #[arg(required_unless_present = "named")]
-    service: Option<String>,
-    /// The same
-    #[arg(long = "service", short = 's', value_name = "SERVICE", id = "named")]
-    #[arg(conflicts_with = "service")]
-    named: Option<String>,
+    #[command(flatten)]
+    service: services::Named,
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
@@ -173,14 +156,10 @@ impl Integrations {
 }
 
 impl Create {
-    fn service(&self) -> String {
-        self.service.clone().or_else(|| self.named.clone()).unwrap_or_default()
-    }
-
     async fn run_there(self, mut client: Client, format: Format) -> anyhow::Result<()> {
         let confirm = (self.confirm || self.yes).then(String::new);
         let mut body = given([
-            ("service_name", Some(self.service())),
+            ("service_name", Some(self.service.name())),
             ("depends_on", self.depends_on.clone()),
             ("guard_confirm", confirm),
         ]);
@@ -197,7 +176,7 @@ impl Create {
 
     async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
         let organization = app.organization().await?;
-        let mut draft = Draft::begin(app, organization.id, &self.service()).await?;
+        let mut draft = Draft::begin(app, organization.id, &self.service.name()).await?;
         draft.choose_named(app, self.depends_on.as_deref()).await?;
         for (name, value) in &self.set {
             draft.answer(name, value, true)?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{self, Client, given};
 use super::integrations::OneOrAll;
+use super::named::named;
 use super::output::Format;
 
 #[derive(Debug, Subcommand)]
@@ -21,23 +22,10 @@ pub(super) enum Notifications {
     Delete(Named),
 }
 
-/// A subscription.
-#[derive(Debug, Args)]
-pub(super) struct Named {
+named!(
     /// The subscription's id
-    #[arg(required_unless_present = "named")]
-    notification: Option<String>,
-    /// The same
-    #[arg(long = "notification", short = 'n', value_name = "NOTIFICATION", id = "named")]
-    #[arg(conflicts_with = "notification")]
-    named: Option<String>,
-}
-
-impl Named {
-    fn id(self) -> String {
-        self.notification.or(self.named).unwrap_or_default()
-    }
-}
+    Named, "NOTIFICATION", "notification", 'n'
+);
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
@@ -60,7 +48,8 @@ pub(super) struct Create {
 impl Notifications {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let all = client.of_org("webhook_subscriptions")?;
-        let of = |id: String, call: &str| format!("{all}/{}/{call}", client::segment(&id));
+        let of =
+            |named: Named, call: &str| format!("{all}/{}/{call}", client::segment(&named.name()));
         let answered = match self {
             Self::List => client.get(&all).await?,
             Self::Create(create) => {
@@ -73,9 +62,9 @@ impl Notifications {
                 ]);
                 client.post(&format!("{all}/create"), body).await?
             }
-            Self::Test(named) => client.post(&of(named.id(), "test"), json!({})).await?,
-            Self::Resume(named) => client.post(&of(named.id(), "resume"), json!({})).await?,
-            Self::Delete(named) => client.post(&of(named.id(), "delete"), json!({})).await?,
+            Self::Test(named) => client.post(&of(named, "test"), json!({})).await?,
+            Self::Resume(named) => client.post(&of(named, "resume"), json!({})).await?,
+            Self::Delete(named) => client.post(&of(named, "delete"), json!({})).await?,
         };
         client::print(format, &answered)
     }

@@ -4,6 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::client::{self, Client, given};
+use super::named::named;
 use super::output::{self, Format};
 use crate::app::App;
 use crate::config::Profiles;
@@ -11,14 +12,7 @@ use crate::config::Profiles;
 #[derive(Debug, Subcommand)]
 pub(super) enum Orgs {
     /// Make an organization
-    Create {
-        /// Its name; the key is made from it
-        #[arg(required_unless_present = "named")]
-        name: Option<String>,
-        /// The same
-        #[arg(long = "name", short = 'n', value_name = "NAME", conflicts_with = "name")]
-        named: Option<String>,
-    },
+    Create(Named),
     /// List organizations
     List,
     /// The organization that commands work on
@@ -86,6 +80,11 @@ pub(super) enum Orgs {
     },
 }
 
+named!(
+    /// Its name; the key is made from it
+    Named, "NAME", "name", 'n'
+);
+
 /// What somebody is in an organization.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum RoleName {
@@ -106,9 +105,8 @@ impl Orgs {
     /// On a data directory, where all organizations are there.
     pub(super) async fn run_here(self, app: &App, format: Format) -> anyhow::Result<()> {
         match self {
-            Self::Create { name, named } => {
-                let name = name.or(named).unwrap_or_default();
-                let made = app.store.create_organization(&name).await?;
+            Self::Create(named) => {
+                let made = app.store.create_organization(&named.name()).await?;
                 output::print_object(
                     format,
                     &[
@@ -134,8 +132,8 @@ impl Orgs {
 
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let answered = match self {
-            Self::Create { name, named } => {
-                let body = given([("name", name.or(named))]);
+            Self::Create(named) => {
+                let body = given([("name", named.name())]);
                 client.post("/v1/organizations/create", body).await?
             }
             Self::List => {

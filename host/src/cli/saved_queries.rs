@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{self, Client, given};
 use super::db::{color, print_rows};
+use super::named::named;
 use super::output::Format;
 
 #[derive(Debug, Subcommand)]
@@ -35,17 +36,10 @@ pub(super) enum SavedQueries {
     Delete(Named),
 }
 
-/// A query.
-#[derive(Debug, Args)]
-pub(super) struct Named {
+named!(
     /// The query's id
-    #[arg(required_unless_present = "named")]
-    query: Option<String>,
-    /// The same
-    #[arg(long = "saved-query", short = 'q', value_name = "QUERY", id = "named")]
-    #[arg(conflicts_with = "query")]
-    named: Option<String>,
-}
+    Named, "QUERY", "saved-query", 'q'
+);
 
 #[derive(Debug, Args)]
 pub(super) struct Info {
@@ -83,10 +77,8 @@ pub(super) enum FieldName {
 impl SavedQueries {
     pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let all = client.of_org("saved_queries")?;
-        let of = |named: Named, call: &str| {
-            let id = named.query.or(named.named).unwrap_or_default();
-            format!("{all}/{}/{call}", client::segment(&id))
-        };
+        let of =
+            |named: Named, call: &str| format!("{all}/{}/{call}", client::segment(&named.name()));
         let answered = match self {
             Self::Create { description, sql, public } => {
                 let body = given([

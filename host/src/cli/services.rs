@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::client::{self, Client};
+use super::named::named;
 use super::output::{self, Format};
 
 #[derive(Debug, Subcommand)]
@@ -18,15 +19,16 @@ impl Services {
     }
 }
 
+named!(
+    /// A service that an active plugin offers, e.g. google_calendar_list_v1
+    Named, "SERVICE", "service", 's'
+);
+
 /// SQL that makes a service's table, for tests of your own
 #[derive(Debug, Args)]
 pub(super) struct Fixtures {
-    /// A service that an active plugin offers
-    #[arg(required_unless_present = "named")]
-    service: Option<String>,
-    /// The same
-    #[arg(long = "service", short = 's', value_name = "SERVICE", conflicts_with = "service")]
-    named: Option<String>,
+    #[command(flatten)]
+    service: Named,
     /// For which database
     #[arg(long, default_value = "postgres", value_parser = ["postgres", "sqlite"])]
     dialect: String,
@@ -34,8 +36,7 @@ pub(super) struct Fixtures {
 
 impl Fixtures {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let service = self.service.or(self.named).unwrap_or_default();
-        let service = client::segment(&service);
+        let service = client::segment(&self.service.name());
         let path = format!("/v1/services/{service}/fixtures?dialect={}", self.dialect);
         let answered = client.get(&path).await?;
         output::print_text(answered.body["schema_sql"].as_str().unwrap_or_default())

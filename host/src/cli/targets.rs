@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{self, Answered, Client, given};
+use super::named::named;
 use crate::store::targets::Kind;
 
 pub(super) use dbsync::DbSync;
@@ -32,17 +33,10 @@ pub(super) enum Shared {
     Resume(Named),
 }
 
-/// A target.
-#[derive(Debug, Args)]
-pub(super) struct Named {
+named!(
     /// The target's id
-    #[arg(required_unless_present = "named")]
-    target: Option<String>,
-    /// The same
-    #[arg(long = "target", short = 't', value_name = "TARGET", id = "named")]
-    #[arg(conflicts_with = "target")]
-    named: Option<String>,
-}
+    Named, "TARGET", "target", 't'
+);
 
 #[derive(Debug, Args)]
 pub(super) struct UpdateCreds {
@@ -109,8 +103,7 @@ impl<'c> Targets<'c> {
     }
 
     fn path(&self, target: Named, call: &str) -> String {
-        let id = target.target.or(target.named).unwrap_or_default();
-        format!("{}/{}/{call}", self.all, client::segment(&id))
+        format!("{}/{}/{call}", self.all, client::segment(&target.name()))
     }
 }
 
