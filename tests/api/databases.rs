@@ -110,9 +110,17 @@ async fn nothing_else_is_reached() {
     let data_dir = api.host.data_dir().display().to_string();
     let attach = format!("attach '{data_dir}/control.db' as c");
     let behind = format!("select 1; attach '{data_dir}/control.db' as c");
+    // SQLite takes all up to the bracket for one variable, so the text goes on behind it.
+    let hidden = format!(
+        "select $1(');pragma query_only=0;attach '{data_dir}/control.db' as c;
+         create temp view rowgate_owners as select email as fence from c.customers;
+         select fence from rowgate_owners --'"
+    );
     let lite = [
         attach.as_str(),
         &behind,
+        &hidden,
+        "select @a(';'); attach 'x' as y",
         "vacuum into 'copy.db'",
         "select load_extension('x')",
         "select writefile('x', 'y')",

@@ -38,11 +38,15 @@ pub(in crate::store) struct Login {
 }
 
 impl Asked {
-    /// Runs the statement here.
-    pub(super) async fn answer(&self, clock: &Clock) -> Result<Rows, Error> {
+    /// Runs the statement here. `opened` is called when all files that it may read are open.
+    pub(super) async fn answer(
+        &self,
+        clock: &Clock,
+        opened: fn() -> std::io::Result<()>,
+    ) -> Result<Rows, Error> {
         let Self { place, text, limits } = self;
         match place {
-            Place::File(path) => sqlite::query(path, text, *limits, clock).await,
+            Place::File(path) => sqlite::query(path, text, *limits, clock, opened).await,
             Place::Server(login) => postgres::query(login.options()?, text, *limits, clock).await,
         }
     }

@@ -1,7 +1,9 @@
 //! A process for each query. What a statement takes of memory and of a core is that process's, which has
 //! limits: one value of a gigabyte would else be the host's.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -139,7 +141,7 @@ fn answered() -> io::Result<()> {
     thread::Builder::new().name("host".into()).spawn(end_with_host)?;
     bound(asked.limits)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answered = match runtime.block_on(asked.answer(&Clock::System)) {
+    let answered = match runtime.block_on(asked.answer(&Clock::System, open_no_more)) {
         Ok(rows) => Answered::Rows(rows),
         Err(Error::Refused(reason)) if reason == "out of memory" => {
             Answered::Refused(out_of_memory(asked.limits))
@@ -175,6 +177,13 @@ fn bound(limits: QueryLimits) -> io::Result<()> {
     Ok(())
 }
 
+/// Whatever a statement comes to, it opens no other file: this process can't. A new descriptor gets the lowest
+/// number that is free, and has to be below the limit. (`getrlimit(2)`, `open(2)`)
+fn open_no_more() -> io::Result<()> {
+    let lowest_free = File::open("/dev/null")?.as_raw_fd();
+    set(Resource::Nofile, u64::from(lowest_free.unsigned_abs()))
+}
+
 fn set(resource: Resource, value: u64) -> io::Result<()> {
     let Rlimit { current, maximum } = getrlimit(resource);
     let value = [current, maximum].into_iter().flatten().fold(value, u64::min);
@@ -194,9 +203,50 @@ fn mapped() -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+    use sqlx::{ConnectOptions as _, Executor as _};
 
     use super::*;
     use crate::store::sql::nested;
+
+    /// In a process of its own: this program, which runs this test alone.
+    #[test]
+    fn no_other_file_is_opened() {
+        const WHERE: &str = "ROWGATE_TEST_FILES";
+        let Some(files) = std::env::var_os(WHERE) else {
+            let files = tempfile::tempdir().unwrap();
+            let name = "store::sql::process::tests::no_other_file_is_opened";
+            let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+            let test = test.args(["--exact", name]).env(WHERE, files.path());
+            let output = test.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        };
+        let files = PathBuf::from(files);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let created = |name| {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(files.join(name));
+                options.create_if_missing(true).journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+            };
+            let mut other = created("other.db").connect().await.unwrap();
+            other
+                .execute("create table secret (n int); insert into secret values (1)")
+                .await
+                .unwrap();
+            let mut own = created("own.db").connect().await.unwrap();
+            own.execute("create table t (n int); insert into t values (2)").await.unwrap();
+            let attach = format!("attach '{}' as other", files.join("other.db").display());
+            own.execute(&*attach).await.expect("as long as there is room");
+            own.execute("detach other").await.unwrap();
+            open_no_more().unwrap();
+            let refusal = own.execute(&*attach).await.unwrap_err().to_string();
+            assert!(refusal.contains("unable to open database"), "{refusal}");
+            let copy = format!("vacuum into '{}'", files.join("copy.db").display());
+            own.execute(&*copy).await.unwrap_err();
+            own.execute("select n from t").await.expect("what is open is read");
+        });
+    }
 
     #[test]
     fn values_that_are_deep_are_understood() {

@@ -1,6 +1,7 @@
 //! On a SQLite file, opened read-only.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +23,19 @@ pub(super) async fn query(
     text: &str,
     limits: QueryLimits,
     clock: &Clock,
+    opened: fn() -> io::Result<()>,
 ) -> Result<Rows, Error> {
     statement::check(text).map_err(Error::Refused)?;
     let mut connection = connect(path).await?;
+    // The first to read, so the log and its index are open, too.
+    let json = json_columns(&mut connection).await?;
+    opened().map_err(|error| Error::Unavailable(error.to_string()))?;
     let out_of_time = Arc::new(AtomicBool::new(false));
     let over = Over(Arc::default());
     let (late, left) = (Arc::clone(&out_of_time), Arc::clone(&over.0));
     let handler = move || !late.load(Ordering::Relaxed) && !left.load(Ordering::Relaxed);
     connection.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, handler);
-    let mut reading = std::pin::pin!(read(&mut connection, text, limits));
+    let mut reading = std::pin::pin!(read(&mut connection, text, &json, limits));
     let result = tokio::select! {
         result = &mut reading => result,
         () = clock.sleep(limits.time) => {
@@ -78,9 +83,9 @@ async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
 async fn read(
     connection: &mut SqliteConnection,
     text: &str,
+    json: &BTreeSet<String>,
     limits: QueryLimits,
 ) -> Result<Rows, Error> {
-    let json = json_columns(connection).await?;
     let described = (&mut *connection).prepare(text).await.map_err(refused)?;
     let columns = sqlx::Statement::columns(&described);
     let columns = columns.iter().map(|column| column.name().to_owned()).collect();
@@ -88,7 +93,7 @@ async fn read(
     let mut rows = sqlx::query(text).fetch(connection);
     while let Some(row) = rows.try_next().await.map_err(refused)? {
         let values: Result<Vec<Value>, sqlx::Error> =
-            (0..row.len()).map(|at| value(&row, at, &json, &mut answer.bytes)).collect();
+            (0..row.len()).map(|at| value(&row, at, json, &mut answer.bytes)).collect();
         if !answer.push(values.map_err(refused)?)? {
             break;
         }

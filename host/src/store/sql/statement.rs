@@ -1,5 +1,8 @@
 //! Lets one reading statement through. The connection is read-only as well; this keeps out what
 //! read-only connections still do: open other files (ATTACH, VACUUM INTO) and set pragmas.
+//!
+//! So it has to see where a statement ends as SQLite does (`sqlite3GetToken` in its tokenize.c). A variable is
+//! what it can't follow: `$1(';')` is one. Nobody needs any, for nothing is bound here.
 
 const READING: [&str; 5] = ["select", "with", "values", "explain", "pragma"];
 
@@ -52,6 +55,11 @@ pub(super) fn check(text: &str) -> Result<(), String> {
             }
             '\'' | '"' | '`' => skip_quoted(rest, first)?,
             '[' => skip_quoted(rest, ']')?,
+            '$' | '?' | ':' | '@' | '#' => {
+                return Err(format!("`{first}` begins a parameter: write its value instead"));
+            }
+            // To SQLite the text ends there.
+            '\0' => return Err("there is a NUL in the statement".into()),
             _ => &rest[first.len_utf8()..],
         };
         rest = skip_blank(rest)?;
@@ -102,6 +110,7 @@ mod tests {
             "explain query plan select 1",
             "pragma table_info('x')",
             "select 1; -- done",
+            "select data ->> '$.a?b:c@d#e', \"$1('\" from t -- $1(';",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
@@ -123,6 +132,12 @@ mod tests {
             ("select 1 /* ", "comment"),
             ("select 'x", "quoted"),
             (";select 1", "only reading"),
+            ("select $1(');attach 'control.db' as c --'", "parameter"),
+            ("select a$1(';'); attach 'x' as y", "parameter"),
+            ("select @a(';'), #b, :c, ?1", "parameter"),
+            ("select 1 where x = :c", "parameter"),
+            ("select ?1", "parameter"),
+            ("select 1 \0; attach 'x' as y", "NUL"),
         ] {
             let refusal = check(text).unwrap_err();
             assert!(refusal.contains(reason), "{text}: {refusal}");
