@@ -171,7 +171,7 @@ async fn of_two_passwords_the_server_knows_the_one_that_is_stored() {
         let mut other = case.customer.connect().unwrap();
         other.query("begin").unwrap();
         let held_up = format!("alter role {role} connection limit 19");
-        other.query(if first_is_alone { &held_up } else { LOCK }).unwrap();
+        other.query(if first_is_alone { held_up.as_str() } else { LOCK }).unwrap();
         let mut first = Box::pin(store.roll_reader(of));
         waits(&case, first.as_mut(), "1").await;
         let mut second = Box::pin(store.roll_reader(of));
