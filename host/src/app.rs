@@ -193,7 +193,7 @@ fn session_limits(config: &Config) -> SessionLimits {
 /// Lets organizations have databases of their own, where the configuration allows addresses. Answers what
 /// leads there.
 fn reach_outside(store: &Store, config: &Config) -> anyhow::Result<Relays> {
-    let relays = Relays::new(store.chance().clone())?;
+    let relays = Relays::new(store.chance().clone(), store.clock().clone())?;
     let own = OwnDatabases::new(relays.clone(), targets::rules(&config.delivery));
     store.reach_outside(Arc::new(own), session_limits(config));
     Ok(relays)

@@ -24,6 +24,7 @@ mod serve;
 mod services;
 mod streams;
 mod targets;
+mod trees;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -219,6 +220,7 @@ async fn by_calls(command: Command, client: Client, format: Format) -> anyhow::R
         Command::ErrorHandlers(handlers) => handlers.run(&client, format).await,
         Command::Replay(replay) => replay.run(&client, format).await,
         Command::Owners(owners) => owners.run(&client, format).await,
+        Command::Streams(streams) => streams.run(&client, format).await,
         Command::Subscription(subscription) => subscription.run(&client, format).await,
         _ => anyhow::bail!("this command works on the host's machine only, without --host"),
     }
@@ -235,7 +237,6 @@ async fn on_data_directory(command: Command, app: &App, format: Format) -> anyho
         Command::Integrations(integrations) => integrations.run_here(app, format).await,
         Command::Plugins(plugins) => plugins.run(app, format).await,
         Command::Db(db) => db.run_here(app, format).await,
-        Command::Streams(streams) => streams.run(app, format).await,
         Command::Keys(keys) => keys.run(app, format).await,
         Command::Backup(backup) => backup.run(app, format).await,
         other => by_calls(other, Client::local(app), format).await,
@@ -268,6 +269,7 @@ impl Command {
             | Self::ErrorHandlers(_)
             | Self::Replay(_)
             | Self::Owners(_)
+            | Self::Streams(_)
             | Self::Subscription(_) => true,
             _ => false,
         }

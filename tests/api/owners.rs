@@ -63,6 +63,53 @@ async fn owners_and_their_streams_are_shown() {
 }
 
 #[tokio::test]
+async fn streams_of_a_tree_come_in_pages() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let [list, ..] = owner.make_tree().await;
+    let path = format!("{OF}/{EVENT}/streams");
+    assert_eq!(member.get(&path).await.ok()["total_count"], 0);
+    for one in ["bob", "ana", "c/ä ?"] {
+        api.link(&list, one).await;
+    }
+    api.host.settle().await;
+    let all = member.get(&path).await.ok()["items"].as_array().unwrap().clone();
+    let whose = |streams: &[Value]| {
+        let mut owners: Vec<Value> =
+            streams.iter().map(|one| one["external_owner_id"].clone()).collect();
+        owners.dedup();
+        owners
+    };
+    assert_eq!(whose(&all), ["ana", "bob", "c/ä ?"]);
+    assert_eq!(api.host.json(&["streams", "list"]).await, json!(all));
+
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for _ in 0..all.len() {
+        let page = member.get(&format!("{path}?limit=1&after={after}")).await.ok();
+        let one = page["items"][0].clone();
+        let place = json!([one["external_owner_id"], one["service"], one["kind"], one["key"]]);
+        after = encoded(&place.to_string());
+        seen.push(one);
+        assert_eq!(page["has_more"], seen.len() < all.len());
+    }
+    assert_eq!(seen, all);
+    let of_one = member.get(&format!("{path}?owner={}", encoded("c/ä ?"))).await.ok();
+    let of_one = of_one["items"].as_array().unwrap();
+    assert_eq!(whose(of_one), ["c/ä ?"]);
+    let path_of_one = format!("{OF}/{LIST}/owners/{}/streams", encoded("c/ä ?"));
+    assert_eq!(member.get(&path_of_one).await.ok()["items"], json!(of_one));
+    assert_eq!(member.get(&format!("{path}?owner=nobody")).await.ok()["total_count"], 0);
+    for wrong in ["x", "[]", r#"["a","b","c"]"#, r#"["\u0000","b","c","d"]"#] {
+        let refused = member.get(&format!("{path}?after={}", encoded(wrong))).await;
+        assert_eq!(refused.refused(), (400, "validation_error"), "{wrong}");
+    }
+    let refused = member.get(&format!("{path}?limit=0")).await;
+    assert_eq!(refused.refused(), (400, "validation_error"));
+}
+
+#[tokio::test]
 async fn a_dead_grant_says_why() {
     let api = Api::start().await;
     let owner = api.owner().await;

@@ -149,6 +149,28 @@ async fn another_organization(machine: &Machine) {
 }
 
 #[tokio::test]
+async fn streams_by_the_command() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let [list, ..] = owner.make_tree().await;
+    let machine = Machine::of_owner(&api).await;
+    assert_eq!(machine.json(&["streams", "list"]).await, json!([]));
+    for one in ["ana", "c/ä ?"] {
+        api.link(&list, one).await;
+    }
+    api.host.settle().await;
+    let there = machine.json(&["streams", "list"]).await;
+    assert_eq!(there, api.host.json(&["streams", "list"]).await, "here and there it is the same");
+    let of_one = machine.json(&["streams", "list", "--owner", "c/ä ?"]).await;
+    let all = there.as_array().unwrap().iter();
+    let expected: Vec<&Value> = all.filter(|one| one["external_owner_id"] == "c/ä ?").collect();
+    assert!(!expected.is_empty());
+    assert_eq!(of_one, json!(expected));
+    let table = machine.works(&["streams", "list"]).await;
+    assert!(table.contains("Owner") && table.contains("c/ä ?"), "{table}");
+}
+
+#[tokio::test]
 async fn targets_by_the_command() {
     let settings = Settings::default().env("ROWGATE_DELIVERY_ALLOW_HTTP", "true");
     let api = Api::start_with(settings).await;

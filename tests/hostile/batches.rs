@@ -29,6 +29,7 @@ async fn malformed_batches() {
             ("wrong-type", "note"),
             ("end-without-begin", "end-full"),
             ("long-key", "lookup with 1000 key values, not 1"),
+            ("endless-key", "key that begins with \"endless%2Dkey-"),
         ])
         .await;
 }
@@ -38,8 +39,8 @@ async fn malformed_batches() {
 async fn a_row_that_the_database_cannot_store() {
     let arena = Arena::start().await;
     match is_on_postgres() {
-        true => arena.refused(&[("endless-key", "can't store a row: index row")]).await,
-        false => arena.contained(&[("endless-key", "()")]).await,
+        true => arena.refused(&[("endless-label", "can't store a row: index row")]).await,
+        false => arena.contained(&[("endless-label", "()")]).await,
     }
 }
 

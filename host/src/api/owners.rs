@@ -1,4 +1,4 @@
-//! Owners of an integration's tree, and how they are.
+//! Owners of an integration's tree, their streams, and how they are.
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use crate::app::owners::{self, OwnerShown, StreamShown};
 use crate::model::Micros;
 use crate::rows;
 use crate::store::integrations::Integration;
+use crate::store::status::StreamPlace;
 
 const OWNER: &[Field] = &[
     field("external_owner_id", "Owner", Text),
@@ -29,7 +30,7 @@ const OWNER: &[Field] = &[
     field("channels", "Channels", TextOrNull),
     field("last_error", "Last error", TextOrNull),
 ];
-const STREAM: &[Field] = &[
+const STREAM: [Field; 14] = [
     field("id", "Id", Integer),
     field("external_owner_id", "", Text),
     field("integration", "", Text),
@@ -45,8 +46,15 @@ const STREAM: &[Field] = &[
     field("push", "Push", TextOrNull),
     field("last_error", "Last error", TextOrNull),
 ];
+/// The same where it isn't said before whose they are.
+const STREAM_OF_ANY: [Field; 14] = {
+    let mut fields = STREAM;
+    (fields[1].header, fields[2].header) = ("Owner", "Integration");
+    fields
+};
 
-/// Owners of one page, each of which is counted in every table of its tree.
+/// Owners of one page, each of which is counted in every table of its tree, or streams, each of which is counted
+/// in its own.
 const LIMIT: i64 = 100;
 const LIMIT_MAX: i64 = 1_000;
 
@@ -85,25 +93,35 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "How an owner's streams are",
             Member,
             &[],
-            &[(200, Shape::Collection(STREAM))],
+            &[(200, Shape::Collection(&STREAM))],
             |call| Box::pin(streams(call)),
+        ),
+        Endpoint::get(
+            "/v1/organizations/{org}/service_integrations/{i}/streams",
+            "Streams of an integration's tree, by owner, service, kind and key",
+            Member,
+            const {
+                &[
+                    Param::text("owner", "Only those of this external owner id, all of them"),
+                    Param::text(
+                        "after",
+                        "Only those behind one: its owner, service, kind and key as a JSON array",
+                    ),
+                    Param::text("limit", "At most so many; 100, if empty").of(Kind::Integer),
+                ]
+            },
+            &[(200, Shape::Collection(&STREAM_OF_ANY))],
+            |call| Box::pin(streams_of_any(call)),
         ),
     ]
 }
 
 async fn list(call: Call) -> Result<Answer, Failure> {
     let of = integration(&call).await?;
-    let limit = call.values.integer("limit").unwrap_or(LIMIT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Failure::field("limit", format!("must be from 1 to {LIMIT_MAX}")));
-    }
+    let limit = limit(&call)?;
     let after = call.values.given("after");
     let page = call.app.store.owner_page(&of.root_id, after.as_deref(), limit + 1);
-    let mut page = page.await?;
-    let has_more = i64::try_from(page.len()).is_ok_and(|found| found > limit);
-    if has_more {
-        page.pop();
-    }
+    let (page, has_more) = cut(page.await?, limit);
     let mut items = Vec::with_capacity(page.len());
     for status in page {
         let shown = owners::owner(&call.app, of.organization_id, status).await?;
@@ -124,7 +142,50 @@ async fn streams(call: Call) -> Result<Answer, Failure> {
     let all = call.app.store.streams_of_owner(&of.root_id, &shown.external_owner_id).await?;
     let all = owners::streams(&call.app, of.organization_id, all).await?;
     let items = all.iter().map(stream_entity).collect();
-    Ok(Answer::collection(items, "The owner has no streams.", STREAM))
+    Ok(Answer::collection(items, "The owner has no streams.", &STREAM))
+}
+
+async fn streams_of_any(call: Call) -> Result<Answer, Failure> {
+    let of = integration(&call).await?;
+    let (limit, after, store) = (limit(&call)?, place(&call)?, &call.app.store);
+    let (page, has_more) = match call.values.given("owner") {
+        Some(owner) => (store.streams_of_owner(&of.root_id, &owner).await?, false),
+        None => cut(store.stream_page(&of.root_id, after.as_ref(), limit + 1).await?, limit),
+    };
+    let page = owners::streams(&call.app, of.organization_id, page).await?;
+    let items = page.iter().map(stream_entity).collect();
+    let none = "There are no streams, or none behind that one.";
+    Ok(Answer::collection(items, none, &STREAM_OF_ANY).has_more(has_more))
+}
+
+fn limit(call: &Call) -> Result<i64, Failure> {
+    let limit = call.values.integer("limit").unwrap_or(LIMIT);
+    match (1..=LIMIT_MAX).contains(&limit) {
+        true => Ok(limit),
+        false => Err(Failure::field("limit", format!("must be from 1 to {LIMIT_MAX}"))),
+    }
+}
+
+/// A page of which one more was asked for; whether that was there.
+fn cut<T>(mut page: Vec<T>, limit: i64) -> (Vec<T>, bool) {
+    let has_more = i64::try_from(page.len()).is_ok_and(|found| found > limit);
+    if has_more {
+        page.pop();
+    }
+    (page, has_more)
+}
+
+/// The place behind which a page of streams begins.
+fn place(call: &Call) -> Result<Option<StreamPlace>, Failure> {
+    let Some(after) = call.values.given("after") else { return Ok(None) };
+    let place = serde_json::from_str::<StreamPlace>(&after).ok();
+    match place.filter(|place| place.iter().all(|part| !part.contains('\0'))) {
+        Some(place) => Ok(Some(place)),
+        None => Err(Failure::field(
+            "after",
+            "must be a JSON array of a stream's owner, service, kind and key",
+        )),
+    }
 }
 
 async fn integration(call: &Call) -> Result<Integration, Failure> {

@@ -79,19 +79,23 @@ pub async fn owner(
     })
 }
 
-/// Streams with what is counted for them.
+/// Streams with what is counted for them, those of an owner behind each other.
 pub async fn streams(
     app: &App,
     organization: OrganizationId,
     streams: Vec<StreamStatus>,
 ) -> Result<Vec<StreamShown>, Error> {
-    let owner = streams.first().map(|stream| stream.external_owner_id.as_str());
-    let one = owner.filter(|one| streams.iter().all(|stream| stream.external_owner_id == *one));
-    let topics = app.store.topic_statuses(organization, one).await?;
+    let mut topics_of: Option<((String, String), Vec<TopicStatus>)> = None;
     let mut shown = Vec::with_capacity(streams.len());
     for stream in streams {
         let rows = stream_rows(app, organization, &stream).await?;
+        let owner = (stream.root_id.clone(), stream.external_owner_id.clone());
+        let topics = match topics_of.take() {
+            Some((of, topics)) if of == owner => topics,
+            _ => app.store.topic_statuses(&owner.0, &owner.1).await?,
+        };
         let push = push(app, &stream, &topics).await?;
+        topics_of = Some((owner, topics));
         shown.push(StreamShown {
             id: stream.id,
             state: stream_state(&stream),
@@ -154,7 +158,7 @@ async fn owner_rows(
     Ok(rows)
 }
 
-/// Nothing for a stream that asks for no push, or where push is off.
+/// By the topics of its owner. Nothing for a stream that asks for no push, or where push is off.
 async fn push(
     app: &App,
     stream: &StreamStatus,
@@ -165,11 +169,9 @@ async fn push(
     let mut kinds = plugin.manifest.streams(&stream.service);
     let kind = kinds.find(|(name, _)| *name == stream.kind);
     let Some(push) = kind.and_then(|(_, kind)| kind.push.as_deref()) else { return Ok(None) };
-    let topic = topics.iter().find(|topic| {
-        (topic.root_id.as_str(), topic.external_owner_id.as_str())
-            == (stream.root_id.as_str(), stream.external_owner_id.as_str())
-            && (topic.push.as_str(), topic.key.as_str()) == (push, stream.key.as_str())
-    });
+    let topic = topics
+        .iter()
+        .find(|topic| (topic.push.as_str(), topic.key.as_str()) == (push, stream.key.as_str()));
     Ok(topic.map(|topic| match (topic.expires_at, topic.unsupported, &topic.last_error) {
         (Some(expires_at), ..) => {
             let until = jiff::Timestamp::from_microsecond(expires_at);

@@ -1,11 +1,11 @@
-//! `rowgate streams`.
+//! `rowgate streams`: calls of the API, here or on a host, tree by tree.
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::json;
 
-use super::output::{self, Format};
-use crate::app::App;
-use crate::app::owners::{self, StreamShown};
+use super::client::{self, Client, segment};
+use super::output::Format;
+use super::trees;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Streams {
@@ -18,47 +18,13 @@ pub(super) enum Streams {
 }
 
 impl Streams {
-    pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> anyhow::Result<()> {
         let Self::List { owner } = self;
-        let organization = app.organization().await?.id;
-        let streams = app.store.stream_statuses(organization, owner.as_deref()).await?;
-        let shown = owners::streams(app, organization, streams).await?;
-        output::print(format, &COLUMNS, &shown.into_iter().map(row).collect::<Vec<_>>())
+        let below = format!("streams?owner={}", segment(&owner.unwrap_or_default()));
+        let all = trees::all(client, &below, |last| {
+            let place = ["external_owner_id", "service", "kind", "key"].map(|part| &last[part]);
+            json!(place).to_string()
+        });
+        client::print_body(format, &all.await?)
     }
-}
-
-const COLUMNS: [&str; 14] = [
-    "id",
-    "external_owner_id",
-    "integration",
-    "service",
-    "kind",
-    "key",
-    "state",
-    "reason",
-    "rows",
-    "last_success",
-    "last_full_read",
-    "next_due",
-    "push",
-    "last_error",
-];
-
-fn row(stream: StreamShown) -> Vec<Value> {
-    vec![
-        stream.id.into(),
-        stream.external_owner_id.into(),
-        stream.integration.into(),
-        stream.service.into(),
-        stream.kind.into(),
-        stream.key.into(),
-        stream.state.into(),
-        stream.reason.into(),
-        stream.rows.into(),
-        output::time(stream.last_success_at),
-        output::time(stream.last_full_at),
-        output::time(stream.next_due_at),
-        stream.push.into(),
-        stream.last_error.into(),
-    ]
 }

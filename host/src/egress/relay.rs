@@ -24,6 +24,7 @@ use super::post::ADVICE;
 use super::resolve::{Lookup, SystemLookup, reachable};
 use super::tls::Stream;
 use crate::chance::Chance;
+use crate::clock::Clock;
 use answers::Limits;
 use handshake::Handshakes;
 
@@ -65,6 +66,7 @@ pub struct Relays {
     lookup: Arc<dyn Lookup>,
     handshakes: Handshakes,
     chance: Chance,
+    clock: Clock,
 }
 
 /// A socket that leads to a server; connections through it end with this value.
@@ -79,16 +81,20 @@ impl Relays {
     ///
     /// # Errors
     /// If TLS can't be set up.
-    pub fn new(chance: Chance) -> anyhow::Result<Self> {
-        Self::with_lookup(Arc::new(SystemLookup), chance)
+    pub fn new(chance: Chance, clock: Clock) -> anyhow::Result<Self> {
+        Self::with_lookup(Arc::new(SystemLookup), chance, clock)
     }
 
     /// By another resolver.
     ///
     /// # Errors
     /// If TLS can't be set up.
-    pub fn with_lookup(lookup: Arc<dyn Lookup>, chance: Chance) -> anyhow::Result<Self> {
-        Ok(Self { lookup, handshakes: Handshakes::new()?, chance })
+    pub fn with_lookup(
+        lookup: Arc<dyn Lookup>,
+        chance: Chance,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { lookup, handshakes: Handshakes::new()?, chance, clock })
     }
 
     /// Connects to the server; the first who connects to the relay's socket speaks with it. It takes

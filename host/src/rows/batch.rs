@@ -8,6 +8,13 @@ use super::reader::Reader;
 use super::{Rejected, Role, TableSpec, Test, Value, check};
 use crate::model::{Batch, Existing};
 
+/// Of a unique key, in UTF-8. An entry of PostgreSQL's indexes ends at 2,704 bytes, and that of a deleted
+/// row holds the name of its table (63 bytes) beside the key: what can be stored can be deleted.
+const KEY_BYTES_MAX: usize = 2_500;
+
+/// What an error shows of a key that is too long.
+const KEY_SHOWN_CHARS: usize = 60;
+
 /// A batch, normalised. Holds what it can by reference.
 #[derive(Debug)]
 pub struct Rows<'a> {
@@ -48,8 +55,8 @@ pub struct Part {
 }
 
 impl<'a> Rows<'a> {
-    /// Normalises a batch for an owner. Err: what [`check::check_batch`] refuses, or a value that
-    /// is no JSON or no decimal.
+    /// Normalises a batch for an owner. Err: what [`check::check_batch`] refuses, a value that is no
+    /// JSON or no decimal, or a unique key of more than 2,500 bytes.
     pub fn new(
         spec: &'a TableSpec,
         batch: &'a Batch,
@@ -88,6 +95,7 @@ impl<'a> Rows<'a> {
         let key = columns.iter().position(|presented| presented.column == spec.unique_key);
         let key = key.ok_or_else(|| Rejected::Other("a batch without its key".to_owned()))?;
         let mut normalised = Self { rows: rows.len(), columns, parts: Vec::new(), key };
+        normalised.check_keys(spec)?;
         normalised.parts = normalised.split(spec);
         Ok(normalised)
     }
@@ -118,6 +126,22 @@ impl<'a> Rows<'a> {
             };
             unsaid || test.holds(value)
         })
+    }
+
+    fn check_keys(&self, spec: &TableSpec) -> Result<(), Rejected> {
+        let mut keys = (0..self.rows).filter_map(|row| match self.key(row) {
+            Value::Text(key) => Some(key),
+            _ => None,
+        });
+        let Some(long) = keys.find(|key| key.len() > KEY_BYTES_MAX) else {
+            return Ok(());
+        };
+        let shown: String = long.chars().take(KEY_SHOWN_CHARS).collect();
+        Err(Rejected::Limit(format!(
+            "table {}: the key that begins with {shown:?} has {} bytes, not {KEY_BYTES_MAX} at most",
+            spec.service,
+            long.len(),
+        )))
     }
 
     fn split(&self, spec: &TableSpec) -> Vec<Part> {

@@ -1,7 +1,7 @@
 //! Why a write was refused.
 
 /// Why the host refused a write of a guest: `error` of db.wit, case by case. Texts name table,
-/// column and row, never a value.
+/// column and row, never a value, but of a key that is too long its beginning.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// No such service in the manifest.
@@ -13,7 +13,7 @@ pub enum Rejected {
     /// A value of another type than the column's, or no value of that type at all.
     #[error("wrong type: {0}")]
     WrongType(String),
-    /// More rows, conditions or brackets than a call may have.
+    /// More rows, conditions or brackets than a call may have, or a longer key than a row.
     #[error("over the limit: {0}")]
     Limit(String),
     /// Everything else, e.g. a batch whose columns have different lengths.

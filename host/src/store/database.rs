@@ -314,6 +314,8 @@ mod tests {
             })
         });
         assert!(panics.await.is_err());
+        let at_once = store.control().write::<(), _>(|_| panic!("before there is a future"));
+        assert!(at_once.await.is_err());
         fixture::run(&store, WRITE.to_owned()).await;
     }
 }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use postgres_cluster::Cluster;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::integrations::NewIntegration;
+use super::server::ReaderPassword;
 use super::{
     Argument, Database, Dialect, ServerOptions, SessionLimits, Store, query, query_scalar,
 };
@@ -101,6 +104,13 @@ pub(crate) async fn waiting(store: &Store) -> i64 {
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event_type = 'Lock'";
     query_scalar(waiting).fetch_one(store.control()).await.unwrap()
+}
+
+/// Whether a server that keeps `kept` of a role's password (`rolpassword`) knows it by this text. The servers of
+/// tests let roles in without one.
+pub(crate) fn knows(kept: &str, password: &str) -> bool {
+    let salt = BASE64_STANDARD.decode(kept.split(['$', ':']).nth(2).unwrap()).unwrap();
+    kept == ReaderPassword { text: password, salt: salt.try_into().unwrap() }.verifier()
 }
 
 /// How a database goes about a statement, step by step. PostgreSQL is kept from what is cheaper as long

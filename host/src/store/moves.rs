@@ -115,8 +115,8 @@ impl Store {
                 let [admin, readonly] = urls.sealed(&keyring, &begun);
                 let inserted = query(
                     "insert into moves (id, organization_id, state, admin_url, readonly_url,
-                       own_reader, shown_url, created_at, progressed_at)
-                     values ($1, $2, 'copying', $3, $4, $5, $6, $7, $7)
+                       own_reader, reader_told, shown_url, created_at, progressed_at)
+                     values ($1, $2, 'copying', $3, $4, $5, not $5, $6, $7, $7)
                      on conflict do nothing",
                 )
                 .bind(begun)
@@ -160,7 +160,7 @@ impl Store {
                     let [admin, readonly] = urls.sealed(&keyring, &id);
                     query(
                         "update moves set admin_url = $1, readonly_url = $2, own_reader = $3,
-                           shown_url = $4, reader_told = true where id = $5",
+                           reader_told = not $3, shown_url = $4 where id = $5",
                     )
                     .bind(admin)
                     .bind(readonly)
@@ -176,8 +176,11 @@ impl Store {
                 })
             })
             .await?;
+        let admin = self.outside()?.database(&self.own_way(&current.id).await?);
+        // Also one that was given: whoever stored other URLs at the same moment may have ended it.
+        let reads = self.let_read(&admin, &current.id).await?;
         let ended = match before {
-            Ok(before) => self.end_reader(&current.id, before).await,
+            Ok(before) => self.end_reader(&admin, before, &reads).await,
             Err(error) => Err(error),
         };
         if let Err(error) = ended {

@@ -84,9 +84,9 @@ const STREAMS: &str = "
   from streams s join owners o on o.id = s.owner_id
     join integrations r on r.id = o.root_id and r.ended_at is null";
 
-/// Owners of an organization, or those of one external id.
-const OF_ORGANIZATION: &str =
-    "where o.organization_id = $1 and (o.external_owner_id = $2 or $2 is null)";
+/// Where a stream stands in the order of its tree: external owner id, service, kind and key.
+pub type StreamPlace = [String; 4];
+
 /// One owner.
 const OF_OWNER: &str = "where o.root_id = $1 and o.external_owner_id = $2";
 
@@ -129,17 +129,30 @@ impl Store {
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
-    /// Streams of an organization, or of the owners with one external id.
-    pub async fn stream_statuses(
+    /// Streams of a tree, if it is said only those behind a place, in the order of places.
+    pub async fn stream_page(
         &self,
-        organization: OrganizationId,
-        external_owner_id: Option<&str>,
+        root_id: &str,
+        after: Option<&StreamPlace>,
+        limit: i64,
     ) -> Result<Vec<StreamStatus>, Error> {
-        let sql = format!(
-            "{STREAMS} {OF_ORGANIZATION}
-             order by o.root_id, o.external_owner_id, s.service, s.kind, s.key"
-        );
-        let query = query_as(sql).bind(organization).bind(external_owner_id);
+        const ORDER: &str = "order by o.external_owner_id, s.service, s.kind, s.key";
+        let query = match after {
+            None => query_as(format!("{STREAMS} where o.root_id = $1 {ORDER} limit $2"))
+                .bind(root_id)
+                .bind(limit),
+            Some([owner, service, kind, key]) => query_as(format!(
+                "{STREAMS} where o.root_id = $1 and o.external_owner_id >= $2
+                   and (o.external_owner_id > $2 or (s.service, s.kind, s.key) > ($3, $4, $5))
+                 {ORDER} limit $6"
+            ))
+            .bind(root_id)
+            .bind(owner)
+            .bind(service)
+            .bind(kind)
+            .bind(key)
+            .bind(limit),
+        };
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
@@ -199,4 +212,52 @@ async fn has_table(connection: &mut Connection, name: &str) -> Result<bool, Erro
     };
     let count: i64 = query_scalar(count).bind(name).fetch_one(connection).await?;
     Ok(count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::fixture::{self, on_both};
+
+    on_both! { pages_of_streams_have_each_once }
+
+    async fn pages_of_streams_have_each_once(dialect: Dialect) {
+        let store = fixture::open(dialect, Clock::simulated(0)).await;
+        fixture::root(&store, "svi_1").await;
+        let filled = "
+            insert into integrations (id, organization_id, plugin, service, table_name, root_id,
+              created_at, number) values ('svi_2', 1, 'p', 's', 'other', 'svi_2', 0, 2);
+            insert into owners (organization_id, root_id, external_owner_id) values
+              (1, 'svi_1', 'b'), (1, 'svi_1', 'a'), (1, 'svi_2', 'a'), (1, 'svi_1', 'none');
+            insert into streams (owner_id, service, kind, key, page_limit)
+              select o.id, s.service, s.kind, s.key, 1 from owners o
+              cross join (select 's' as service, 'k' as kind, '2' as key union all
+                          select 's', 'k', '1' union all select 's', 'j', '3' union all
+                          select 'r', 'k', '3') s
+              where o.external_owner_id <> 'none'";
+        fixture::run(&store, filled.to_owned()).await;
+        let mut expected = Vec::new();
+        for owner in ["a", "b"] {
+            for [service, kind, key] in
+                [["r", "k", "3"], ["s", "j", "3"], ["s", "k", "1"], ["s", "k", "2"]]
+            {
+                expected.push([owner, service, kind, key].map(str::to_owned));
+            }
+        }
+        for limit in 1..=9 {
+            let mut all: Vec<StreamPlace> = Vec::new();
+            loop {
+                let page = store.stream_page("svi_1", all.last(), limit).await.unwrap();
+                let is_last = page.len() < usize::try_from(limit).unwrap();
+                all.extend(page.into_iter().map(|stream| {
+                    [stream.external_owner_id, stream.service, stream.kind, stream.key]
+                }));
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(all, expected, "{limit}");
+        }
+    }
 }

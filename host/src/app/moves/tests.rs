@@ -64,7 +64,8 @@ impl Case {
         fixture::run(&store, integration).await;
         let rules = DestinationRules { allow_http: true, allow_private_addresses: false };
         // Sockets of tests beside this one have other names.
-        let ways = OwnDatabases::new(Relays::new(Chance::from_system()).unwrap(), rules);
+        let ways =
+            OwnDatabases::new(Relays::new(Chance::from_system(), Clock::System).unwrap(), rules);
         let limits = SessionLimits { lease_ttl: Duration::from_secs(30), connections_max: 4 };
         store.reach_outside(Arc::new(ways), limits);
         let source = store.replication(organization).await.unwrap();

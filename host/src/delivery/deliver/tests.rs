@@ -29,7 +29,7 @@ fn deliveries(store: &Arc<Store>) -> Deliveries {
         patience: Patience { back_off_base: 1, back_off_max: 1, alert_after: 1, pause_after: 1 },
         rules: RULES,
     };
-    let relays = Relays::new(Chance::seeded(1)).unwrap();
+    let relays = Relays::new(Chance::seeded(1), Clock::System).unwrap();
     let clients = Clients { poster: Poster::new().unwrap(), relays };
     Deliveries::new(Arc::clone(store), clients, Arc::default(), options)
 }

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::*;
 use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::delivery::{DestinationRules, payload};
 use crate::rows::Value;
 use crate::rows::fixture::spec;
@@ -85,7 +86,7 @@ impl Case {
         let url = Url::parse(&database.url()).unwrap();
         Self {
             address: DatabaseAddress::parse(&url, RULES).unwrap(),
-            relays: Relays::new(Chance::from_system()).unwrap(),
+            relays: Relays::new(Chance::from_system(), Clock::System).unwrap(),
             target: target("syt_1"),
             spec: spec(service),
             session: None,

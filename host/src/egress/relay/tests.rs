@@ -23,7 +23,11 @@ impl Lookup for Turning {
 }
 
 fn relays() -> Relays {
-    Relays::new(Chance::from_system()).unwrap()
+    Relays::new(Chance::from_system(), Clock::System).unwrap()
+}
+
+fn relays_by(lookup: impl Lookup + 'static) -> Relays {
+    Relays::with_lookup(Arc::new(lookup), Chance::from_system(), Clock::System).unwrap()
 }
 
 fn server(host: &str, port: u16, private_addresses: bool) -> DatabaseServer {
@@ -61,7 +65,7 @@ async fn private_addresses_are_refused_however_they_are_written() {
     }
     let turns = ["169.254.169.254", "::ffff:10.0.0.1", "127.0.0.1"];
     let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
-    let relays = Relays::with_lookup(Arc::new(turning), Chance::from_system()).unwrap();
+    let relays = relays_by(turning);
     for _ in turns {
         let refused = relays.open(&server("db.example", 1, false)).await.unwrap_err();
         assert!(matches!(refused, HttpError::Denied(_)), "{refused}");
@@ -82,7 +86,7 @@ impl Lookup for Several {
 async fn an_address_that_swallows_everything_is_passed_by() {
     let swallowing = Swallowing::start().await;
     let several = Several(swallowing.addresses());
-    let relays = Relays::with_lookup(Arc::new(several), Chance::from_system()).unwrap();
+    let relays = relays_by(several);
     let server = server("db.example", swallowing.port(), true);
     let opened = tokio::time::timeout(PATIENCE, relays.open(&server)).await;
     opened.expect("it waits for the first one").unwrap();
@@ -234,7 +238,7 @@ async fn one_that_stands_leads_each_client_anew() {
     // Looked up for each client.
     let turns = ["127.0.0.1", "169.254.169.254"];
     let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
-    let relays = Relays::with_lookup(Arc::new(turning), Chance::from_system()).unwrap();
+    let relays = relays_by(turning);
     let named = relays.stand(server("db.example", port, false)).unwrap();
     let ask = async |relay: &Relay| {
         let mut client = UnixStream::connect(relay.directory().join(SOCKET)).await.unwrap();

@@ -102,6 +102,31 @@ fn a_table_of_one_row_an_owner_has_the_owner_as_key() {
 }
 
 #[test]
+fn a_unique_key_has_2500_bytes_at_most() {
+    let spec = spec("thing_v1");
+    // Bytes, not letters; `o-s%2D1-` stands before the id, and its `-` is escaped.
+    let id = |bytes: usize| "é".repeat((bytes - 8) / 2);
+    let make = |owner: &str, id: &str| {
+        let batch = batch("thing_v1", 2, shelf(&[Some("short"), Some(id)]));
+        Rows::new(&spec, &batch, Some(owner)).map(|rows| match rows.key(1) {
+            Value::Text(key) => key.len(),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(make("o", &id(2_500)), Ok(2_500));
+    let says = format!(
+        "over the limit: table thing_v1: the key that begins with \"o-s%2D1-{}\" has 2502 bytes, \
+         not 2500 at most",
+        "é".repeat(52),
+    );
+    assert_eq!(make("o", &id(2_502)).unwrap_err().to_string(), says);
+    assert!(make("oo", &id(2_500)).is_err());
+    // The longest ids of owners and vendors, where they aren't all `-`.
+    assert_eq!(make(&"o".repeat(1_024), &"i".repeat(1_024)), Ok(2_055));
+    assert!(matches!(make(&"-".repeat(1_024), "i"), Err(Rejected::Limit(_))));
+}
+
+#[test]
 fn what_a_row_does_not_say_is_in_scope() {
     let spec = spec("thing_v1");
     let scope = [is("shelf", "s-1"), is("color", "red")];

@@ -7,8 +7,6 @@ use crate::store::{Error, Store, query_as, query_scalar};
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 #[allow(missing_docs, reason = "columns of the schema")]
 pub struct TopicStatus {
-    pub root_id: String,
-    pub external_owner_id: String,
     pub push: String,
     pub key: String,
     pub unsupported: bool,
@@ -28,21 +26,21 @@ pub struct ChannelCount {
 }
 
 impl Store {
-    /// Topics of an organization, or of the owners with one external id.
+    /// Topics of an owner of a tree.
     pub async fn topic_statuses(
         &self,
-        organization: OrganizationId,
-        external_owner_id: Option<&str>,
+        root_id: &str,
+        external_owner_id: &str,
     ) -> Result<Vec<TopicStatus>, Error> {
         let query = query_as(
-            "select o.root_id, o.external_owner_id, t.push, t.key, t.unsupported, t.last_error,
+            "select t.push, t.key, t.unsupported, t.last_error,
                     (select max(c.expires_at) from channels c
                      where c.owner_id = t.owner_id and c.push = t.push and c.key = t.key
                        and c.state = 'active') as expires_at
              from topics t join owners o on o.id = t.owner_id
-             where o.organization_id = $1 and ($2 is null or o.external_owner_id = $2)",
+             where o.root_id = $1 and o.external_owner_id = $2",
         );
-        let query = query.bind(organization).bind(external_owner_id);
+        let query = query.bind(root_id).bind(external_owner_id);
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 

@@ -118,8 +118,9 @@ where
     fn run<'c>(&'c mut self, connection: &'c mut Connection) -> BoxFuture<'c, bool> {
         Box::pin(async move {
             let Some(operation) = self.operation.take() else { return false };
-            // The writer goes on: it is everybody's.
-            let result = AssertUnwindSafe(operation(connection)).catch_unwind().await;
+            // The writer goes on: it is everybody's. What comes before the operation's future may panic, too.
+            let operation = async move { operation(connection).await };
+            let result = AssertUnwindSafe(operation).catch_unwind().await;
             let panicked = |_| Err(Error::Inconsistent("the write panicked".into()));
             let result = result.unwrap_or_else(panicked);
             let worked = result.is_ok();
@@ -141,6 +142,7 @@ where
     }
 }
 
+/// It needs nobody to begin it again: what may panic is an operation, and `Pending::run` contains that.
 async fn write_batches(
     writer: SqliteConnection,
     mut log: SyncedLog,

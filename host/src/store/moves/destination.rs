@@ -12,7 +12,6 @@ use super::location::OwnReader;
 use super::work::one_line;
 use super::{INTERNAL, TABLES, Urls, Way, reader};
 use crate::model::OrganizationId;
-use crate::store::server::ReaderPassword;
 use crate::store::tables::quoted;
 use crate::store::{Connection, Database, Error, Store, query, query_as, query_scalar};
 
@@ -63,7 +62,10 @@ impl Store {
         let urls = Urls { admin, reader: OwnReader { url, is_ours }, shown: way.shown.clone() };
         match verdict {
             Verdict::Ours => {
-                self.let_read(&database, &urls.reader).await?;
+                // A password of ours is told once it is stored.
+                if !urls.reader.is_ours {
+                    self.let_given_read(&database, &urls.reader.url).await?;
+                }
                 Ok(Found::Ours(urls))
             }
             Verdict::Empty | Verdict::LeftOver => Ok(Found::Empty(urls)),
@@ -85,7 +87,7 @@ impl Store {
         Ok(Zeroizing::new(url.trim().to_owned()))
     }
 
-    async fn role_of(&self, way: &Arc<Way>) -> Result<String, String> {
+    pub(super) async fn role_of(&self, way: &Arc<Way>) -> Result<String, String> {
         let outside = self.outside().map_err(|error| error.to_string())?;
         let database = outside.database(way);
         let role = query_scalar("select current_user::text").fetch_one(&database).await;
@@ -105,22 +107,6 @@ impl Store {
         }
         let password = self.chance.base36(24);
         Ok(reader::url_of(admin_url, &reader::role_name(&way.database), &password)?)
-    }
-
-    /// Lets the reading role read; makes it first if that is ours to do. Answers what the server calls it.
-    pub(super) async fn let_read(&self, admin: &Database, by: &OwnReader) -> Result<String, Error> {
-        let way = self.outside()?.way(&by.url)?;
-        let role = match by.is_ours {
-            true => {
-                let salt = self.chance.bytes();
-                let password = ReaderPassword { text: &way.password, salt };
-                reader::make(admin, &way.user, &password).await?;
-                way.user.clone()
-            }
-            false => self.role_of(&way).await.map_err(Error::Unavailable)?,
-        };
-        reader::grant(admin, &role).await?;
-        Ok(role)
     }
 
     /// None: nobody has marked it. A mark that we don't know is another host's.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::{INTERNAL, TABLES, Way, place};
 use crate::clock::micros;
 use crate::model::OrganizationId;
+use crate::secrets::Keyring;
 use crate::store::database::{PostgresDatabase, contained};
 use crate::store::{Database, Error, Store, query, query_as, query_scalar, server};
 
@@ -15,9 +16,10 @@ use crate::store::{Database, Error, Store, query, query_as, query_scalar, server
 /// Otherwise each would hold a worker up.
 const AWAY: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Until the transaction ends nobody else brings our tables there up to date. Readers don't see the table that
-/// is locked; an advisory lock of the database they could hold. Who writes to it isn't kept from that.
-const ALONE: &str = "lock table rowgate.rowgate_moved in share update exclusive mode";
+/// Until the transaction ends nobody else brings our tables there up to date, or tells the server the password of
+/// a role. Readers don't see the table that is locked; an advisory lock of the database they could hold. Who
+/// writes to it isn't kept from that.
+pub(super) const ALONE: &str = "lock table rowgate.rowgate_moved in share update exclusive mode";
 
 /// As the control database has it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -118,20 +120,20 @@ impl Store {
         let sql = format!("select {column} from moves where id = $1");
         let sealed: Option<Option<Vec<u8>>> =
             query_scalar(sql).bind(id).fetch_optional(self.control.readers()).await?;
-        self.opened_url(id, column, &sealed.flatten().ok_or_else(moved_again)?)
+        opened_url(&self.keyring, id, column, &sealed.flatten().ok_or_else(moved_again)?)
     }
+}
 
-    pub(super) fn opened_url(
-        &self,
-        id: &str,
-        column: &'static str,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<String>, Error> {
-        let opened = self.keyring.open(&place(id, column), sealed);
-        let opened = opened.map_err(|error| Error::Inconsistent(error.to_string()))?;
-        let text = String::from_utf8(opened.to_vec());
-        text.map(Zeroizing::new).map_err(|error| Error::Inconsistent(error.to_string()))
-    }
+pub(super) fn opened_url(
+    keyring: &Keyring,
+    id: &str,
+    column: &'static str,
+    sealed: &[u8],
+) -> Result<Zeroizing<String>, Error> {
+    let opened = keyring.open(&place(id, column), sealed);
+    let opened = opened.map_err(|error| Error::Inconsistent(error.to_string()))?;
+    let text = String::from_utf8(opened.to_vec());
+    text.map(Zeroizing::new).map_err(|error| Error::Inconsistent(error.to_string()))
 }
 
 pub(super) fn moved_again() -> Error {

@@ -4,13 +4,13 @@
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::location::{OwnReader, moved_again};
+use super::location::{ALONE, OwnReader, moved_again, opened_url};
 use super::{TABLES, Way, place};
 use crate::model::OrganizationId;
 use crate::store::server::{READER_CONNECTIONS, READER_SETTINGS, ReaderPassword, short_name};
 use crate::store::sql::Login;
 use crate::store::tables::{literal, quoted};
-use crate::store::{Database, Error, Store, query, query_as, query_scalar};
+use crate::store::{Connection, Database, Error, Store, Target, query, query_as, query_scalar};
 
 /// What the role is called that we make.
 pub(super) fn role_name(database: &str) -> String {
@@ -31,13 +31,14 @@ pub(super) fn url_of(
 }
 
 /// Makes the role, or gives it that password.
-pub(super) async fn make(
-    admin: &Database,
+async fn make(
+    admin: &mut Connection,
     role: &str,
     password: &ReaderPassword<'_>,
 ) -> Result<(), Error> {
-    let verb = if is_role(admin, role).await? { "alter" } else { "create" };
-    let (database, verifier) = (database_name(admin).await?, literal(&password.verifier()));
+    let verb = if is_role(&mut *admin, role).await? { "alter" } else { "create" };
+    let database = database_name(&mut *admin).await?;
+    let verifier = literal(&password.verifier());
     let in_database = format!("alter role {} in database {}", quoted(role), quoted(&database));
     let mut statements = vec![
         format!(
@@ -49,13 +50,14 @@ pub(super) async fn make(
     let settings = READER_SETTINGS.iter();
     statements
         .extend(settings.map(|(setting, value)| format!("{in_database} set {setting} to {value}")));
-    run(admin, statements).await
+    run(admin, &statements).await
 }
 
 /// Lets a role read the tables, those to come too.
-pub(super) async fn grant(admin: &Database, role: &str) -> Result<(), Error> {
-    let (database, role, tables) = (database_name(admin).await?, quoted(role), quoted(TABLES));
-    let statements = vec![
+async fn grant(admin: &mut Connection, role: &str) -> Result<(), Error> {
+    let database = database_name(&mut *admin).await?;
+    let (role, tables) = (quoted(role), quoted(TABLES));
+    let statements = [
         format!("grant connect on database {} to {role}", quoted(&database)),
         // Up to version 14 anybody may make tables there, which we would then find before ours.
         format!("revoke create on schema {tables} from public"),
@@ -63,7 +65,7 @@ pub(super) async fn grant(admin: &Database, role: &str) -> Result<(), Error> {
         format!("grant select on all tables in schema {tables} to {role}"),
         format!("alter default privileges in schema {tables} grant select on tables to {role}"),
     ];
-    run(admin, statements).await
+    run(admin, &statements).await
 }
 
 /// Takes from the role that we made all that it may, and drops it; it needn't be there. One that somebody gave
@@ -80,21 +82,47 @@ pub(super) async fn drop_role(admin: &Database, role: &str) -> Result<(), Error>
         format!("revoke all on database {} from {role}", quoted(&database)),
     ];
     let all = rights.iter().cloned().chain([format!("drop role {role}")]).collect();
-    let Err(stays) = run(admin, all).await else { return Ok(()) };
-    run(admin, vec![format!("alter role {role} nologin password null")]).await?;
+    let Err(stays) = run_alone(admin, all).await else { return Ok(()) };
+    run_alone(admin, vec![format!("alter role {role} nologin password null")]).await?;
     tracing::info!(role, error = %stays, "a role stays in a customer's database, without a login");
-    run(admin, rights).await
+    run_alone(admin, rights).await
 }
 
 impl Store {
+    /// Lets the stored role read; makes it first if that is ours to do. Answers what the server calls it.
+    pub(super) async fn let_read(&self, admin: &Database, id: &str) -> Result<String, Error> {
+        let OwnReader { url, is_ours } = self.own_reader(id).await?;
+        if !is_ours {
+            return self.let_given_read(admin, &url).await;
+        }
+        let url = self.tell_reader(admin, id).await?;
+        Ok(self.outside()?.way(&url)?.user.clone())
+    }
+
+    /// The same for one that the customer made.
+    pub(super) async fn let_given_read(
+        &self,
+        admin: &Database,
+        url: &str,
+    ) -> Result<String, Error> {
+        let role = self.role_of(&self.outside()?.way(url)?).await.map_err(Error::Unavailable)?;
+        let given = role.clone();
+        admin
+            .write(move |connection| Box::pin(async move { grant(connection, &given).await }))
+            .await?;
+        Ok(role)
+    }
+
     /// Ends a role that we made, after other URLs were stored, unless it reads still.
-    pub(super) async fn end_reader(&self, id: &str, before: OwnReader) -> Result<(), Error> {
-        let admin = self.outside()?.database(&self.own_way(id).await?);
-        // Once more: whoever stored other URLs at the same moment may have ended this one.
-        let reads = self.let_read(&admin, &self.own_reader(id).await?).await?;
+    pub(super) async fn end_reader(
+        &self,
+        admin: &Database,
+        before: OwnReader,
+        reads: &str,
+    ) -> Result<(), Error> {
         let former = self.outside()?.way(&before.url)?;
         match before.is_ours && former.user != reads {
-            true => drop_role(&admin, &former.user).await,
+            true => drop_role(admin, &former.user).await,
             false => Ok(()),
         }
     }
@@ -137,25 +165,64 @@ impl Store {
         of: OrganizationId,
         id: &str,
     ) -> Result<Zeroizing<String>, Error> {
-        let stored = "select readonly_url, reader_told from moves where id = $1";
-        let stored: Option<(Option<Vec<u8>>, bool)> =
-            query_as(stored).bind(id).fetch_optional(self.control.readers()).await?;
-        let (sealed, is_told) = stored.ok_or_else(moved_again)?;
-        let sealed = sealed.ok_or_else(moved_again)?;
-        let url = self.opened_url(id, "readonly_url", &sealed)?;
-        if is_told {
-            return Ok(url);
+        let stored = Stored::read(&self.control, id).await?;
+        if stored.is_known() {
+            return opened_url(&self.keyring, id, "readonly_url", &stored.sealed);
         }
-        let role = self.outside()?.way(&url)?;
-        let password = ReaderPassword { text: &role.password, salt: self.chance.bytes() };
-        make(&self.replication(of).await?, &role.user, &password).await?;
-        // Another one that was sealed meanwhile, and told before ours, is told again.
+        self.tell_reader(&self.replication(of).await?, id).await
+    }
+
+    /// Tells the server the password that is sealed, and lets the role read. Who does that is alone, and looks only
+    /// then which one it is: whatever the server is told last is what is stored.
+    async fn tell_reader(&self, admin: &Database, id: &str) -> Result<Zeroizing<String>, Error> {
+        let (control, keyring, outside) =
+            (self.control.clone(), self.keyring.clone(), self.outside()?.clone());
+        let (its, salt) = (id.to_owned(), self.chance.bytes());
+        let told = admin.write(move |connection| {
+            Box::pin(async move {
+                connection.run(ALONE).await?;
+                let stored = Stored::read(&control, &its).await?;
+                let url = opened_url(&keyring, &its, "readonly_url", &stored.sealed)?;
+                if !stored.is_known() {
+                    let role = outside.way(&url)?;
+                    let password = ReaderPassword { text: &role.password, salt };
+                    make(connection, &role.user, &password).await?;
+                    grant(connection, &role.user).await?;
+                }
+                Ok((stored.sealed, url))
+            })
+        });
+        let (sealed, url) = told.await?;
+        // Whoever sealed another one meanwhile tells it after us.
         let told = query(
             "update moves set reader_told = coalesce(readonly_url = $1, true) or not own_reader
              where id = $2",
         );
         self.control.execute(told.bind(sealed).bind(id.to_owned())).await?;
         Ok(url)
+    }
+}
+
+/// The URL of who reads, as it is sealed.
+struct Stored {
+    sealed: Vec<u8>,
+    is_ours: bool,
+    /// The server was told its password.
+    is_told: bool,
+}
+
+impl Stored {
+    async fn read(control: &Database, id: &str) -> Result<Self, Error> {
+        let stored = "select readonly_url, own_reader, reader_told from moves where id = $1";
+        let stored: Option<(Option<Vec<u8>>, bool, bool)> =
+            query_as(stored).bind(id).fetch_optional(control.readers()).await?;
+        let (sealed, is_ours, is_told) = stored.ok_or_else(moved_again)?;
+        Ok(Self { sealed: sealed.ok_or_else(moved_again)?, is_ours, is_told })
+    }
+
+    /// The password of a role that the customer made isn't ours to tell.
+    fn is_known(&self) -> bool {
+        self.is_told || !self.is_ours
     }
 }
 
@@ -182,24 +249,23 @@ impl Way {
     }
 }
 
-async fn is_role(admin: &Database, role: &str) -> Result<bool, Error> {
+async fn is_role(admin: impl Into<Target<'_>>, role: &str) -> Result<bool, Error> {
     let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
     Ok(known.bind(role).fetch_one(admin).await? > 0)
 }
 
-async fn database_name(admin: &Database) -> Result<String, Error> {
+async fn database_name(admin: impl Into<Target<'_>>) -> Result<String, Error> {
     Ok(query_scalar("select current_database()::text").fetch_one(admin).await?)
 }
 
-async fn run(admin: &Database, statements: Vec<String>) -> Result<(), Error> {
-    admin
-        .write(move |connection| {
-            Box::pin(async move {
-                for statement in statements {
-                    connection.run(&statement).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+async fn run(admin: &mut Connection, statements: &[String]) -> Result<(), Error> {
+    for statement in statements {
+        admin.run(statement).await?;
+    }
+    Ok(())
+}
+
+/// In a transaction of its own.
+async fn run_alone(admin: &Database, statements: Vec<String>) -> Result<(), Error> {
+    admin.write(move |connection| Box::pin(async move { run(connection, &statements).await })).await
 }

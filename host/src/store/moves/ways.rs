@@ -43,6 +43,7 @@ pub struct Way {
 }
 
 /// Ways, and what a session at their ends may take.
+#[derive(Clone)]
 pub(in crate::store) struct Outside {
     ways: Arc<dyn Ways>,
     pub(in crate::store) limits: SessionLimits,

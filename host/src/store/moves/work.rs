@@ -57,12 +57,11 @@ impl Hold<'_> {
         let (store, of) = (self.store, self.of.organization_id);
         let source = store.replication(of).await?;
         // Before anybody rests for it.
-        let by = store.own_reader(&self.of.id).await?;
         let way = store.own_way(&self.of.id).await?;
         let destination = store.make_ready(&way, of, &self.of.id).await?;
         self.rest(&source).await?;
         let tables = self.copy(&source, &destination).await?;
-        store.let_read(&destination, &by).await?;
+        store.let_read(&destination, &self.of.id).await?;
         failpoint::reach("tables_copied");
         self.switch(tables).await
     }

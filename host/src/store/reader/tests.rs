@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-
 use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{self, Opened};
@@ -49,9 +46,7 @@ async fn kept(store: &Store) -> String {
 
 /// Whether the server knows the password of the role by this text.
 async fn knows(store: &Store, password: &str) -> bool {
-    let kept = kept(store).await;
-    let salt = BASE64_STANDARD.decode(kept.split(['$', ':']).nth(2).unwrap()).unwrap();
-    kept == ReaderPassword { text: password, salt: salt.try_into().unwrap() }.verifier()
+    fixture::knows(&kept(store).await, password)
 }
 
 /// The password that somebody gets who asks for the connection.

@@ -48,6 +48,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         told(db::lookup(ITEMS, &key, &["note".to_owned()]))
     }),
     ("endless-key", |_| set_column("item_id", Scalar::Text(uneven(20_000)))),
+    ("endless-label", |_| set_column("label", Scalar::Text(uneven(20_000)))),
     ("huge-table", |_| told(db::delete(&"x".repeat(HUGE), &[]))),
     ("long-table", |_| told(db::delete(&"x".repeat(LONG), &[]))),
     ("long-column", |_| set_column(&"x".repeat(LONG), Scalar::Null)),

@@ -1,10 +1,11 @@
 //! Once the tables lie in the customer's database: who reads them there, and who opens it.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use postgres_cluster::Client;
 
 use super::*;
+use crate::store::Error;
 
 /// Longer than it takes to open a database.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -157,4 +158,51 @@ async fn a_password_that_the_server_was_not_told_is_told_it() {
     store.roll_reader(of).await.unwrap();
     assert_ne!(store.connection_url(of).await.unwrap(), url);
     assert_ne!(case.value(&kept), told);
+}
+
+/// The first one dies when the server was told, before that was written down.
+#[tokio::test]
+async fn of_two_passwords_the_server_knows_the_one_that_is_stored() {
+    for first_is_alone in [true, false] {
+        let case = Case::new(Dialect::Sqlite).await;
+        case.moved().await;
+        let (store, of, role) = (&case.store, case.organization, case.role("rowgate_reader"));
+        // The first one waits with the lock and its password in hand, or for the lock.
+        let mut other = case.customer.connect().unwrap();
+        other.query("begin").unwrap();
+        let held_up = format!("alter role {role} connection limit 19");
+        other.query(if first_is_alone { held_up.as_str() } else { LOCK }).unwrap();
+        let mut first = Box::pin(store.roll_reader(of));
+        waits(&case, first.as_mut(), "1").await;
+        let mut second = Box::pin(store.roll_reader(of));
+        waits(&case, second.as_mut(), "2").await;
+        drop(first);
+        other.query("rollback").unwrap();
+        second.await.unwrap();
+        let told = query_scalar::<bool>("select reader_told from moves");
+        assert!(told.fetch_one(store.control()).await.unwrap());
+        let stored = url::Url::parse(&store.connection_url(of).await.unwrap()).unwrap();
+        let kept =
+            case.value(&format!("select rolpassword from pg_authid where rolname = '{role}'"));
+        assert!(fixture::knows(&kept, stored.password().unwrap()), "alone: {first_is_alone}");
+    }
+}
+
+/// Until so many sessions wait for a lock there.
+async fn waits(
+    case: &Case,
+    rolled: Pin<&mut impl Future<Output = Result<(), Error>>>,
+    sessions: &str,
+) {
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    let waited_for = async {
+        while case.value(waiting) != sessions {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        rolled = rolled => panic!("it doesn't wait: {rolled:?}"),
+        () = waited_for => {}
+    }
 }

@@ -57,6 +57,27 @@ async fn a_column_that_the_table_got_is_added() {
 }
 
 #[tokio::test]
+async fn the_longest_key_arrives_and_goes() {
+    let mut case = Case::new("issue_v1");
+    let chance = Chance::seeded(7);
+    let mut key: String = (0..200).map(|_| chance.base36(16)).collect();
+    key.truncate(2_500);
+    let value = |name: &str| match name {
+        "pk" => Value::Integer(1),
+        "id" => Value::Text(key.clone().into()),
+        "title" => Value::Null,
+        "data" => Value::Text("{}".into()),
+        _ => Value::Text("2026-11-01T10:00:00.000001Z".into()),
+    };
+    let row = case.spec.columns.iter().map(|column| value(&column.name)).collect();
+    case.takes(&copy(vec![Change::new(1, key.clone(), Some(row))], None, true)).await;
+    let ids = "select id from theirs.mirror";
+    assert_eq!(case.query(ids), [vec![Some(key.clone())]]);
+    case.takes(&page(vec![Change::new(1, key, None)])).await;
+    assert!(case.query(ids).is_empty());
+}
+
+#[tokio::test]
 async fn every_type_arrives_exactly() {
     let mut case = Case::new("thing_v1");
     let value = |name: &str| -> Value<'static> {

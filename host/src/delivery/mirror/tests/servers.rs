@@ -53,7 +53,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn servers_that_mean_harm_do_none() {
-    let relays = Relays::new(Chance::from_system()).unwrap();
+    let relays = Relays::new(Chance::from_system(), Clock::System).unwrap();
     let scram = || message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
     for (answers, says) in [
         // Without its kind.

@@ -1,7 +1,9 @@
 use super::*;
+use crate::chance::Chance;
+use crate::rows::fixture::sample;
 
 on_both! {
-    a_row_that_comes_back_has_its_pk_again, number_keys_stand_in_the_feed_as_text
+    a_row_that_comes_back_has_its_pk_again, number_keys_stand_in_the_feed_as_text, what_has_the_longest_key_can_be_deleted
 }
 
 async fn a_row_that_comes_back_has_its_pk_again(dialect: Dialect) {
@@ -38,4 +40,34 @@ async fn number_keys_stand_in_the_feed_as_text(dialect: Dialect) {
     assert_eq!(fixture.rows(feed).await, ["-7|1|1"]);
     fixture.apply("a", &[ticket()]).await.unwrap();
     assert_eq!(fixture.rows(feed).await, ["-|1|0"]);
+}
+
+/// In a table of the longest name, since a tombstone's entry holds it, too.
+async fn what_has_the_longest_key_can_be_deleted(dialect: Dialect) {
+    let mut fixture = Fixture::with_services(dialect, &[]).await;
+    let spec = TableSpec::new(&sample(), "thing_v1", &"t".repeat(63)).unwrap();
+    create(&mut fixture.conn, &spec).await.unwrap();
+    fixture.tables.insert("thing_v1".to_owned(), Arc::new(spec));
+    // Nothing that an index could compress.
+    let chance = Chance::seeded(7);
+    let random: String = (0..200).map(|_| chance.base36(16)).collect();
+    let thing = |key_bytes: usize| {
+        let id = &random[..key_bytes - "a-s-".len()];
+        [Write::Upsert(things(&[(id, Some("red"))]))]
+    };
+    let pk = fixture.apply("a", &thing(2_500)).await.unwrap().changed_pks["thing_v1"].clone();
+    let delete = Write::Delete { table: "thing_v1".into(), conditions: Vec::new() };
+    assert_eq!(fixture.apply("a", &[delete]).await.unwrap().deleted, 1);
+    let feed = "select length(unique_key), deleted from rowgate_feed";
+    assert_eq!(fixture.rows(feed).await, ["2500|1"]);
+    assert_eq!(fixture.apply("a", &thing(2_500)).await.unwrap().changed_pks["thing_v1"], pk);
+    // UNLINK goes another way.
+    let scope = fixture.scope("a");
+    let spec = Arc::clone(&fixture.tables["thing_v1"]);
+    fixture.conn.run("begin").await.unwrap();
+    let count = delete_owner_rows(&mut fixture.conn, &scope, &spec, 9).await.unwrap();
+    fixture.conn.run("commit").await.unwrap();
+    assert_eq!((count, fixture.rows(feed).await), (1, vec!["2500|1".to_owned()]));
+    let error = fixture.apply("a", &thing(2_501)).await.unwrap_err();
+    assert!(matches!(error, ApplyError::Rejected(Rejected::Limit(_))), "{error}");
 }
