@@ -170,6 +170,7 @@ async fn receives(
         step: CommitOf::Item { id: item, grants: false },
         effects: ReadyEffects::default(),
         read_at: None,
+        stale_before: None,
     };
     commit::commit(replication, step).await
 }
