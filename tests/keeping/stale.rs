@@ -207,6 +207,11 @@ async fn a_cancelled_event_goes_and_receivers_hear_of_it() {
     assert_eq!(case.status(sources, "goes").await, None);
     assert_eq!(case.status(sources, INSTANCE).await.as_deref(), Some("cancelled"));
     case.host.assert_matches_model(&case.tree).await;
+
+    let swept_at = case.swept_at().await;
+    case.advance(Duration::from_secs(12 * 3_600));
+    case.read_again().await;
+    assert_eq!(case.swept_at().await, swept_at, "within a day nobody looks again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,9 +34,9 @@ fn long_stale(spec: &TableSpec, batch: &Batch) -> Vec<bool> {
 
 #[test]
 fn what_is_stale_and_old_by_the_vendors_time() {
-    let (gone, live) = (Some("cancelled"), Some("confirmed"));
     /// What is presented, and of which feed it is long stale: expanded, source.
     type Case = ((Option<&'static str>, Option<&'static str>, Option<i64>), bool, bool);
+    let (gone, live) = (Some("cancelled"), Some("confirmed"));
     let cases: [Case; 7] = [
         ((gone, None, Some(9)), true, true),
         ((gone, None, Some(10)), false, false),
