@@ -238,7 +238,7 @@ impl Metrics {
         }
     }
 
-    /// A `webhook`, an inbox `item` or a `page` was committed, so long after it was asked for.
+    /// A `webhook`, an inbox `item`, a `page` or a slice of `stale` rows was committed, so long after it was asked for.
     pub fn commit(&self, what: &'static str, took: Duration) {
         self.commits.get_or_create(&What { what }).observe(took.as_secs_f64());
     }
@@ -260,7 +260,8 @@ impl Metrics {
         self.delivered.inc_by(rows);
     }
 
-    /// So many were deleted for their age: of the `inbox`, `parked` items, `tombstones`, `commits`.
+    /// So many were deleted for their age: of the `inbox`, `parked` items, `tombstones`, `commits`, stale
+    /// `rows`.
     pub fn forgotten(&self, what: &'static str, count: u64) {
         self.forgotten.get_or_create(&What { what }).inc_by(count);
     }

@@ -64,6 +64,8 @@ pub struct RunOptions {
     pub turn: Duration,
     /// Inbox items stay so long after they were done.
     pub inbox_kept: Duration,
+    /// Rows that a manifest calls stale stay so long after they last moved. None: for ever.
+    pub stale_rows_kept: Option<Duration>,
 }
 
 /// What every run needs. One per process.
@@ -155,7 +157,9 @@ impl Runner {
             let due = if runs { self.next_streams(holder).await? } else { Vec::new() };
             if !due.is_empty() {
                 self.run_streams(holder, due, arrived).await?;
-            } else if !self.push(holder, runs, arrived).await? {
+            } else if !self.push(holder, runs, arrived).await?
+                && !holder.forget_stale_rows().await?
+            {
                 return Ok(());
             }
         }

@@ -7,3 +7,4 @@ mod keys;
 mod retention;
 mod server;
 mod setup;
+mod stale;

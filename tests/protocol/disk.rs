@@ -116,12 +116,13 @@ pub(crate) async fn owner_row(world: &World) -> Result<Option<(i64, i64)>, Error
 
 /// What planting answers, though it was refused.
 pub(crate) async fn planted(world: &World) -> Result<Planted, Error> {
-    let (generation, grant_id, commit_no) =
-        query_as("select generation, grant_id, commit_no from rowgate_owners where owner_id = $1")
-            .bind(world.owner_id)
-            .fetch_one(world.replication[0].readers())
-            .await?;
-    Ok(Planted { generation, grant_id, commit_no })
+    let planted = query_as(
+        "select generation, grant_id, commit_no, stale_swept_at from rowgate_owners
+         where owner_id = $1",
+    );
+    let (generation, grant_id, commit_no, stale_swept_at) =
+        planted.bind(world.owner_id).fetch_one(world.replication[0].readers()).await?;
+    Ok(Planted { generation, grant_id, commit_no, stale_swept_at })
 }
 
 /// Up to where messages were told.

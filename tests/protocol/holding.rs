@@ -168,6 +168,7 @@ impl Holding {
             step: CommitOf::Item { id: item.id, grants: item.grants },
             effects,
             read_at: None,
+            stale_before: None,
         };
         let committed = commit::commit(&world.replication[host.index], step).await?;
         world.tell(format_args!("item {} {verb:?}: {committed:?}", item.id));

@@ -195,6 +195,7 @@ impl PageRun {
             },
             effects,
             read_at: read_at.filter(|_| world.keeps(Rule::Lookup)),
+            stale_before: None,
         };
         let committed = match commit::commit(replication, step).await {
             Err(Error::Superseded(commit::READ_MOVED)) => return Ok(Some(Stage::Start)),

@@ -88,6 +88,7 @@ pub struct Retention {
     pub parked_days: u64,
     pub tombstone_days: u64,
     pub left_days: u64,
+    pub stale_row_days: u64,
 }
 
 /// `[push]`.

@@ -18,6 +18,7 @@ fn layers_override_each_other_in_order() {
         ("ROWGATE_LOG_LEVEL", "debug"),
         ("ROWGATE_RUN_WORKERS", "3"),
         ("ROWGATE_PUSH_ALLOW_HTTP", "true"),
+        ("ROWGATE_RETENTION_STALE_ROW_DAYS", "0"),
         ("ROWGATE_PORT", "tcp://10.0.0.1:80"),
         ("ROWGATE_DATA_DIR", dir.path().to_str().unwrap()),
     ]);
@@ -29,6 +30,7 @@ fn layers_override_each_other_in_order() {
     assert_eq!(config.log.level, "debug");
     assert_eq!(config.run.workers, 3);
     assert!(config.push.allow_http);
+    assert_eq!((config.retention.stale_row_days, config.retention.left_days), (0, 7));
     assert_eq!(config.server.connections_max, 1024);
     let listen = config.describe().into_iter().find(|(key, ..)| key == "server.listen").unwrap();
     assert_eq!(listen.2, "--listen");

@@ -20,6 +20,8 @@ pub struct Overlay<'s> {
     key: Vec<Value<'s>>,
     row: Option<Vec<Value<'static>>>,
     brackets: BTreeMap<String, Bracketed>,
+    /// As [`super::timestamp_text`] writes it.
+    stale_before: Option<String>,
 }
 
 /// An open full listing, as far as the row is concerned.
@@ -43,7 +45,7 @@ impl<'s> Overlay<'s> {
             return Err(no_owner(spec));
         }
         let key = check::key_values(spec, key)?;
-        Ok(Self { spec, owner, key, row: None, brackets: BTreeMap::new() })
+        Ok(Self { spec, owner, key, row: None, brackets: BTreeMap::new(), stale_before: None })
     }
 
     /// The value of the row's unique key.
@@ -68,14 +70,17 @@ impl<'s> Overlay<'s> {
         }
     }
 
-    /// Puts the committed row, one value for each column of the table, and the open brackets.
+    /// Puts the committed row, one value for each column of the table, the open brackets, and since when
+    /// a row must have been stale for them to pass over it.
     pub fn begin(
         &mut self,
         row: Option<Vec<Value<'static>>>,
         brackets: BTreeMap<String, Bracketed>,
+        stale_before: Option<String>,
     ) {
         self.row = row;
         self.brackets = brackets;
+        self.stale_before = stale_before;
     }
 
     /// The row as it stands.
@@ -144,7 +149,16 @@ impl<'s> Overlay<'s> {
         Ok(matching)
     }
 
+    fn passes_over(&self, rows: &Rows<'_>, row: usize) -> bool {
+        let Some(before) = &self.stale_before else { return false };
+        let in_scope = |open: &Bracketed| rows.in_scope(self.spec, &open.scope, row);
+        rows.is_long_stale(self.spec, before, row) && self.brackets.values().any(in_scope)
+    }
+
     fn present(&mut self, rows: &Rows<'_>, row: usize, patch: bool) {
+        if !patch && self.passes_over(rows, row) {
+            return;
+        }
         for bracket in self.brackets.values_mut() {
             bracket.seen |= rows.in_scope(self.spec, &bracket.scope, row);
         }

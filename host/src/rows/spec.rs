@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use rowgate_manifest::{ColumnType, Manifest, PartialCondition, PerRow, Table};
+use rowgate_manifest::{ColumnType, Manifest, PerRow, Table};
 
-use super::name::{index_name, is_identifier};
+use super::index::{IndexSpec, indexes};
+use super::name::is_identifier;
+use super::stale::{self, StaleSpec};
 
 /// The table of one integration.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub struct TableSpec {
     pub newer: Option<usize>,
     /// Plain and partial indexes; the unique key has its own.
     pub indexes: Vec<IndexSpec>,
+    /// Which rows go when they are old. None: none.
+    pub stale: Option<StaleSpec>,
 }
 
 /// One column.
@@ -58,16 +62,6 @@ pub enum Role {
     UpdatedAt,
     /// The guest. Never null: `{}` where the guest has nothing.
     Data,
-}
-
-/// One index.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct IndexSpec {
-    pub name: String,
-    pub columns: Vec<usize>,
-    /// Only rows where all of these hold.
-    pub partial: Vec<(usize, PartialCondition)>,
 }
 
 /// A manifest's table that makes no sense.
@@ -136,8 +130,10 @@ fn resolve(manifest: &Manifest, service: &str, table_name: &str) -> Result<Table
         unique_key,
         newer,
         indexes: Vec::new(),
+        stale: None,
         columns,
     };
+    spec.stale = stale::resolve(manifest, service, &spec)?;
     spec.indexes = indexes(&spec, table)?;
     Ok(spec)
 }
@@ -241,58 +237,6 @@ fn unique_key(
         return Err(format!("{} is the unique key and neither text nor int", columns[unique].name));
     }
     Ok(unique)
-}
-
-fn indexes(spec: &TableSpec, table: &Table) -> Result<Vec<IndexSpec>, String> {
-    let mut indexes = Vec::new();
-    for columns in &table.indexes {
-        indexes.push(index(spec, columns, &[])?);
-    }
-    for partial in &table.partial {
-        let conditions: Vec<_> = partial.conditions.iter().collect();
-        indexes.push(index(spec, &partial.on, &conditions)?);
-    }
-    // Deleting an owner, sweeps and updates begin with the owner: it needs an index of its own.
-    if let Some(owner) = spec.owner
-        && owner != spec.unique_key
-        && !indexes.iter().any(|index| index.partial.is_empty() && index.columns[0] == owner)
-    {
-        indexes.push(index(spec, std::slice::from_ref(&spec.columns[owner].name), &[])?);
-    }
-    let names: HashSet<&str> = indexes.iter().map(|index| index.name.as_str()).collect();
-    if names.len() < indexes.len() {
-        return Err("two indexes of one name".to_owned());
-    }
-    Ok(indexes)
-}
-
-fn index(
-    spec: &TableSpec,
-    columns: &[String],
-    conditions: &[(&String, &PartialCondition)],
-) -> Result<IndexSpec, String> {
-    let position = |name: &String| {
-        spec.position(name).ok_or_else(|| format!("an index names {name}, which is no column"))
-    };
-    if columns.is_empty() {
-        return Err("an index without columns".to_owned());
-    }
-    let partial = conditions.iter().map(|(name, condition)| {
-        let column = position(name)?;
-        let text = spec.columns[column].kind == ColumnType::Text;
-        match condition {
-            PartialCondition::DistinctFrom(_) if !text => {
-                Err(format!("`distinct_from` on {name}, which isn't text"))
-            }
-            _ => Ok((column, (*condition).clone())),
-        }
-    });
-    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    Ok(IndexSpec {
-        name: index_name(&spec.table_name, &names),
-        columns: columns.iter().map(position).collect::<Result<_, _>>()?,
-        partial: partial.collect::<Result<_, _>>()?,
-    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::egress::{Egress, HttpError, HttpRequest, HttpResponse, Presence, Session};
-use crate::model::{Scalar, Write};
+use crate::model::{Micros, Scalar, Write};
 use crate::plugin::{DbError, Environment, LogLevel};
 use crate::rows::{Rejected, check_write};
 use crate::store::commit::TreeTables;
@@ -22,6 +22,8 @@ pub(super) struct CallEnvironment {
     pub(super) replication: Database,
     pub(super) owner_id: i64,
     pub(super) external_owner_id: Option<String>,
+    /// See [`tables::ApplyScope`].
+    pub(super) stale_before: Option<Micros>,
     /// Turns true when the commit of the call before has ended; none: it has.
     pub(super) committed: Option<watch::Receiver<bool>>,
     /// The owner's commit number at the first lookup; -1: none yet (R2).
@@ -57,6 +59,7 @@ impl CallEnvironment {
             now: 0,
             commit_id: 0,
             mapping_version: self.tree.manifest.plugin.mapping_version.into(),
+            stale_before: self.stale_before,
         };
         let reader = self.replication.reader().await;
         let mut reader = reader.map_err(|error| other(error.to_string()))?;

@@ -3,6 +3,7 @@
 mod call;
 mod commits;
 mod pauses;
+mod stale;
 mod told;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -47,6 +48,8 @@ pub(super) struct Holder {
     clear_on_success: AtomicBool,
     /// From then on the owner makes room for others.
     turn_ends_at: Micros,
+    /// From then on its stale rows are to be gone through.
+    next_sweep_at: AtomicI64,
 }
 
 /// Under what a call is made; see [`Holder::commit`].
@@ -86,6 +89,8 @@ impl Holder {
             runner.store.changed().note(&lease.root_id);
         }
         let turn_ends_at = runner.clock.now().saturating_add(micros(runner.options.turn));
+        let kept = runner.options.stale_rows_kept;
+        let next_sweep_at = stale::next_sweep(&tree, kept, planted.stale_swept_at);
         let holder = Self {
             runner,
             signals,
@@ -98,6 +103,7 @@ impl Holder {
             listed,
             clear_on_success: AtomicBool::new(false),
             turn_ends_at,
+            next_sweep_at: AtomicI64::new(next_sweep_at),
         };
         if tree.ended {
             return Ok(holder);

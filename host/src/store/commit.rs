@@ -5,6 +5,7 @@
 mod bookkeeping;
 mod derive;
 mod message;
+mod stale;
 mod transaction;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::rows::TableSpec;
 pub use bookkeeping::show;
 use message::store as store_message;
 pub use message::{Message, StreamKey};
+pub use stale::{Forgotten, forget_stale};
 use transaction::Transaction;
 
 /// The tables of an integration tree as the running manifest has them.
@@ -74,6 +76,8 @@ pub struct StepCommit {
     pub effects: ReadyEffects,
     /// A call that used `lookup` commits only if the owner's commit number is still this one.
     pub read_at: Option<i64>,
+    /// A full listing passes over rows that have been stale since before this time. None: over none.
+    pub stale_before: Option<Micros>,
 }
 
 /// Which call is committed.
@@ -293,6 +297,7 @@ fn apply_scope(under: &Under, tree: &TreeTables, now: Micros, commit_id: i64) ->
         now,
         commit_id,
         mapping_version: tree.manifest.plugin.mapping_version.into(),
+        stale_before: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod filter;
 mod query;
 mod read;
 mod rename;
+mod stale;
 mod sweep;
 mod upsert;
 
@@ -31,6 +32,7 @@ pub(crate) use query::{array, array_type};
 pub use read::{count_rows, lookup};
 pub(in crate::store) use read::{select_list, value, values};
 pub use rename::{drop_all, forget_changes, forget_rename, rename_table};
+pub use stale::{delete_stale_rows, has_stale_rows};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;
@@ -48,6 +50,8 @@ pub struct ApplyScope {
     pub commit_id: i64,
     /// The manifest's; a full listing ends under the version that it began with.
     pub mapping_version: i64,
+    /// A full listing passes over rows that have been stale since before this time. None: over none.
+    pub stale_before: Option<Micros>,
 }
 
 /// What a call's writes did.
@@ -176,9 +180,13 @@ pub async fn apply(
         let moved = match action {
             Action::Upsert(rows) | Action::Patch(rows) => {
                 applied.rows_presented += rows.rows as u64;
-                brackets.present(spec, rows);
                 let patch = matches!(action, Action::Patch(_));
-                upsert::upsert(conn, scope, spec, rows, patch).await?
+                let passed_over = match patch {
+                    true => Vec::new(),
+                    false => brackets.passed_over(scope, spec, rows),
+                };
+                brackets.present(spec, rows, &passed_over);
+                upsert::upsert(conn, scope, spec, rows, &passed_over, patch).await?
             }
             Action::Update { set, tests } => {
                 sweep::update(conn, scope, spec, set, tests, None).await?

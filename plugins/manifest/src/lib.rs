@@ -22,7 +22,7 @@ pub use source::{Error, MANIFEST_BYTES_MAX};
 pub use stream::{
     PerRow, Poll, Push, PushColumns, PushUnsupported, Removed, StreamKind, StreamRef,
 };
-pub use table::{ColumnType, PartialCondition, PartialIndex, Table};
+pub use table::{ColumnType, Literal, PartialCondition, PartialIndex, Stale, Table};
 pub use webhook::{BodyField, BodyKind, Webhook, WebhookAuth};
 
 /// Name of the custom section of a component that holds the manifest as JSON.
@@ -125,6 +125,9 @@ pub struct Service {
     /// Kinds of scheduled sync.
     #[serde(default)]
     pub streams: IndexMap<String, StreamRef>,
+    /// Which of its rows the host deletes when they are old. None: none.
+    #[serde(default)]
+    pub stale: Option<Stale>,
 }
 
 /// One configuration value of a root service.

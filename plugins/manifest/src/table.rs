@@ -43,13 +43,48 @@ pub struct PartialIndex {
     pub conditions: IndexMap<String, PartialCondition>,
 }
 
-/// A condition of a partial index.
+/// Which rows nobody needs when they are old.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stale {
+    /// All must hold.
+    #[serde(rename = "where")]
+    pub conditions: IndexMap<String, PartialCondition>,
+    /// Column with the time of the vendor's last change. A full listing passes over stale rows that are old
+    /// by it. None: it brings them back.
+    #[serde(default)]
+    pub since: Option<String>,
+}
+
+/// A condition that picks some of a table's rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PartialCondition {
+    Equal(Literal),
     DistinctFrom(String),
     Null(bool),
+}
+
+/// A value of a column of type text, int or bool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a text, a whole number, true or false")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Literal {
+    Bool(bool),
+    Int(i64),
+    Text(String),
+}
+
+impl Literal {
+    /// The type of its column.
+    pub fn kind(&self) -> ColumnType {
+        match self {
+            Self::Bool(_) => ColumnType::Bool,
+            Self::Int(_) => ColumnType::Int,
+            Self::Text(_) => ColumnType::Text,
+        }
+    }
 }
 
 /// Type of a column.

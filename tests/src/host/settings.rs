@@ -107,6 +107,10 @@ impl Settings {
             ("ROWGATE_RUN_BACK_OFF_BASE_MS".into(), "20".into()),
             ("ROWGATE_RUN_BACK_OFF_MAX_MS".into(), "200".into()),
         ];
+        if self.clock.is_none() {
+            // To a host's own clock the vendor's days are long past: what is cancelled would be old at once.
+            environment.push(("ROWGATE_RETENTION_STALE_ROW_DAYS".into(), "36500".into()));
+        }
         environment.extend(self.environment);
         let mut host = TestHost {
             simulator: self.simulator.unwrap_or_else(fresh),

@@ -7,7 +7,8 @@ create table rowgate_owners (
   grant_id bigint,                                     -- the inbox item that brought the grant; null: none
   fence bigint not null default 0,
   commit_no bigint not null default 0,
-  services text not null default '[]'                  -- JSON: for which of the tree streams were derived
+  services text not null default '[]',                 -- JSON: for which of the tree streams were derived
+  stale_swept_at bigint not null default 0             -- when stale rows were last gone through; 0: never
 );
 
 -- The owner's stream list (R3). `version` moves with every change: commits compare and swap it.

@@ -184,8 +184,9 @@ fn filled(dialect: Dialect, spec: &TableSpec) -> Vec<String> {
             "insert into rowgate_feed (table_name, pk, unique_key, deleted, commit_id)
              values ('{TABLE}', 900, 'gone', true, {COMMITS})"
         ),
-        "insert into rowgate_owners (owner_id, generation, grant_id, fence, commit_no, services)
-         values (7, 2, 11, 3, 40, '[\"thing_v1\"]')"
+        "insert into rowgate_owners (owner_id, generation, grant_id, fence, commit_no, services,
+           stale_swept_at)
+         values (7, 2, 11, 3, 40, '[\"thing_v1\"]', 12)"
             .into(),
         format!(
             "insert into rowgate_cursors (owner_id, service, kind, key, version, cursor,
@@ -239,9 +240,9 @@ async fn everything_goes_along(dialect: Dialect) {
     let (one, other) = (&case.source, &there);
     let left = format!("select pk, left_its_manifest from {TABLE} order by pk");
     same::<(i64, String)>(one, other, &left, 250).await;
-    let owners =
-        "select owner_id, generation, grant_id, fence, commit_no, services from rowgate_owners";
-    same::<(i64, i64, Option<i64>, i64, i64, String)>(one, other, owners, 1).await;
+    let owners = "select owner_id, generation, grant_id, fence, commit_no, services, stale_swept_at
+                  from rowgate_owners";
+    same::<(i64, i64, Option<i64>, i64, i64, String, i64)>(one, other, owners, 1).await;
     let cursors =
         "select owner_id, key, version, cursor, cursor_version, half_read from rowgate_cursors";
     same::<(i64, String, i64, Option<Vec<u8>>, Option<i64>, bool)>(one, other, cursors, 1).await;

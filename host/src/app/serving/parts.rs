@@ -36,13 +36,16 @@ pub(super) fn deliveries(app: &App, host: String) -> anyhow::Result<Deliveries> 
 
 pub(super) fn kept(app: &App) -> Kept {
     let retention = &app.config.retention;
-    let days = |days: u64| micros(Duration::from_secs(days.saturating_mul(24 * 3_600)));
     Kept {
         inbox: micros(inbox_kept(app)),
-        parked: days(retention.parked_days),
-        tombstones: days(retention.tombstone_days),
-        left: days(retention.left_days),
+        parked: micros(days(retention.parked_days)),
+        tombstones: micros(days(retention.tombstone_days)),
+        left: micros(days(retention.left_days)),
     }
+}
+
+fn days(count: u64) -> Duration {
+    Duration::from_secs(count.saturating_mul(24 * 3_600))
 }
 
 fn inbox_kept(app: &App) -> Duration {
@@ -55,6 +58,7 @@ pub(super) fn runner(
     push_base_url: Option<String>,
 ) -> anyhow::Result<Runner> {
     let store = &app.store;
+    let stale_row_days = Some(app.config.retention.stale_row_days).filter(|days| *days > 0);
     let components = Components::new(engine, Arc::clone(store), store.data_dir().plugins());
     Ok(Runner {
         trees: Trees::new(Arc::clone(store), components),
@@ -72,6 +76,7 @@ pub(super) fn runner(
             },
             turn: Duration::from_millis(app.config.run.turn_ms),
             inbox_kept: inbox_kept(app),
+            stale_rows_kept: stale_row_days.map(days),
         },
         push_base_url,
         in_flight: InFlight::default(),

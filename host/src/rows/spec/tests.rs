@@ -61,7 +61,7 @@ fn tables_that_make_no_sense() {
         ("thing", |t| t.computed[0] = "{owner_id}-{id}-{shelf}-{color}".into(), "color isn't"),
         ("thing", |t| t.computed.clear(), "needs a computed column"),
         ("issue", |t| t.key.clear(), "neither an owner nor a key"),
-        ("thing", |t| t.indexes = vec![vec!["nope".into()]], "nope, which is no column"),
+        ("thing", |t| t.indexes = vec![vec!["nope".into()]], "names nope, which is no column"),
     ];
     for (table, change, reason) in cases {
         let mut manifest = sample();

@@ -80,6 +80,7 @@ impl Holder {
             replication: tree.replication.clone(),
             owner_id: lease.owner_id,
             external_owner_id: lease.external_owner(),
+            stale_before: self.stale_before(),
             committed,
             read_at: AtomicI64::new(-1),
         });

@@ -31,6 +31,7 @@ impl Holder {
             step,
             effects,
             read_at,
+            stale_before: self.stale_before(),
         };
         failpoint::reach("page_called");
         let committed = self.store(tree, "page", step).await?;
@@ -59,6 +60,7 @@ impl Holder {
                 step: step.clone(),
                 effects: effects.clone(),
                 read_at,
+                stale_before: self.stale_before(),
             };
             failpoint::reach("item_called");
             let committed = self.store(tree, "item", step).await?;

@@ -36,6 +36,7 @@ impl<'c> Transaction<'c> {
             false => new_commit(connection, &step.under, step.now).await?,
         };
         let scope = apply_scope(&step.under, &step.tree, step.now, commit_id);
+        let scope = ApplyScope { stale_before: step.stale_before, ..scope };
         let committed = Committed { generation: step.under.generation, ..Committed::default() };
         let message = Message::default();
         Ok(Self { connection, step, commit_no, scope, message, committed })

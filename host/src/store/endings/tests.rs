@@ -172,6 +172,7 @@ async fn receives(
         step: CommitOf::Item { id: item, grants: false },
         effects: ReadyEffects::default(),
         read_at: None,
+        stale_before: None,
     };
     commit::commit(replication, step).await
 }

@@ -107,6 +107,7 @@ async fn write(
         now: commit_id * 1_000_000,
         commit_id,
         mapping_version: 1,
+        stale_before: None,
     };
     let prepared = tables::prepare(Some(owner), 1_000, tables, writes).unwrap();
     tables::apply(connection, &scope, &prepared).await.unwrap();

@@ -1,7 +1,7 @@
 //! Fences in the replication databases (R1, R2): what refuses whoever no longer may write there.
 
 use super::Lease;
-use crate::model::OwnerId;
+use crate::model::{Micros, OwnerId};
 use crate::store::{Connection, Database, Error, query, query_as};
 
 /// What the replication database says of an owner when a fence is planted.
@@ -13,6 +13,8 @@ pub struct Planted {
     pub grant_id: Option<i64>,
     /// Number of the owner's last commit.
     pub commit_no: i64,
+    /// When its stale rows were last gone through; 0: never.
+    pub stale_swept_at: Micros,
 }
 
 /// Plants the control fence in the replication database. If that one is already as high though the
@@ -42,7 +44,7 @@ async fn plant_once(
                 let planted = query(
                     "insert into rowgate_owners (owner_id, fence) values ($1, $2)
                      on conflict (owner_id) do update set fence = $2 where rowgate_owners.fence < $2
-                     returning generation, grant_id, commit_no",
+                     returning generation, grant_id, commit_no, stale_swept_at",
                 )
                 .bind(owner_id)
                 .bind(fence)
@@ -53,6 +55,7 @@ async fn plant_once(
                         generation: row.get("generation"),
                         grant_id: row.get("grant_id"),
                         commit_no: row.get("commit_no"),
+                        stale_swept_at: row.get("stale_swept_at"),
                     }));
                 }
                 let (fence,): (i64,) =

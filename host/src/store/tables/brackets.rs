@@ -8,6 +8,7 @@ use crate::model::{Condition, OwnerId};
 use crate::rows::json::push_string;
 use crate::rows::{
     Bracketed, Rejected, Rows, TableSpec, Test, Value, parse_scope, scope_key, tests,
+    timestamp_text,
 };
 use crate::store::{Connection, Dialect, query, query_as, query_scalar};
 
@@ -59,11 +60,29 @@ impl OpenBrackets {
         Ok(Self { open, begun: 0 })
     }
 
-    /// Notes the keys of rows in scope, whether they will be written or not.
-    pub(super) fn present(&mut self, spec: &TableSpec, rows: &Rows<'_>) {
+    /// Which rows are in scope and have been stale for so long that they are deleted, or will be; ascending.
+    /// To the listing they aren't there: each would bring them back.
+    pub(super) fn passed_over(
+        &self,
+        scope: &ApplyScope,
+        spec: &TableSpec,
+        rows: &Rows<'_>,
+    ) -> Vec<usize> {
+        let of_table = |open: &&Open| open.table_name == spec.table_name;
+        let open: Vec<&Open> = self.open.iter().filter(of_table).collect();
+        let before = scope.stale_before.filter(|_| spec.stale.is_some() && !open.is_empty());
+        let Some(before) = before.and_then(timestamp_text) else { return Vec::new() };
+        let in_scope = |row| open.iter().any(|open| rows.in_scope(spec, &open.scope, row));
+        let passed_over = |row: &usize| rows.is_long_stale(spec, &before, *row) && in_scope(*row);
+        (0..rows.rows).filter(passed_over).collect()
+    }
+
+    /// Notes the keys of rows in scope, whether they will be written or not, but for those passed over.
+    pub(super) fn present(&mut self, spec: &TableSpec, rows: &Rows<'_>, passed_over: &[usize]) {
         for open in self.open.iter_mut().filter(|open| open.table_name == spec.table_name) {
             for row in 0..rows.rows {
-                if !rows.in_scope(spec, &open.scope, row) {
+                if passed_over.binary_search(&row).is_ok() || !rows.in_scope(spec, &open.scope, row)
+                {
                     continue;
                 }
                 if !open.keys.is_empty() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::dialect::{literal, quoted};
 use crate::rows::{ColumnSpec, IndexSpec, Role, TableSpec};
 use crate::store::{Connection, Database, Dialect, Error, query, query_as, query_scalar};
-use rowgate_manifest::PartialCondition;
+use rowgate_manifest::{Literal, PartialCondition};
 
 /// Why a table could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -240,14 +240,22 @@ pub(super) fn create_index(spec: &TableSpec, index: &IndexSpec) -> String {
     );
     for (at, (column, condition)) in index.partial.iter().enumerate() {
         let word = if at == 0 { "where" } else { "and" };
-        let test = match condition {
-            PartialCondition::DistinctFrom(value) => {
-                format!("is distinct from {}", literal(value))
-            }
-            PartialCondition::Null(true) => "is null".to_owned(),
-            PartialCondition::Null(false) => "is not null".to_owned(),
-        };
-        let _infallible = write!(sql, "\n  {word} {} {test}", name(*column));
+        let _infallible = write!(sql, "\n  {word} {}", test(&name(*column), condition));
     }
     sql
+}
+
+/// A condition on a column as a partial index has it, and whoever wants to go by that index: neither
+/// database sees that another text means the same.
+pub(super) fn test(name: &str, condition: &PartialCondition) -> String {
+    match condition {
+        PartialCondition::Equal(Literal::Bool(value)) => format!("{name} = {value}"),
+        PartialCondition::Equal(Literal::Int(value)) => format!("{name} = {value}"),
+        PartialCondition::Equal(Literal::Text(value)) => format!("{name} = {}", literal(value)),
+        PartialCondition::DistinctFrom(value) => {
+            format!("{name} is distinct from {}", literal(value))
+        }
+        PartialCondition::Null(true) => format!("{name} is null"),
+        PartialCondition::Null(false) => format!("{name} is not null"),
+    }
 }

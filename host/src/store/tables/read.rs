@@ -12,6 +12,7 @@ use crate::model::{Scalar, Write};
 use crate::rows::json;
 use crate::rows::{
     Overlay, TableSpec, Value, canonical_decimal, check_lookup, text_date, text_timestamp,
+    timestamp_text,
 };
 use crate::store::{Connection, Dialect, Row, query, query_scalar};
 
@@ -32,12 +33,17 @@ pub async fn lookup(
         pending.iter().filter(|write| table(write) == spec.service).collect();
     let key = overlay.unique_key();
     let row = committed(conn, spec, owner, &key).await?;
-    let swept = pending.iter().any(|write| matches!(write, Write::EndFull { .. }));
-    let open = match swept {
+    let stale_before = scope.stale_before.filter(|_| spec.stale.is_some());
+    let listed = pending.iter().any(|write| match write {
+        Write::EndFull { .. } => true,
+        Write::Upsert(_) => stale_before.is_some(),
+        _ => false,
+    });
+    let open = match listed {
         true => brackets::seen(conn, scope, spec, &key).await?,
         false => BTreeMap::new(),
     };
-    overlay.begin(row, open);
+    overlay.begin(row, open, stale_before.and_then(timestamp_text));
     pending.into_iter().try_for_each(|write| overlay.apply(write))?;
     let Some(row) = overlay.row() else { return Ok(None) };
     let values = columns.iter().filter_map(|name| {

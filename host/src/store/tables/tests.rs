@@ -23,6 +23,7 @@ mod lookup;
 mod measure;
 mod plan;
 mod property;
+mod stale;
 mod sweep;
 mod upsert;
 
@@ -74,6 +75,7 @@ impl Fixture {
             now: self.commit_id * 1_000_000,
             commit_id: self.commit_id,
             mapping_version: 1,
+            stale_before: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Upsert and patch as one conditional statement a chunk of rows.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::dialect::{key_text, literal, quoted};
@@ -16,12 +17,13 @@ const NOT_NULL_VIOLATED: &str = "1299";
 const ANOTHER_OWNER: &str = "RG001";
 
 /// Inserts or updates rows by the unique key; `patch` leaves out those that the owner doesn't have.
-/// Moves only rows that really change. A key of another owner fails.
+/// Moves only rows that really change. A key of another owner fails. `left_out`: ascending.
 pub(super) async fn upsert(
     conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     rows: &Rows<'_>,
+    left_out: &[usize],
     patch: bool,
 ) -> Result<Moved, ApplyError> {
     let now = timestamp_text(scope.now).unwrap_or_default();
@@ -30,7 +32,7 @@ pub(super) async fn upsert(
     for part in &rows.parts {
         let statement = Statement::new(dialect, spec, scope, rows, part, &now, patch);
         let (each, fixed) = (statement.varying.len(), statement.same.len() + 3);
-        for chunk in chunks(dialect, &part.rows, each, fixed) {
+        for chunk in chunks(dialect, &without(&part.rows, left_out), each, fixed) {
             match statement.query(chunk).fetch_pks(conn).await {
                 Ok(pks) => moved.extend(pks),
                 Err(error) => {
@@ -45,6 +47,14 @@ pub(super) async fn upsert(
         moved.retain(|pk| seen.insert(*pk));
     }
     Ok(Moved::Upserted(moved))
+}
+
+fn without<'r>(rows: &'r [usize], left_out: &[usize]) -> Cow<'r, [usize]> {
+    if left_out.is_empty() {
+        return Cow::Borrowed(rows);
+    }
+    let kept = rows.iter().copied().filter(|row| left_out.binary_search(row).is_err());
+    Cow::Owned(kept.collect())
 }
 
 struct Statement<'a> {

@@ -60,6 +60,9 @@ impl Check<'_> {
                 self.config(&format!("{path}.config.{field}"), field, config);
             }
             self.steps(&path, service.config.values());
+            if let (Some(stale), Some(table)) = (&service.stale, self.manifest.table(name)) {
+                self.stale(&format!("{path}.stale"), table, stale);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! Tables: names, keys and everything that refers to a column.
 
+use indexmap::IndexMap;
+
 use super::{Check, RESERVED_COLUMNS, references};
-use crate::{ColumnType, PartialIndex, Table};
+use crate::{ColumnType, PartialCondition, PartialIndex, Stale, Table};
 
 const COLUMNS_MAX: usize = 256;
 
@@ -111,9 +113,48 @@ impl Check<'_> {
         self.require(!partial.conditions.is_empty(), &format!("{path}.where"), || {
             "without a condition it is a plain index; move it to `indexes`".into()
         });
-        for column in partial.conditions.keys() {
-            self.require(table.has_column(column), &format!("{path}.where.{column}"), || {
-                no_column(column)
+        self.conditions(&format!("{path}.where"), table, &partial.conditions);
+    }
+
+    /// The host compares what a plugin writes, too: so only what a plugin writes can be meant.
+    pub(super) fn stale(&mut self, path: &str, table: &Table, stale: &Stale) {
+        self.require(!stale.conditions.is_empty(), &format!("{path}.where"), || {
+            "without a condition every row would be stale; give one".into()
+        });
+        self.conditions(&format!("{path}.where"), table, &stale.conditions);
+        for column in stale.conditions.keys().filter(|column| table.has_column(column)) {
+            let written = table.columns.contains_key(column);
+            self.require(written, &format!("{path}.where.{column}"), || {
+                format!("the host fills `{column}`; name one of `columns`")
+            });
+        }
+        if let Some(since) = &stale.since {
+            let time = table.columns.get(since) == Some(&ColumnType::Timestamptz);
+            self.require(time, &format!("{path}.since"), || {
+                format!("`{since}` is no column of type timestamptz")
+            });
+        }
+    }
+
+    fn conditions(
+        &mut self,
+        path: &str,
+        table: &Table,
+        conditions: &IndexMap<String, PartialCondition>,
+    ) {
+        for (column, condition) in conditions {
+            let path = format!("{path}.{column}");
+            let Some(kind) = table.column_type(column) else {
+                self.problem(path, no_column(column));
+                continue;
+            };
+            let asked = match condition {
+                PartialCondition::Equal(value) => value.kind(),
+                PartialCondition::DistinctFrom(_) => ColumnType::Text,
+                PartialCondition::Null(_) => kind,
+            };
+            self.require(asked == kind, &path, || {
+                format!("compares {asked:?} with a column of type {kind:?}").to_lowercase()
             });
         }
     }
@@ -129,10 +170,22 @@ impl Check<'_> {
 impl Table {
     /// Is there such a column, counting those that the host adds?
     pub fn has_column(&self, name: &str) -> bool {
-        self.columns.contains_key(name)
-            || self.computed.contains_key(name)
-            || self.owner.as_deref() == Some(name)
-            || RESERVED_COLUMNS.contains(&name)
+        self.column_type(name).is_some()
+    }
+
+    fn column_type(&self, name: &str) -> Option<ColumnType> {
+        if let Some(kind) = self.columns.get(name) {
+            return Some(*kind);
+        }
+        if self.computed.contains_key(name) || self.owner.as_deref() == Some(name) {
+            return Some(ColumnType::Text);
+        }
+        match name {
+            "pk" => Some(ColumnType::Int),
+            "row_created_at" | "row_updated_at" => Some(ColumnType::Timestamptz),
+            "data" => Some(ColumnType::Json),
+            _ => None,
+        }
     }
 }
 

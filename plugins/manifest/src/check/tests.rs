@@ -1,6 +1,9 @@
 //! One mistake at a time, made to a manifest that is right.
 
-use crate::{ColumnType, Error, MANIFEST_BYTES_MAX, Manifest, StreamRef, WebhookAuth};
+use crate::{
+    ColumnType, Error, Literal, MANIFEST_BYTES_MAX, Manifest, PartialCondition, StreamRef,
+    WebhookAuth,
+};
 
 pub(crate) const SMALL: &str = r#"
 [plugin]
@@ -30,6 +33,7 @@ grant = { seal = "grant", when = { type = ["ON"] } }
 depends_on = "desk_v1"
 table = "ticket"
 streams = { tickets = "per_desk" }
+stale = { where = { desk = { equal = "old" } }, since = "changed" }
 
 [stream_kinds.per_desk]
 per_row = { table = "desk_v1", key = "name", unless = { closed = true } }
@@ -86,6 +90,10 @@ fn a_manifest_that_holds_together() {
     let auth = &manifest.services["desk_v1"].webhook.as_ref().unwrap().auth;
     assert!(matches!(auth[0], WebhookAuth::Channel { data: false, .. }));
     assert_eq!(manifest.plugin.limits.rows, 5_000);
+    let stale = manifest.services["ticket_v1"].stale.as_ref().unwrap();
+    let old = PartialCondition::Equal(Literal::Text("old".into()));
+    assert_eq!((&stale.conditions["desk"], stale.since.as_deref()), (&old, Some("changed")));
+    assert!(manifest.services["desk_v1"].stale.is_none());
 }
 
 /// Replaces `from`, which stands once in [`SMALL`], and expects these pieces in the error.
@@ -182,10 +190,34 @@ fn tables() {
     check("on = [\"changed\"]", "on = []", &["partial[0].on", "needs a column"]);
     check("where = { state", "where = { status", &["partial[0].where.status"]);
     check(
+        "distinct_from = \"gone\"",
+        "equal = true",
+        &["partial[0].where.state: compares bool with a column of type text"],
+    );
+    check(
         "[lists]",
         "[tables.spare]\nkey = [\"a\"]\ncolumns = { a = \"text\" }\n[lists]",
         &["tables.spare: no service"],
     );
+}
+
+#[test]
+fn stale_rows() {
+    let path = "services.ticket_v1.stale";
+    let old = "where = { desk = { equal = \"old\" } }";
+    check(old, "where = { dusk = { null = true } }", &[path, ".where.dusk", "no column `dusk`"]);
+    check(old, "where = {}", &[path, ".where: without a condition every row would be stale"]);
+    check(old, "where = { identity = { null = true } }", &["the host fills `identity`"]);
+    check(old, "where = { row_updated_at = { null = false } }", &["fills `row_updated_at`"]);
+    check(
+        "equal = \"old\"",
+        "equal = 7",
+        &[path, ".where.desk: compares int with a column of type text"],
+    );
+    check("equal = \"old\"", "equal = 1.5", &["a text, a whole number, true or false"]);
+    check("desk = { equal", "number = { distinct_from", &[".where.number: compares text with"]);
+    check("since = \"changed\"", "since = \"number\"", &[path, ".since: `number` is no column"]);
+    check("since = \"changed\"", "snce = \"changed\"", &["unknown field `snce`"]);
 }
 
 #[test]

@@ -72,6 +72,27 @@ async fn a_new_column_is_added_with_its_index() {
     fixture.apply("a", &[Write::Upsert(batch(service, 1, row))]).await.unwrap();
 }
 
+/// A version of the plugin that declares stale rows meets tables of one that didn't.
+#[tokio::test]
+async fn the_index_of_stale_rows_comes_to_a_table_that_is_there() {
+    let service = "google_calendar_event_v1";
+    for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+        let mut fixture = Fixture::with_services(dialect, &[]).await;
+        let mut manifest = google_calendar();
+        manifest.services[service].stale = None;
+        let old = TableSpec::new(&manifest, service, service).unwrap();
+        create(&mut fixture.conn, &old).await.unwrap();
+        let indexes = match dialect {
+            Dialect::Sqlite => "select name from pragma_index_list('google_calendar_event_v1')",
+            Dialect::Postgres => "select indexname from pg_indexes",
+        };
+        let stale = "google_calendar_event_v1_stale_idx".to_owned();
+        assert!(!fixture.rows(indexes).await.contains(&stale));
+        create(&mut fixture.conn, &spec(service)).await.unwrap();
+        assert!(fixture.rows(indexes).await.contains(&stale));
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_cannot_fit_is_refused() {
     let mut fixture = Fixture::new(Dialect::Sqlite).await;

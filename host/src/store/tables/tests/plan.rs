@@ -1,6 +1,8 @@
 use super::*;
 use crate::model::{Condition, Op};
 use crate::rows::Rows;
+use crate::store::tables::query::Query;
+use crate::store::tables::stale::push_stale;
 use crate::store::tables::sweep::update_query;
 use crate::store::tables::upsert::sql as upsert_sql;
 
@@ -68,4 +70,17 @@ async fn an_update_of_a_series_goes_by_the_series() {
     let index =
         "USING INDEX google_calendar_event_v1_recurring_event_id_idx (recurring_event_id=?)";
     assert!(plan.contains(index), "{plan}");
+}
+
+#[tokio::test]
+async fn stale_rows_are_found_by_their_own_index() {
+    for service in [EVENTS, "google_calendar_source_event_v1"] {
+        let mut fixture = Fixture::with_services(Dialect::Sqlite, &[service]).await;
+        let (spec, scope) = (Arc::clone(&fixture.tables[service]), fixture.scope("a"));
+        let mut query = Query::new(Dialect::Sqlite, "");
+        push_stale(&mut query, &scope, &spec, String::new(), 1);
+        let plan = plan(&mut fixture, query.sql()).await;
+        let index = format!("INDEX {service}_stale_idx (external_owner_id=? AND row_updated_at<?)");
+        assert!(plan.contains(&index) && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
 }
