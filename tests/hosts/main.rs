@@ -3,6 +3,7 @@
 
 mod blows;
 mod frozen;
+mod heard;
 mod posts;
 mod rates;
 
