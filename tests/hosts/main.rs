@@ -2,6 +2,7 @@
 //! post has its effect once, whoever carries it out.
 
 mod blows;
+mod draining;
 mod frozen;
 mod heard;
 mod pauses;
