@@ -1,6 +1,7 @@
 //! Three host processes on one PostgreSQL server, killed and frozen, the server too. Every accepted
 //! post has its effect once, whoever carries it out.
 
+mod beginning;
 mod blows;
 mod draining;
 mod frozen;
