@@ -1,7 +1,7 @@
 //! Databases that a newer program has changed: a host that doesn't know what they look like doesn't start.
 
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tests::{Settings, TestHost};
 
 use crate::setup::linked;
@@ -70,4 +70,5 @@ async fn run(host: &TestHost, of: Of, statement: impl FnOnce(&str) -> String) {
     let options = SqliteConnectOptions::new().filename(host.data_dir().join(file));
     let mut connection = options.connect().await.unwrap();
     sqlx::query(&statement("")).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
