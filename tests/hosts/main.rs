@@ -1,8 +1,12 @@
 //! Three host processes on one PostgreSQL server, killed and frozen, the server too. Every accepted
 //! post has its effect once, whoever carries it out.
 
+mod beginning;
 mod blows;
+mod draining;
 mod frozen;
+mod heard;
+mod pauses;
 mod posts;
 mod rates;
 
@@ -30,11 +34,13 @@ const OPERATIONS: usize = 4;
 /// The server is the same for all tests of the process, and what is done to it concerns them all.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Leases are short, so that others take over soon.
+/// Short, so that others take over soon.
+const LEASE_TTL_MS: u64 = 1_000;
+
 fn settings() -> Settings {
     Settings::default()
         .on_postgres()
-        .env("ROWGATE_RUN_LEASE_TTL_MS", "1000")
+        .env("ROWGATE_RUN_LEASE_TTL_MS", &LEASE_TTL_MS.to_string())
         .env("ROWGATE_RUN_POLL_MS", "100")
 }
 

@@ -4,6 +4,7 @@
 mod backup;
 mod credentials;
 mod keys;
+mod newer;
 mod retention;
 mod server;
 mod setup;

@@ -6,6 +6,8 @@ use simulator::{Fault, Then, When};
 
 use crate::setup::{ANA, Case, DAY_S, LIST, OWNER, stops};
 
+const HOUR_S: i64 = 3_600;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_are_renewed_with_overlap_a_day_ahead() {
     let case = Case::timed().await.linked().await;
@@ -42,6 +44,72 @@ async fn channels_are_renewed_with_overlap_a_day_ahead() {
     assert_eq!(case.number(tombstones).await, 2);
     case.advance(2 * DAY_S);
     case.until("old channels are forgotten", async || case.number(tombstones).await == 0).await;
+}
+
+/// The vendor goes on telling through a channel that it has stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_channel_that_still_tells_is_stopped_again() {
+    let case = Case::timed().await.linked().await;
+    case.rules(|rules| rules.late_s = DAY_S);
+    let old = case.channel(ANA).id;
+    case.advance(6 * DAY_S + 600);
+    case.until("it is replaced", async || case.watches() == [LIST, ANA] && is_gone(&case, &old))
+        .await;
+    case.watched(&[LIST, ANA]).await;
+    case.rest().await;
+    let new = case.channel(ANA).id;
+    assert_ne!(new, old);
+    case.simulator.clear_requests();
+    case.simulator.clear_pushes();
+
+    case.add(ANA, "late");
+    let pushes = case.simulator.await_pushes(2).await;
+    for id in [&old, &new] {
+        let answers = pushes.iter().filter(|push| push.channel == *id).map(|push| &push.answers);
+        assert_eq!(answers.collect::<Vec<_>>(), [&[Some(202)]], "{id}: {pushes:?}");
+    }
+    let again = || {
+        let stops = case.asked("/stop").into_iter();
+        stops.map(|seen| (seen.body.contains(&old), seen.status)).collect::<Vec<_>>()
+    };
+    // The vendor has stopped it before, and says so.
+    case.until("it is stopped again", async || again() == [(true, Some(404))]).await;
+    case.rest().await;
+    assert_eq!(again().len(), 1, "once for each time that it tells");
+    case.watched(&[LIST, ANA]).await;
+    assert_eq!(case.channel(ANA).id, new, "the new one stays");
+    case.arrives(ANA, "late").await;
+}
+
+/// The vendor ends channels before their time, and tells nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_that_end_without_notice_are_made_good_for() {
+    let case = Case::timed().await.linked().await;
+    let old = [case.channel(LIST).id, case.channel(ANA).id];
+    assert_eq!(case.simulator.model().expire_channels(None, None), 2);
+    case.add(ANA, "untold");
+    assert!(case.simulator.pushes().is_empty(), "nobody is told");
+    // Streams with a channel are polled every six hours, give or take a quarter.
+    case.advance(8 * HOUR_S);
+    case.arrives(ANA, "untold").await;
+    case.rest().await;
+    assert!(case.asked("/watch").is_empty(), "their time isn't over yet");
+
+    case.advance(6 * DAY_S);
+    case.watched(&[LIST, ANA]).await;
+    let new = [case.channel(LIST).id, case.channel(ANA).id];
+    assert!(new.iter().all(|id| !old.contains(id)), "{new:?}");
+    case.rest().await;
+    case.simulator.clear_pushes();
+    case.add(ANA, "told");
+    let pushes = case.simulator.await_pushes(1).await;
+    assert!(pushes.iter().all(|push| push.channel == new[1]), "{pushes:?}");
+    case.arrives(ANA, "told").await;
+}
+
+fn is_gone(case: &Case, id: &str) -> bool {
+    let model = case.simulator.model();
+    model.channels().get(id).is_some_and(|channel| !channel.is_live(model.now_us))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +160,47 @@ async fn a_calendar_without_push_is_polled_and_asked_again_in_a_week() {
     let holidays =
         |seen: &simulator::Seen| seen.path.ends_with("/watch") && seen.path.contains("holidays");
     case.simulator.await_request(holidays).await;
+}
+
+/// A poll comes a day after the one before, give or take a quarter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calendar_without_push_is_asked_once_a_day() {
+    let case = Case::timed().await;
+    let holidays = "holidays@group.v.calendar.google.com";
+    let spec = CalendarSpec { id: Some(holidays.to_owned()), ..CalendarSpec::default() };
+    case.simulator.model().add_calendar(ANA, &spec).unwrap();
+    let case = case.linked().await;
+    // The first poll was planned before the vendor said that it doesn't push.
+    case.advance(1_200);
+    case.nothing_is_due().await;
+    // Of the expanded events, and of those at the source.
+    let polled = || {
+        let events = case.asked("/events").into_iter();
+        let expanded = events
+            .filter(|seen| seen.path.contains("holidays"))
+            .map(|seen| seen.query.contains("singleEvents=true"));
+        let mut expanded: Vec<bool> = expanded.collect();
+        expanded.sort_unstable();
+        expanded
+    };
+    assert_eq!(polled(), [false, true]);
+    case.simulator.clear_requests();
+    let (no, all): (&[bool], &[bool]) = (&[], &[false, true]);
+    for (hours, expected) in [(6, no), (6, no), (5, no), (14, all), (17, all)] {
+        case.advance(hours * HOUR_S);
+        case.nothing_is_due().await;
+        assert_eq!(polled(), expected, "{hours} hours later");
+    }
+    // What comes by push is polled more often meanwhile.
+    let pushed = case.asked("/events").into_iter().filter(|seen| seen.path.contains("/ana"));
+    assert!(pushed.count() > 2);
+
+    case.simulator.clear_requests();
+    case.host.link(&case.tree, OWNER, ANA).await;
+    case.rest().await;
+    let mut polled = polled();
+    polled.dedup();
+    assert_eq!(polled, [false, true], "a link asks for all");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,44 @@ async fn channels_are_stopped_with_the_old_secrets_and_a_link_meanwhile_is_untou
     assert!(case.row_counts(&case.tree, OWNER).await.values().all(|rows| *rows == 0));
 }
 
+/// The vendor goes on telling through channels that it has stopped. Nobody has their secrets any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_channel_tells_after_an_unlink_is_answered() {
+    let case = Case::timed().await.linked().await;
+    case.rules(|rules| rules.late_s = DAY_S);
+    let old = case.channel(ANA).id;
+    case.host.unlink(&case.tree, OWNER).await;
+    case.watched(&[]).await;
+    case.until("no secret is left", async || case.secrets().await == 0).await;
+    case.rest().await;
+    case.simulator.clear_requests();
+    case.simulator.clear_pushes();
+
+    case.add(ANA, "late");
+    let pushes = case.simulator.await_pushes(1).await;
+    let told: Vec<_> = pushes.iter().map(|push| (&push.channel, &push.answers[..])).collect();
+    assert_eq!(told, [(&old, &[Some(202)][..])]);
+    case.rest().await;
+    let requests = case.simulator.requests();
+    assert!(requests.is_empty(), "nothing can be done about it: {requests:?}");
+    assert!(case.row_counts(&case.tree, OWNER).await.values().all(|rows| *rows == 0));
+
+    // With a new link, too, it is no channel of ours any more; the new one tells as well.
+    case.host.link(&case.tree, OWNER, ANA).await;
+    case.watched(&[LIST, ANA]).await;
+    case.rest().await;
+    case.simulator.clear_requests();
+    case.simulator.clear_pushes();
+    case.add(ANA, "later");
+    let pushes = case.simulator.await_pushes(2).await;
+    let answered = pushes.iter().filter(|push| push.answers == [Some(202)]);
+    assert_eq!(answered.count(), 2, "{pushes:?}");
+    assert!(pushes.iter().any(|push| push.channel == old), "{pushes:?}");
+    case.arrives(ANA, "later").await;
+    case.rest().await;
+    assert!(case.asked("/stop").is_empty(), "only its own grant could stop it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_kept_for_a_day_at_most() {
     let case = Case::timed().await.linked().await;

@@ -58,6 +58,17 @@ impl TestHost {
         self.launch().await;
     }
 
+    /// Ends the host, if it runs, and starts it again where it must refuse to; answers with what it says.
+    pub async fn refuses_to_start(&mut self) -> String {
+        if self.process.is_some() {
+            self.stop().await;
+        }
+        let said_before = self.log().len();
+        let started = self.begin().await;
+        assert!(started.is_err(), "the host has started");
+        self.log().split_off(said_before)
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self) {
         match self.process.take().expect("the host runs") {
@@ -164,9 +175,17 @@ impl TestHost {
     }
 
     async fn launch(&mut self) {
+        match self.begin().await {
+            Ok(process) => self.process = Some(process),
+            // Dropping `self` prints the log.
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    async fn begin(&self) -> Result<Running, String> {
         let (storage, environment) = (&self.storage, &self.environment);
         let (plugins, log) = (&self.plugins, &self.log);
-        let started = match self.clock.clone() {
+        match self.clock.clone() {
             None => {
                 let started = HostProcess::start(storage, plugins, environment, log);
                 started.await.map(Running::Beside)
@@ -175,11 +194,6 @@ impl TestHost {
                 let started = InProcess::start(storage, plugins, environment, clock);
                 started.await.map(Running::Inside)
             }
-        };
-        match started {
-            Ok(process) => self.process = Some(process),
-            // Dropping `self` prints the log.
-            Err(why) => panic!("{why}"),
         }
     }
 }

@@ -68,7 +68,8 @@ pub async fn serve_at(
     let mut alive = tasks.spawn("hosts", says_so);
     // One that is being closed is closed by this host, too.
     if !app.store.is_closing(&app.config.org).await? {
-        app.store.organization(&app.config.org).await?;
+        let organization = app.store.organization(&app.config.org).await?;
+        app.store.open_known(&organization).await?;
     }
     let engine = app.engine()?;
     let refused = match app.config.plugins.as_path() {

@@ -63,6 +63,37 @@ impl Store {
         )))
     }
 
+    /// Opens the tables that the organization has among ours, if it has any: a host that can't work with them is not
+    /// to take posts for them. What can't be reached now is opened when it is needed.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: a newer program has changed them.
+    pub async fn open_known(&self, organization: &Organization) -> Result<(), Error> {
+        let of = organization.id;
+        if self.own_database(of).await?.is_some() {
+            return Ok(());
+        }
+        let known = match &self.server {
+            None => self.data_dir.replication(&organization.key).exists(),
+            Some(_) => {
+                let made =
+                    query_scalar("select reader_prepared > 0 from organizations where id = $1");
+                made.bind(of).fetch_one(self.control.readers()).await?
+            }
+        };
+        if !known {
+            return Ok(());
+        }
+        match self.replication(of).await {
+            Err(refused @ Error::Refused(_)) => Err(refused),
+            Err(error) => {
+                tracing::warn!(%error, "the organization's tables can't be opened yet");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
     /// Whether an organization of this key or id is being closed.
     pub async fn is_closing(&self, key_or_id: &str) -> Result<bool, Error> {
         let closing = query_scalar(

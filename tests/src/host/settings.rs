@@ -81,6 +81,16 @@ impl Settings {
         self.simulator(Arc::clone(&host.simulator)).start_in(storage, plugins).await
     }
 
+    /// Starts two hosts at once, without components, on an empty database of a server.
+    pub async fn start_two_at_once(self) -> [TestHost; 2] {
+        let first = Storage::new(Engine::Postgres, None);
+        let second = Storage::beside(first.database.clone());
+        let nothing = first.path().join("nothing");
+        std::fs::create_dir(&nothing).expect("a directory just made");
+        let both = (self.clone().start_in(first, nothing.clone()), self.start_in(second, nothing));
+        tokio::join!(both.0, both.1).into()
+    }
+
     /// Starts a host on what `rowgate restore` makes of another one's backup, with the key, the compiled
     /// components and the simulator of that one.
     pub async fn start_restored(self, host: &TestHost, backup: &Path) -> TestHost {
