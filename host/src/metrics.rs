@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use load::Gauges;
-pub use load::{COUNTED_MAX, Connections, Load, Owners, Targets};
+pub use load::{COUNTED_MAX, Channels, Connections, Load, Owners, Targets};
 
 /// Seconds of a call: from a page without changes to one that is given up.
 const WALL_SECONDS: [f64; 8] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0];

@@ -49,13 +49,14 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
                     () = runner.stopped() => {}
                     _ended = runs.join_next() => {}
                     () = wait(&runner, &wake, runner.clock.now() + micros(options.poll)) => {
-                        turns.make_way(runner.store.control(), &runner.clock, &wake).await;
+                        let (control, by) = (runner.store.control(), &options.claimant);
+                        turns.make_way(control, &runner.clock, &wake, by).await;
                     }
                 }
                 continue;
             }
         };
-        let wakes = wake.wakes();
+        let (wakes, looked_at) = (wake.wakes(), runner.clock.now());
         let control = runner.store.control();
         match turns.claim(control, &runner.clock, &wake, &options.claimant).await {
             Ok(Some(lease)) => {
@@ -71,7 +72,8 @@ pub async fn work(runner: Arc<Runner>, wake: Wake, options: ScheduleOptions) {
                 if wake.holders().is_empty() {
                     wake.rests(wakes);
                 }
-                rest(&runner, &wake, &options).await;
+                let next = next_look(control, &runner.clock, &options, looked_at).await;
+                wait(&runner, &wake, next).await;
             }
             Err(error) => {
                 drop(slot);
@@ -112,7 +114,7 @@ impl Turns {
                 if looked && self.ready.is_empty() {
                     return Ok(None);
                 }
-                self.look(control, now).await?;
+                self.look(control, by, now).await?;
                 looked = true;
             }
             let Some(at) = next_turn(&self.ready, &wake.runs_by_organization()) else {
@@ -127,8 +129,8 @@ impl Turns {
     }
 
     /// Keeps the order of turns; who is new comes first.
-    async fn look(&mut self, control: &Database, now: Micros) -> Result<(), Error> {
-        let mut ready = leases::ready_organizations(control, now).await?;
+    async fn look(&mut self, control: &Database, by: &Claimant, now: Micros) -> Result<(), Error> {
+        let mut ready = leases::ready_organizations(control, by, now).await?;
         ready.sort_by_key(|id| {
             self.ready.iter().position(|known| known == id).map_or(0, |turn| turn + 1)
         });
@@ -138,8 +140,8 @@ impl Turns {
 
     /// All slots are taken. If an organization without a run waits, one with several gives way: a
     /// run of many pages must not hold others up for longer than a page takes.
-    async fn make_way(&mut self, control: &Database, clock: &Clock, wake: &Wake) {
-        if let Err(error) = self.look(control, clock.now()).await {
+    async fn make_way(&mut self, control: &Database, clock: &Clock, wake: &Wake, by: &Claimant) {
+        if let Err(error) = self.look(control, by, clock.now()).await {
             tracing::warn!(%error, "who waits isn't known");
             return;
         }
@@ -221,15 +223,28 @@ async fn hold(
     }
 }
 
-/// Waits until something is due, or is said to be.
-async fn rest(runner: &Runner, wake: &Wake, options: &ScheduleOptions) {
+/// When to look again, without other news. Since `looked_at` nobody could be claimed.
+async fn next_look(
+    control: &Database,
+    clock: &Clock,
+    options: &ScheduleOptions,
+    looked_at: Micros,
+) -> Micros {
     // A time, not a duration: the clock may move while the database is asked.
-    let poll = runner.clock.now().saturating_add(micros(options.poll));
-    let next = match leases::next_due(runner.store.control()).await {
-        Ok(next) => next.unwrap_or(Micros::MAX),
-        Err(_) => Micros::MAX,
-    };
-    wait(runner, wake, next.min(poll)).await;
+    let now = clock.now();
+    let next = leases::next_due(control, &options.claimant, now).await.unwrap_or(None);
+    look_again_at(next, looked_at, now.saturating_add(micros(options.poll)))
+}
+
+/// So long whoever was due, and yet could not be claimed, is left alone.
+const BUSY_PAUSE: Micros = 10_000;
+
+/// `next`: when the next owner can be claimed, if that is known. `poll`: at the latest.
+fn look_again_at(next: Option<Micros>, looked_at: Micros, poll: Micros) -> Micros {
+    let next = next.unwrap_or(Micros::MAX);
+    // Somebody has its row at this moment: who writes an item of it, or gives it back.
+    let not_before = if next <= looked_at { looked_at + BUSY_PAUSE } else { next };
+    not_before.min(poll)
 }
 
 /// Waits until something is said to be due, or until then.

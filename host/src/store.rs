@@ -39,6 +39,7 @@ pub mod retention;
 pub mod rotation;
 pub mod saved_queries;
 mod server;
+mod server_time;
 pub mod sql;
 pub mod stats;
 pub mod status;
@@ -137,7 +138,7 @@ impl Store {
         let server = Server::new(options)?;
         let control = server.open_control().await?;
         let store = Self::over(control, Some(server), data_dir, clock, keyring, chance);
-        store.follow_server_time().await?;
+        store.begin_by_server_time().await?;
         Ok(store)
     }
 
@@ -167,18 +168,6 @@ impl Store {
             opened,
             manifests,
         }
-    }
-
-    /// Hosts have clocks of their own; leases go by the server's (R13).
-    pub async fn follow_server_time(&self) -> Result<(), Error> {
-        if self.control.dialect() == Dialect::Sqlite {
-            return Ok(());
-        }
-        let asked = self.clock.now();
-        let sql = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
-        let there: i64 = query_scalar(sql).fetch_one(&self.control).await?;
-        self.clock.correct(there - asked.midpoint(self.clock.now()));
-        Ok(())
     }
 
     /// Where the databases are.

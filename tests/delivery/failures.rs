@@ -135,6 +135,39 @@ async fn long_failure_alerts_and_then_pauses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_receiver_is_behind_is_seen() {
+    let case = Case::linked(1).await;
+    let takes = Arc::new(Mutex::new(true));
+    let does = Arc::clone(&takes);
+    let receiver = Receiver::behaving(move |_| match *does.lock().unwrap() {
+        true => Does::Take,
+        false => Does::Answer(503),
+    });
+    let value = async |name: &str| -> f64 {
+        let metrics = case.get("/metrics").await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} isn't in\n{metrics}")).parse().unwrap()
+    };
+    let (behind, lag) = ("rowgate_targets{state=\"behind\"}", "rowgate_feed_lag_seconds");
+    let id = case.target(&receiver, &[]).await;
+    receiver.has_rows(1).await;
+    case.until("it has everything", async || value(behind).await < 0.5).await;
+    assert!(value(lag).await < 1e-9);
+    *takes.lock().unwrap() = false;
+    case.add("late", 9);
+    case.catch_up().await;
+    case.until_shown(&id, "it fails", |target| target["state"] == "failing").await;
+    assert!((value(behind).await - 1.0).abs() < 0.5);
+    let lacks = value(lag).await;
+    assert!(lacks > 0.0);
+    case.until("it grows", async || value(lag).await > lacks).await;
+    *takes.lock().unwrap() = true;
+    receiver.has_rows(2).await;
+    case.until("it has everything again", async || value(behind).await < 0.5).await;
+    assert!(value(lag).await < 1e-9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_told_to_end_waits_for_no_receiver() {
     let settings = crate::setup::settings()
         .env("ROWGATE_SHUTDOWN_TIMEOUT_MS", "1000")

@@ -24,7 +24,14 @@ async fn metrics_count_what_happened() {
     assert!(value(&metrics, "rowgate_guest_cpu_seconds_total{plugin=\"google_calendar\"}") > 0.0);
     let rows = "rowgate_rows_changed_total{service=\"google_calendar_event_v1\"}";
     assert!(value(&metrics, rows) >= 1.0, "{metrics}");
-    for none in ["rowgate_inbox_waiting", "rowgate_owners_due", "rowgate_runs_in_flight"] {
+    for none in [
+        "rowgate_inbox_waiting",
+        "rowgate_owners_due",
+        "rowgate_streams_due",
+        "rowgate_channels{state=\"live\"}",
+        "rowgate_feed_lag_seconds",
+        "rowgate_runs_in_flight",
+    ] {
         assert!(value(&metrics, none).abs() < 0.5, "{none}");
     }
     for (what, least) in [("webhook", 2.0), ("item", 2.0), ("page", 3.0)] {
@@ -35,6 +42,7 @@ async fn metrics_count_what_happened() {
     assert!(!metrics.contains(OWNER), "{metrics}");
     let status: Value = serde_json::from_str(&case.get("/statusz").await).unwrap();
     assert_eq!(status["load"]["inbox"]["waiting"], 0, "{status}");
+    assert_eq!(status["load"]["streams_due"], 0, "{status}");
     assert_eq!(status["load"]["owners"]["grant_dead"], 1, "{status}");
     assert_eq!(status["load"]["plugins"][0]["name"], "google_calendar", "{status}");
     assert_eq!(status["database"]["state"], "ok");

@@ -134,6 +134,31 @@ async fn a_stop_that_fails_is_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_renewed_in_time_is_seen() {
+    let case = Case::timed().await.linked().await;
+    let counted = async |state: &str, count: usize| {
+        let line = format!("rowgate_channels{{state=\"{state}\"}} {count}");
+        case.get("/metrics").await.lines().any(|one| one == line)
+    };
+    assert!(counted("live", 2).await && counted("expiring", 0).await);
+    let unavailable = Then::Answer { status: 503, body: String::new() };
+    let fault = case.simulator.add_fault(Fault::when(When::path("*/watch"), unavailable));
+    case.advance(6 * DAY_S + 600);
+    case.until("renewals are overdue", async || counted("expiring", 2).await).await;
+    let status: Value = serde_json::from_str(&case.get("/statusz").await).unwrap();
+    assert_eq!(status["load"]["channels"], json!({ "live": 2, "expiring": 2 }), "{status}");
+    case.simulator.clear_faults(Some(fault));
+    case.until("both are renewed", async || {
+        case.advance(600);
+        case.nothing_is_due().await;
+        counted("expiring", 0).await
+    })
+    .await;
+    assert!(counted("live", 2).await);
+    case.watched(&[LIST, ANA]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_calendar_without_push_is_polled_and_asked_again_in_a_week() {
     let case = Case::timed().await;
     let holidays = "holidays@group.v.calendar.google.com";

@@ -20,6 +20,11 @@ pub struct Load {
     pub owners_due: i64,
     /// How long the oldest of them has been.
     pub oldest_due_s: f64,
+    /// Due streams of linked owners that are due, of not more of these in an organization than are
+    /// worth looking at.
+    pub streams_due: i64,
+    /// What vendors push through.
+    pub channels: Channels,
     /// Webhooks that were accepted and have not taken effect.
     pub inbox_waiting: i64,
     /// Webhooks that were tried in vain too often.
@@ -45,6 +50,15 @@ pub struct Owners {
     pub grant_dead: i64,
 }
 
+/// Push channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Channels {
+    /// The vendor posts to them.
+    pub live: i64,
+    /// Of those, how many should have been replaced by now, and weren't.
+    pub expiring: i64,
+}
+
 /// Receivers of deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Targets {
@@ -52,6 +66,10 @@ pub struct Targets {
     pub failing: i64,
     /// They get nothing until somebody resumes them.
     pub paused: i64,
+    /// They lack some change, and aren't paused.
+    pub behind: i64,
+    /// How long the one of those has that is behind for the longest.
+    pub feed_lag_s: f64,
     /// How long the oldest has waited that could be delivered to.
     pub oldest_due_s: f64,
 }
@@ -80,11 +98,14 @@ pub(super) struct Gauges {
     owners: Family<State, Gauge>,
     owners_due: Gauge,
     oldest_due_s: Gauge<f64, AtomicU64>,
+    streams_due: Gauge,
+    channels: Family<State, Gauge>,
     inbox_waiting: Gauge,
     inbox_parked: Gauge,
     leases: Gauge,
     runs_in_flight: Gauge,
     targets: Family<State, Gauge>,
+    feed_lag_s: Gauge<f64, AtomicU64>,
     oldest_target_due_s: Gauge<f64, AtomicU64>,
     connections: Family<Connection, Gauge>,
     writes_waiting: Family<Database, Gauge>,
@@ -115,6 +136,12 @@ impl Gauges {
         let oldest = "How long the owner that is due the longest has been";
         let oldest_due_s = gauges.oldest_due_s.clone();
         registry.register_with_unit("oldest_due", oldest, Unit::Seconds, oldest_due_s);
+        let streams =
+            "Due streams of linked owners that are due, of each organization's first 10,000";
+        registry.register("streams_due", streams, gauges.streams_due.clone());
+        let channels =
+            "Push channels that are live, and those of them that should be replaced by now";
+        registry.register("channels", channels, gauges.channels.clone());
         let waiting = "Accepted webhooks that have not taken effect";
         registry.register("inbox_waiting", waiting, gauges.inbox_waiting.clone());
         let parked = "Accepted webhooks that failed too often";
@@ -122,8 +149,10 @@ impl Gauges {
         registry.register("leases", "Live leases of all hosts", gauges.leases.clone());
         let running = "Leased owners that this process works on";
         registry.register("runs_in_flight", running, gauges.runs_in_flight.clone());
-        let targets = "Receivers of deliveries that fail or are paused";
+        let targets = "Receivers of deliveries that fail, are paused, or lack some change";
         registry.register("targets", targets, gauges.targets.clone());
+        let lag = "How long the receiver that is behind for the longest has lacked some change";
+        registry.register_with_unit("feed_lag", lag, Unit::Seconds, gauges.feed_lag_s.clone());
         let oldest = "How long the receiver that is due the longest has waited for a delivery";
         let oldest_target_due_s = gauges.oldest_target_due_s.clone();
         registry.register_with_unit(
@@ -148,14 +177,20 @@ impl Gauges {
         }
         self.owners_due.set(load.owners_due);
         self.oldest_due_s.set(load.oldest_due_s);
+        self.streams_due.set(load.streams_due);
+        let Channels { live, expiring } = load.channels;
+        for (state, count) in [("live", live), ("expiring", expiring)] {
+            self.channels.get_or_create(&State { state }).set(count);
+        }
         self.inbox_waiting.set(load.inbox_waiting);
         self.inbox_parked.set(load.inbox_parked);
         self.leases.set(load.leases);
         self.runs_in_flight.set(load.runs_in_flight);
-        let Targets { failing, paused, oldest_due_s } = load.targets;
-        for (state, count) in [("failing", failing), ("paused", paused)] {
+        let Targets { failing, paused, behind, feed_lag_s, oldest_due_s } = load.targets;
+        for (state, count) in [("failing", failing), ("paused", paused), ("behind", behind)] {
             self.targets.get_or_create(&State { state }).set(count);
         }
+        self.feed_lag_s.set(feed_lag_s);
         self.oldest_target_due_s.set(oldest_due_s);
         for (database, used) in [("control", load.control), ("replication", load.replication)] {
             for (state, count) in [("busy", used.busy), ("idle", used.open - used.busy)] {

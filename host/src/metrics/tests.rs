@@ -21,7 +21,9 @@ fn the_text_is_open_metrics() {
         oldest_due_s: 1.5,
         leases: 3,
         runs_in_flight: 1,
-        targets: Targets { failing: 2, paused: 3, oldest_due_s: 0.5 },
+        streams_due: 6,
+        channels: Channels { live: 9, expiring: 1 },
+        targets: Targets { failing: 2, paused: 3, behind: 4, feed_lag_s: 2.5, oldest_due_s: 0.5 },
         control: Connections { open: 4, busy: 2, writes_waiting: 7 },
         ..Load::default()
     };
@@ -38,6 +40,9 @@ fn the_text_is_open_metrics() {
         "rowgate_owners_due 4",
         "rowgate_oldest_due_seconds 1.5",
         "rowgate_owners{state=\"grant_dead\"} 2",
+        "rowgate_streams_due 6",
+        "rowgate_channels{state=\"live\"} 9",
+        "rowgate_channels{state=\"expiring\"} 1",
         "rowgate_leases 3",
         "rowgate_runs_in_flight 1",
         "rowgate_connections{database=\"control\",state=\"busy\"} 2",
@@ -53,6 +58,8 @@ fn the_text_is_open_metrics() {
         "rowgate_delivered_rows_total 5",
         "rowgate_targets{state=\"failing\"} 2",
         "rowgate_targets{state=\"paused\"} 3",
+        "rowgate_targets{state=\"behind\"} 4",
+        "rowgate_feed_lag_seconds 2.5",
         "rowgate_oldest_target_due_seconds 0.5",
     ] {
         assert!(text.lines().any(|one| one == line), "{line} isn't in\n{text}");

@@ -131,6 +131,8 @@ async fn known_to_the_database(status: &Status) -> Result<Value, Error> {
         "owners": load.owners,
         "owners_due": load.owners_due,
         "oldest_due_s": load.oldest_due_s,
+        "streams_due": load.streams_due,
+        "channels": load.channels,
         "inbox": { "waiting": load.inbox_waiting, "parked": load.inbox_parked },
         "leases": load.leases,
         "counted_up_to": COUNTED_MAX,

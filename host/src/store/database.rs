@@ -19,6 +19,7 @@ use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
 
 pub use answer::{Answer, Cell, Record, Row};
 pub use argument::Argument;
+pub(in crate::store) use postgres::maker;
 pub use postgres::{PostgresDatabase, SessionLimits};
 pub use query::{Done, Query, Target, query, query_as, query_scalar};
 pub use sqlite::SqliteDatabase;

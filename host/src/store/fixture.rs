@@ -39,6 +39,9 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// Of a store on a server, to each database.
+pub(crate) const CONNECTIONS_MAX: u32 = 4;
+
 /// A store; its databases go with it.
 pub(crate) struct Opened {
     pub(crate) store: Store,
@@ -199,7 +202,7 @@ pub(crate) async fn open_with(dialect: Dialect, clock: Clock, isolation: Isolati
                 isolation,
                 limits: SessionLimits {
                     lease_ttl: std::time::Duration::from_secs(30),
-                    connections_max: 4,
+                    connections_max: CONNECTIONS_MAX,
                 },
             };
             let opened = Store::open_server(&options, data_dir, clock, keyring, chance).await;

@@ -95,31 +95,44 @@ where id = (
 returning id, organization_id, root_id, external_owner_id, fence, relayed_no, relayed_epoch,
           unreleased, buckets, (select epoch from configuration) as config_epoch";
 
-/// Organizations with an owner that is due and that nobody holds.
+/// Organizations with an owner that is due and that nobody holds, and fewer leases than they may have.
 pub async fn ready_organizations(
     control: &Database,
+    by: &Claimant,
     now: Micros,
 ) -> Result<Vec<OrganizationId>, Error> {
     let ready = query_scalar(
         "select g.id from organizations g
          where g.rests_until <= $1 and exists (select 1 from owners o where o.organization_id = g.id and o.due_at <= $1
                          and o.lease_until <= $1)
+           and (select count(*) from owners as leased where leased.organization_id = g.id
+                  and leased.lease_host is not null and leased.lease_until > $1) < $2
          order by g.id",
     );
-    Ok(ready.bind(now).fetch_all(control.readers()).await?)
+    let ready = ready.bind(now).bind(by.organization_leases_max);
+    Ok(ready.fetch_all(control.readers()).await?)
 }
 
-/// When the next owner that nobody holds falls due.
-pub async fn next_due(control: &Database) -> Result<Option<Micros>, Error> {
+/// When the next owner that nobody holds can be claimed, if nothing changes: of an organization that has
+/// all its leases, when the first of these runs out.
+pub async fn next_due(
+    control: &Database,
+    by: &Claimant,
+    now: Micros,
+) -> Result<Option<Micros>, Error> {
     let next = query_scalar(
-        "select min(case when next.due_at > next.rests_until then next.due_at
-                         else next.rests_until end) from (
+        "select min(case when due_at >= rests_until and due_at >= full_until then due_at
+                         when rests_until >= full_until then rests_until else full_until end) from (
            select g.rests_until, (select o.due_at from owners o where o.organization_id = g.id
                      and o.due_at is not null and o.lease_host is null
-                   order by o.due_at limit 1) as due_at
+                   order by o.due_at limit 1) as due_at,
+                  (select case when count(*) >= $2 then min(leased.lease_until) else 0 end
+                   from owners as leased where leased.organization_id = g.id
+                     and leased.lease_host is not null and leased.lease_until > $1) as full_until
            from organizations g
          ) as next where next.due_at is not null",
     );
+    let next = next.bind(now).bind(by.organization_leases_max);
     Ok(next.fetch_one(control.readers()).await?)
 }
 

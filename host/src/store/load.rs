@@ -1,12 +1,12 @@
 //! What waits, counted so that it costs little whatever the number of owners and streams: each
-//! question is answered by an index alone, or looks at rows of live leases. No count of owners in a
-//! state, of owners of an organization that are due, or of inbox items goes on beyond
-//! [`COUNTED_MAX`].
+//! question is answered by an index alone, or looks at rows of live leases, or of a bounded number of
+//! owners that are due. No count of owners in a state, of owners of an organization that are due, of
+//! channels, or of inbox items goes on beyond [`COUNTED_MAX`].
 
 use std::time::Duration;
 
 use super::{Error, Store, query_as, query_scalar};
-use crate::metrics::{COUNTED_MAX, Connections, Load, Owners, Targets};
+use crate::metrics::{COUNTED_MAX, Channels, Connections, Load, Owners, Targets};
 use crate::model::Micros;
 
 /// Leased owners are due too, and stay so until they are released.
@@ -27,6 +27,35 @@ select min(oldest.due_at) from (
   from organizations g
 ) as oldest";
 
+/// So many owners of an organization are asked for streams that are due, those first that are due the longest.
+/// Each costs a look at its row and at its streams: ten times as many would cost half a second.
+const LOOKED_AT_MAX: i64 = 10_000;
+
+/// Those that are being read are due no more. Of an owner that isn't linked none is.
+const STREAMS_DUE: &str = "
+select cast(coalesce(sum(due.streams), 0) as bigint) from (
+  select (select sum(waiting.streams) from (
+            select (select count(*) from streams s
+                    where s.owner_id = o.id and s.due_at <= $1 and s.not_before <= $1) as streams
+            from owners o
+            where o.organization_id = g.id and o.due_at <= $1 and o.not_before <= $1
+              and o.state = 'linked'
+            order by o.due_at limit $2
+          ) as waiting) as streams
+  from organizations g
+) as due";
+
+const CHANNELS_LIVE: &str = "
+select count(*) from (
+  select 1 from channels where state = 'active' and expires_at > $1 limit $2
+) as counted";
+
+/// A channel that was replaced is active no more.
+const CHANNELS_EXPIRING: &str = "
+select count(*) from (
+  select 1 from channels where state = 'active' and renew_at <= $1 and expires_at > $1 limit $2
+) as counted";
+
 const LEASES: &str = "
 select count(*) from owners where lease_host is not null and lease_until > $1";
 
@@ -45,6 +74,8 @@ select count(*) from (
 const TARGETS: &str = "
 select (select count(*) from targets where failing_since is not null and paused is null) as failing,
   (select count(*) from targets where paused is not null) as paused,
+  (select count(*) from targets where behind_since is not null and paused is null) as behind,
+  (select min(behind_since) from targets where paused is null) as behind_since,
   (select min(due_at) from targets
    where paused is null and due_at <= $1 and not_before <= $1 and lease_until <= $1) as oldest";
 
@@ -61,7 +92,8 @@ impl Store {
             query_scalar(INBOX_OPEN).bind(COUNTED_MAX).fetch_one(control.readers()).await?;
         let parked: i64 =
             query_scalar(INBOX_PARKED).bind(COUNTED_MAX).fetch_one(control.readers()).await?;
-        let waited_us = oldest.map_or(0, |at| now.saturating_sub(at)).unsigned_abs();
+        let streams_due = query_scalar(STREAMS_DUE).bind(now).bind(LOOKED_AT_MAX);
+        let streams_due: i64 = streams_due.fetch_one(control.readers()).await?;
         let mut replication = Connections::default();
         for database in self.opened.all() {
             replication += database.connections();
@@ -69,7 +101,9 @@ impl Store {
         Ok(Load {
             owners: self.owners_by_state().await?,
             owners_due: (due.min(COUNTED_MAX) - leases).max(0),
-            oldest_due_s: Duration::from_micros(waited_us).as_secs_f64(),
+            oldest_due_s: waited_s(oldest, now),
+            streams_due: streams_due.min(COUNTED_MAX),
+            channels: self.channels_load(now).await?,
             inbox_waiting: open - parked,
             inbox_parked: parked,
             leases,
@@ -81,11 +115,22 @@ impl Store {
     }
 
     async fn targets_load(&self, now: Micros) -> Result<Targets, Error> {
-        let (failing, paused, oldest): (i64, i64, Option<Micros>) =
+        let (failing, paused, behind, behind_since, oldest): TargetCounts =
             query_as(TARGETS).bind(now).fetch_one(self.control().readers()).await?;
-        let waited_us = oldest.map_or(0, |at| now.saturating_sub(at)).unsigned_abs();
-        let oldest_due_s = Duration::from_micros(waited_us).as_secs_f64();
-        Ok(Targets { failing, paused, oldest_due_s })
+        let (feed_lag_s, oldest_due_s) = (waited_s(behind_since, now), waited_s(oldest, now));
+        Ok(Targets { failing, paused, behind, feed_lag_s, oldest_due_s })
+    }
+
+    async fn channels_load(&self, now: Micros) -> Result<Channels, Error> {
+        Ok(Channels {
+            live: self.channels_by(CHANNELS_LIVE, now).await?,
+            expiring: self.channels_by(CHANNELS_EXPIRING, now).await?,
+        })
+    }
+
+    async fn channels_by(&self, sql: &'static str, now: Micros) -> Result<i64, Error> {
+        let count = query_scalar(sql).bind(now).bind(COUNTED_MAX);
+        Ok(count.fetch_one(self.control().readers()).await?)
     }
 
     async fn owners_by_state(&self) -> Result<Owners, Error> {
@@ -102,84 +147,14 @@ impl Store {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::store::fixture::{self, Opened, on_both};
-    use crate::store::{Dialect, leases, query};
+/// As [`TARGETS`] says: failing, paused, behind, since when, and the oldest that is due.
+type TargetCounts = (i64, i64, i64, Option<Micros>, Option<Micros>);
 
-    on_both! { what_waits_is_counted }
-
-    const NOW: Micros = 1_000_000_000;
-
-    /// Owner: state, due, lease. 1 to 3 are due; 4 is held; 5, of another organization, was held by a
-    /// host that died.
-    const FILL: &str = "
-        insert into owners (organization_id, root_id, external_owner_id, state, due_at,
-          lease_host, lease_until) values
-          (1, 'svi_1', 'a', 'linked', 0, null, 0),
-          (1, 'svi_1', 'b', 'linked', 998000000, null, 0),
-          (1, 'svi_1', 'c', 'grant_dead', 999000000, null, 0),
-          (1, 'svi_1', 'd', 'linked', 900000000, 'host', 1000000001),
-          ((select max(id) from organizations), 'svi_1', 'e', 'unlinked', 990000000,
-           'gone', 1000000000),
-          (1, 'svi_1', 'f', 'unlinked', 1000000001, null, 0),
-          (1, 'svi_1', 'g', 'unlinked', null, null, 0);
-        insert into inbox (owner_id, integration_id, received_at, method, path, query,
-          headers, body, parked, done_at) values
-          (1, 'svi_1', 0, 'POST', '/', '', '[]', '', false, null),
-          (2, 'svi_1', 0, 'POST', '/', '', '[]', '', false, null),
-          (2, 'svi_1', 0, 'POST', '/', '', '[]', '', true, null),
-          (3, 'svi_1', 0, 'POST', '/', '', '[]', '', false, 1);";
-
-    async fn filled(dialect: Dialect) -> Opened {
-        let store = fixture::open(dialect, Clock::simulated(NOW)).await;
-        fixture::root(&store, "svi_1").await;
-        store.create_organization("other").await.unwrap();
-        fixture::run(&store, FILL.to_owned()).await;
-        store
-    }
-
-    async fn what_waits_is_counted(dialect: Dialect) {
-        let store = filled(dialect).await;
-        let load = store.load().await.unwrap();
-        assert_eq!(load.owners, Owners { linked: 3, unlinked: 3, grant_dead: 1 });
-        assert_eq!((load.owners_due, load.leases), (4, 1));
-        assert!((load.oldest_due_s - 10.0).abs() < 1e-9, "{load:?}");
-        assert_eq!((load.inbox_waiting, load.inbox_parked), (2, 1));
-        let returned = leases::give_back(store.control(), "host").await.unwrap();
-        assert_eq!((returned, store.load().await.unwrap().leases), (1, 0));
-    }
-
-    /// A million streams are so many rows: no question may walk through a table.
-    #[tokio::test]
-    async fn no_question_walks_through_a_table() {
-        let store = filled(Dialect::Sqlite).await;
-        for (sql, plan) in [
-            (DUE, "SEARCH o USING COVERING INDEX owners_due (organization_id=? AND due_at<?)"),
-            // Rows behind the index are those of live leases, until the first without one.
-            (
-                OLDEST_DUE,
-                "SEARCH o USING INDEX owners_due (organization_id=? AND due_at>? AND due_at<?)",
-            ),
-            // The index holds nothing but leased owners.
-            (LEASES, "SEARCH owners USING INDEX owners_held (lease_host>?)"),
-            (BY_STATE, "SEARCH owners USING COVERING INDEX owners_state (state=?)"),
-            (INBOX_OPEN, "SCAN inbox USING COVERING INDEX inbox_open"),
-            (INBOX_PARKED, "SCAN inbox USING COVERING INDEX inbox_parked"),
-            (leases::RENEW, "SEARCH owners USING INDEX owners_held (lease_host=?)"),
-        ] {
-            let explained = query(format!("explain query plan {sql}"))
-                .fetch_all(store.control().readers())
-                .await
-                .unwrap();
-            let steps: Vec<String> = explained.iter().map(|row| row.get("detail")).collect();
-            let on_tables = steps.iter().filter(|step| {
-                step.contains(" owners ") || step.contains(" inbox ") || step.contains(" o ")
-            });
-            let on_tables: Vec<&String> = on_tables.collect();
-            assert_eq!(on_tables, [plan], "{sql}: {steps:?}");
-        }
-    }
+/// Seconds since then; none: it is no wait.
+fn waited_s(since: Option<Micros>, now: Micros) -> f64 {
+    let waited_us = since.map_or(0, |at| now.saturating_sub(at)).unsigned_abs();
+    Duration::from_micros(waited_us).as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,10 +81,7 @@ impl Store {
         of: OrganizationId,
         key: &str,
     ) -> Result<(Database, Zeroizing<String>), Error> {
-        let alone = server.alone().await?;
-        let made = self.make_part_alone(server, of, key).await;
-        alone.let_go().await;
-        made
+        server.alone().await?.during(self.make_part_alone(server, of, key)).await
     }
 
     async fn make_part_alone(

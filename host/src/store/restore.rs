@@ -225,7 +225,7 @@ impl PutBack<'_> {
                 let leased: i64 = query_scalar(leased).fetch_one(&mut *connection).await?;
                 let targets = query(
                     "update targets set fence = fence + $1, due_at = $2, lease_host = null,
-                            lease_until = 0",
+                            lease_until = 0, behind_since = coalesce(behind_since, $2)",
                 );
                 let targets = targets.bind(FENCES).bind(now).execute(&mut *connection).await?;
                 query("delete from login_codes").execute(&mut *connection).await?;

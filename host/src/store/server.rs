@@ -4,6 +4,7 @@
 //! a database) that its reading role sees, what belongs to them in a schema `rowgate_<key>` that it
 //! doesn't. The host's role owns everything and is never given to customers.
 
+mod alone;
 mod connect;
 mod drop;
 mod prepare;
@@ -17,7 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use url::Url;
 
-use super::database::{PostgresDatabase, SessionLimits};
+use super::database::{PostgresDatabase, SessionLimits, maker};
 use super::sql::{Login, server_of};
 use super::{Database, Error};
 use crate::config::Isolation;
@@ -74,7 +75,7 @@ impl ReaderPassword<'_> {
     }
 }
 
-/// See [`Server::hold`] and [`Server::alone`]. Dropping it lets go, too.
+/// See [`Server::hold`]. Dropping it lets go, too.
 pub(super) struct Held(PgConnection);
 
 impl Held {
@@ -139,7 +140,7 @@ impl Server {
     ) -> Result<Database, Error> {
         let place = self.place(organization);
         let options = self.replication.clone().database(&place.database);
-        let mut connection = connect_or_create(&options).await?;
+        let mut connection = connect_or_create(&maker(options.clone(), self.limits)).await?;
         prepare(&mut connection, &place, reader).await?;
         let _ = connection.close().await;
         let opened =
@@ -162,7 +163,8 @@ impl Server {
     }
 
     /// Holds an organization's row: nobody begins to drop its part meanwhile, nor deletes the row. On a
-    /// connection of its own, without the limits of a session: to make a part may take long.
+    /// connection of its own, without the limits of a session: to make a part may take long, and whoever stood still
+    /// before it drops one must still hold it.
     pub(super) async fn hold(&self, organization: OrganizationId) -> Result<Held, Error> {
         let mut connection = connect_or_create(&self.control).await?;
         connection.execute("begin").await?;
@@ -170,16 +172,6 @@ impl Server {
             .bind(organization)
             .execute(&mut connection)
             .await?;
-        Ok(Held(connection))
-    }
-
-    /// Until it is let go nobody else makes parts of organizations or sets passwords: several hosts may come at
-    /// once. Readers don't see the table that is locked; an advisory lock of their own database they could hold.
-    pub(super) async fn alone(&self) -> Result<Held, Error> {
-        let mut connection = connect_or_create(&self.control).await?;
-        connection.execute("begin").await?;
-        // Who reads and writes it isn't kept from that.
-        connection.execute("lock table configuration in share update exclusive mode").await?;
         Ok(Held(connection))
     }
 

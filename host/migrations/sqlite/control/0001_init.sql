@@ -212,6 +212,7 @@ create table channels (
   vendor_id text,
   state text not null,                                 -- pending | active | stopping | gone
   expires_at bigint not null,
+  renew_at bigint,                                     -- when another one is to be there; null: it never was active
   retired_until bigint,                                -- unlinked: so long its grant's secrets stay, for stopping it
   due_at bigint,                                       -- next attempt to stop it
   attempts bigint not null default 0,
@@ -219,6 +220,8 @@ create table channels (
 );
 create index channels_owner on channels (owner_id);
 create index channels_to_stop on channels (root_id, due_at) where state = 'stopping';
+-- With its state and its end, counting needs no row.
+create index channels_live on channels (renew_at, expires_at, state) where state = 'active';
 create index channels_vendor on channels (root_id, vendor_id) where vendor_id is not null;
 
 -- Channels that only their notifications tell of.
@@ -295,6 +298,7 @@ create table targets (
   last_error text,
   last_error_at bigint,
   last_synced_at bigint,                               -- it had everything
+  behind_since bigint,                                 -- a change since then is still to be delivered; null: none is
   last_delivery_ms bigint,
   paused text                                          -- the reason; null: it is delivered to
 );

@@ -38,11 +38,13 @@ pub async fn activate(
                 holds(connection, lease.owner_id, lease.fence).await?;
                 let activated = query(
                     "update channels
-                     set state = 'active', vendor_id = coalesce($1, vendor_id), expires_at = $2
-                     where id = $3 and state = 'pending'",
+                     set state = 'active', vendor_id = coalesce($1, vendor_id), expires_at = $2,
+                         renew_at = $3
+                     where id = $4 and state = 'pending'",
                 )
                 .bind(&made.vendor_id)
                 .bind(made.expires_at)
+                .bind(made.renew_at)
                 .bind(&made.id)
                 .execute(&mut *connection)
                 .await?;

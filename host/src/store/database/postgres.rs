@@ -25,6 +25,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the start of a host waits for another one that migrates the same schema.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// However short leases are, a busy server may keep who makes something waiting for so long.
+const STILL_LEAST: Duration = Duration::from_secs(5);
+
 /// What a session may take (R7): a host that is frozen inside a transaction must not hold an owner's
 /// row longer than its lease lasts.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,13 @@ pub struct SessionLimits {
     pub lease_ttl: Duration,
     /// Connections of this host to one database.
     pub connections_max: u32,
+}
+
+impl SessionLimits {
+    /// So long whoever makes what other hosts wait for may stand still.
+    pub(in crate::store) fn still_max(self) -> Duration {
+        (self.lease_ttl / 3).max(STILL_LEAST)
+    }
 }
 
 /// One database or schema. Clones are the same.
@@ -170,6 +180,19 @@ fn session(options: PgConnectOptions, limits: SessionLimits) -> PgConnectOptions
         .disable_statement_logging()
 }
 
+/// A session of whoever makes what other hosts wait for: it may take its time, but not stand still.
+pub(in crate::store) fn maker(
+    options: PgConnectOptions,
+    limits: SessionLimits,
+) -> PgConnectOptions {
+    let wait = MIGRATION_LOCK_TIMEOUT.as_millis().to_string();
+    session(options, limits).options([
+        ("idle_in_transaction_session_timeout", limits.still_max().as_millis().to_string()),
+        ("lock_timeout", wait.clone()),
+        ("statement_timeout", wait),
+    ])
+}
+
 /// On a connection of its own, without the limits of a session: an index may take long to build.
 async fn migrate(
     options: PgConnectOptions,
@@ -178,12 +201,18 @@ async fn migrate(
 ) -> Result<(), Error> {
     let of = options.get_database().unwrap_or("the database").to_owned();
     let lock_timeout = MIGRATION_LOCK_TIMEOUT.as_millis().to_string();
-    let options = options.options([
+    // Less, so that whoever waits gets in.
+    let still_max = (MIGRATION_LOCK_TIMEOUT / 2).as_millis().to_string();
+    let mut options = options.options([
         ("statement_timeout", "0"),
         // Between two statements: a host that is frozen there keeps no other one out.
-        ("idle_in_transaction_session_timeout", lock_timeout.as_str()),
+        ("idle_in_transaction_session_timeout", still_max.as_str()),
         ("lock_timeout", lock_timeout.as_str()),
     ]);
+    if alone.is_none() {
+        // Nor between two migrations: the lock that sqlx takes is the session's.
+        options = options.options([("idle_session_timeout", still_max.as_str())]);
+    }
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
     let late = |_| Error::Unavailable(format!("{of}: no answer in time"));
     let mut connection = connected.map_err(late)?.map_err(unavailable)?;
@@ -207,4 +236,44 @@ async fn run(connection: &mut PgConnection, migrations: &Migrator, of: &str) -> 
 
 fn unavailable(error: sqlx::Error) -> Error {
     Error::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use postgres_cluster::Cluster;
+
+    use super::*;
+    use crate::store::{Database, query_as};
+
+    #[tokio::test]
+    async fn whoever_migrates_may_not_stand_still() {
+        let database = Cluster::shared().create_database().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let limits = "create table limits as select name, cast(setting as bigint) as ms
+                      from pg_settings
+                      where name in ('idle_in_transaction_session_timeout', 'idle_session_timeout',
+                                     'lock_timeout', 'statement_timeout')";
+        std::fs::write(dir.path().join("0001_limits.sql"), limits).unwrap();
+        let migrations = Migrator::new(dir.path()).await.unwrap();
+        let limits = SessionLimits { lease_ttl: Duration::from_secs(30), connections_max: 1 };
+        let (options, schemas) = (database.url().parse().unwrap(), ["public", "public"]);
+        let opened = PostgresDatabase::open(options, schemas, &migrations, limits).await.unwrap();
+        let limits: Vec<(String, i64)> = query_as("select name, ms from limits order by name")
+            .fetch_all(&Database::Postgres(opened))
+            .await
+            .unwrap();
+        let limits: Vec<(&str, i64)> =
+            limits.iter().map(|(name, ms)| (name.as_str(), *ms)).collect();
+        // Whoever waits for the lock waits for longer than another one may stand still; an index may take long.
+        let still_max = 60_000;
+        assert_eq!(
+            limits,
+            [
+                ("idle_in_transaction_session_timeout", still_max),
+                ("idle_session_timeout", still_max),
+                ("lock_timeout", 120_000),
+                ("statement_timeout", 0),
+            ]
+        );
+    }
 }

@@ -7,6 +7,7 @@ use crate::store::fixture::{self, Opened, on_both};
 
 on_both! {
     caps_count_live_leases,
+    one_at_its_cap_is_not_ready,
     buckets_travel,
     a_fence_in_the_way_is_lifted_over,
     one_that_rests_is_left_alone,
@@ -32,10 +33,14 @@ async fn filled(dialect: Dialect) -> Opened {
     store
 }
 
+fn claimant(host: &str) -> Claimant {
+    Claimant { host: host.to_owned(), ttl: TTL, organization_leases_max: CAP }
+}
+
 /// How many of the organization's owners the host gets.
 async fn claimed(store: &Store, host: &str, organization: &str, now: Micros) -> Vec<Lease> {
     let organization = store.organization(organization).await.unwrap().id;
-    let by = Claimant { host: host.to_owned(), ttl: TTL, organization_leases_max: CAP };
+    let by = claimant(host);
     let mut leases = Vec::new();
     while let Some(lease) = claim(store.control(), &by, organization, now).await.unwrap() {
         leases.push(lease);
@@ -62,6 +67,31 @@ async fn caps_count_live_leases(dialect: Dialect) {
     abandon(control, &leases[1], 0).await.unwrap();
     give_back(control, "comes").await.unwrap();
     assert_eq!(claimed(&store, "comes", "default", 2 * TTL).await.len(), 2);
+}
+
+/// Three of its owners are due still, and nobody may have one.
+async fn one_at_its_cap_is_not_ready(dialect: Dialect) {
+    let store = filled(dialect).await;
+    let control = store.control();
+    let [default, other] = ["default", "other"].map(|key| store.organization(key));
+    let (default, other) = (default.await.unwrap().id, other.await.unwrap().id);
+    let by = claimant("here");
+    let held = claimed(&store, "there", "default", 0).await;
+    assert_eq!(ready_organizations(control, &by, 0).await.unwrap(), [other]);
+    assert_eq!(next_due(control, &by, 0).await.unwrap(), Some(0), "of the other one");
+    fixture::run(&store, format!("delete from owners where organization_id = {other}")).await;
+    assert!(ready_organizations(control, &by, 0).await.unwrap().is_empty());
+    let renewed = [held[1].owner_id];
+    renew(control, "there", &renewed, 5 * TTL).await.unwrap();
+    assert_eq!(next_due(control, &by, 0).await.unwrap(), Some(TTL), "when the first runs out");
+    // One that was given back, and one that ran out.
+    let mut given_back = claimed(&store, "there", "default", TTL).await;
+    assert_eq!(next_due(control, &by, TTL).await.unwrap(), Some(2 * TTL));
+    release(control, &given_back.remove(0)).await.unwrap();
+    assert_eq!(next_due(control, &by, TTL).await.unwrap(), Some(0));
+    assert_eq!(ready_organizations(control, &by, TTL).await.unwrap(), [default]);
+    claimed(&store, "there", "default", TTL).await;
+    assert_eq!(ready_organizations(control, &by, 2 * TTL).await.unwrap(), [default]);
 }
 
 /// What a holder tells of an owner's requests reaches the next one.
@@ -108,12 +138,13 @@ async fn one_that_rests_is_left_alone(dialect: Dialect) {
     fixture::run(&store, rests.to_owned()).await;
     let [default, other] = ["default", "other"].map(|key| store.organization(key));
     let (default, other) = (default.await.unwrap().id, other.await.unwrap().id);
-    assert_eq!(ready_organizations(control, 499).await.unwrap(), [other]);
+    let by = claimant("host");
+    assert_eq!(ready_organizations(control, &by, 499).await.unwrap(), [other]);
     assert_eq!(claimed(&store, "host", "default", 499).await, []);
-    assert_eq!(next_due(control).await.unwrap(), Some(0), "of the other one");
+    assert_eq!(next_due(control, &by, 499).await.unwrap(), Some(0), "of the other one");
     fixture::run(&store, format!("delete from owners where organization_id = {other}")).await;
-    assert_eq!(next_due(control).await.unwrap(), Some(500), "when it is awake");
-    assert_eq!(ready_organizations(control, 500).await.unwrap(), [default]);
+    assert_eq!(next_due(control, &by, 499).await.unwrap(), Some(500), "when it is awake");
+    assert_eq!(ready_organizations(control, &by, 500).await.unwrap(), [default]);
     assert_eq!(claimed(&store, "host", "default", 500).await.len(), 2);
 }
 

@@ -59,9 +59,12 @@ async fn put_right(store: &Opened, replication: &Database) -> Restored {
     put_back.put_right(OWN_MAX, async |_, _, _| Ok(replication.clone())).await.unwrap()
 }
 
+fn host() -> Claimant {
+    Claimant { host: "host".into(), ttl: SECOND, organization_leases_max: 9 }
+}
+
 async fn claimed(store: &Opened) -> Lease {
-    let by = Claimant { host: "host".into(), ttl: SECOND, organization_leases_max: 9 };
-    leases::claim(store.control(), &by, 1, NOW).await.unwrap().expect("all are due")
+    leases::claim(store.control(), &host(), 1, NOW).await.unwrap().expect("all are due")
 }
 
 async fn all<T: crate::store::Record>(database: &Database, sql: &str) -> Vec<T> {
@@ -228,7 +231,7 @@ async fn one_whose_own_database_is_away_holds_nobody_up(dialect: Dialect) {
         all(control, "select id, reader_told from moves order by id").await;
     assert_eq!(told, [("dbm_0".to_owned(), true), ("dbm_1".to_owned(), false)]);
     // Nobody works for it, nor opens what it has.
-    assert_eq!(leases::ready_organizations(control, NOW).await.unwrap(), [1]);
+    assert_eq!(leases::ready_organizations(control, &host(), NOW).await.unwrap(), [1]);
     let refused = store.replication(2).await.unwrap_err();
     assert!(
         refused.is_away() && refused.to_string().contains("as soon as it answers"),

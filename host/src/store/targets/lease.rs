@@ -122,8 +122,10 @@ pub async fn mark_due(
             .fetch_one(control.readers())
             .await?;
         if any {
-            let mark =
-                query(format!("update targets set due_at = $2 where id in (select id {unmarked})"));
+            let mark = query(format!(
+                "update targets set due_at = $2, behind_since = coalesce(behind_since, $2)
+                 where id in (select id {unmarked})"
+            ));
             control.execute(mark.bind(root_id.clone()).bind(now)).await?;
         }
     }
@@ -174,7 +176,8 @@ pub async fn restart(
     now: Micros,
 ) -> Result<bool, Error> {
     let statement = query_scalar(
-        "update targets set bookmark = $3, restarts = $4, restarted_at = $5
+        "update targets set bookmark = $3, restarts = $4, restarted_at = $5,
+                behind_since = coalesce(behind_since, $5)
          where id = $1 and fence = $2 returning paused is null",
     );
     let statement = statement.bind(claimed.id.clone()).bind(claimed.fence);
@@ -184,7 +187,7 @@ pub async fn restart(
 }
 
 /// Gives the target back; it is due at `next`, or at once if it was marked. `synced_at`: when it had
-/// everything.
+/// everything, but for what came with a mark meanwhile.
 pub async fn release(
     control: &Database,
     claimed: &Claimed,
@@ -197,7 +200,9 @@ pub async fn release(
                 attempts = case when $4 is null then attempts else 0 end,
                 failing_since = case when $4 is null then failing_since end,
                 last_error = case when $4 is null then last_error end,
-                last_synced_at = coalesce($4, last_synced_at)
+                last_synced_at = coalesce($4, last_synced_at),
+                behind_since = case when $4 is null then behind_since
+                                    when due_at <> lease_until then due_at end
          where id = $1 and fence = $2",
     );
     let statement = statement.bind(claimed.id.clone()).bind(claimed.fence).bind(next);
@@ -215,6 +220,7 @@ pub async fn settle_failure(
     let statement = query(
         "update targets set lease_host = null, lease_until = 0, due_at = $3, not_before = $3,
                 attempts = attempts + 1, failing_since = coalesce(failing_since, $4),
+                behind_since = coalesce(behind_since, $4),
                 last_error = $5, last_error_at = $4, rows_max = $6,
                 paused = coalesce(paused, $7)
          where id = $1 and fence = $2",

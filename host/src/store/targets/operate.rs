@@ -27,7 +27,8 @@ const SIGNING_SECRET_BYTES: usize = 32;
 
 /// Lets targets go on, at the time `$2`.
 pub(in crate::store) const RESUME: &str = "update targets set paused = null, due_at = $2,
-  not_before = 0, attempts = 0, failing_since = null, restarts = 0";
+  not_before = 0, attempts = 0, failing_since = null, restarts = 0,
+  behind_since = coalesce(behind_since, $2)";
 
 impl Store {
     /// Makes a target, and its signing secret.
@@ -48,10 +49,10 @@ impl Store {
                     "insert into targets
                            (id, organization_id, integration_id, root_id, url, shown_url,
                             signing_secret, period_s, page_size, deletions, created_at, number,
-                            bookmark, due_at, kind, to_schema, to_table, to_place)
+                            bookmark, due_at, behind_since, kind, to_schema, to_table, to_place)
                          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
                                  (select coalesce(max(number), 0) + 1 from targets
-                                  where organization_id = $2), $12, $11, $13, $14, $15, $16)
+                                  where organization_id = $2), $12, $11, $11, $13, $14, $15, $16)
                          on conflict (organization_id, to_place, to_schema, to_table)
                            where kind = 'db' do nothing",
                 )
@@ -143,7 +144,7 @@ impl Store {
     pub async fn rewind_target(&self, id: &str, to: &Bookmark) -> Result<(), Error> {
         let statement = query(
             "update targets set bookmark = $2, rewinds = rewinds + 1, fence = fence + 1, due_at = $3,
-                    not_before = 0
+                    not_before = 0, behind_since = coalesce(behind_since, $3)
              where id = $1",
         );
         self.one(statement.bind(id.to_owned()).bind(to.text()).bind(self.clock.now())).await

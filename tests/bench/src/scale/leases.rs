@@ -29,7 +29,7 @@ pub(super) async fn time(
         client.query(&format!("update owners set due_at = 0 where id = {owner}"))?;
         let now = store.clock().now();
         let looked = Stopwatch::start();
-        let ready = leases::ready_organizations(store.control(), now).await?;
+        let ready = leases::ready_organizations(store.control(), &by, now).await?;
         looks.push(looked.milliseconds());
         ensure!(ready == [filled.organization_id], "the organization has something due");
         let claimed = Stopwatch::start();
