@@ -15,6 +15,7 @@ mod refused_requests;
 mod restored;
 mod rows;
 mod setup;
+mod side_by_side;
 mod traces;
 mod trees;
 mod verbs;
