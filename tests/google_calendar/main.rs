@@ -7,6 +7,7 @@ mod draining;
 mod ended_series;
 mod interrupted;
 mod listings;
+mod logs;
 mod operator;
 mod pairs;
 mod polls;

@@ -7,13 +7,14 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::storage::Storage;
 
 /// What the host logs when it listens.
-const SERVING: &str = "serving address=";
+const SERVING: &str = "serving";
 
 /// A running host. Dropping it kills it.
 pub(crate) struct HostProcess {
@@ -131,8 +132,7 @@ impl Drop for HostProcess {
 fn read(lines: impl BufRead, log: &Log, tell: oneshot::Sender<String>) {
     let mut tell = Some(tell);
     for line in lines.lines().map_while(Result::ok) {
-        if let Some((_, after)) = line.split_once(SERVING) {
-            let address = after.split(' ').next().unwrap_or_default().to_owned();
+        if let Some(address) = address_in(&line) {
             // The test may have given up.
             let _ = tell.take().map(|tell| tell.send(address));
         }
@@ -140,4 +140,15 @@ fn read(lines: impl BufRead, log: &Log, tell: oneshot::Sender<String>) {
         log.push_str(&line);
         log.push('\n');
     }
+}
+
+/// Where the host listens, if this line tells: as text, or as JSON.
+fn address_in(line: &str) -> Option<String> {
+    if let Some((_, after)) = line.split_once(&format!(" {SERVING} address=")) {
+        return after.split(' ').next().map(str::to_owned);
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = &line["fields"];
+    let address = fields["address"].as_str().filter(|_| fields["message"] == SERVING);
+    address.map(str::to_owned)
 }
