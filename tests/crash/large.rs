@@ -57,7 +57,7 @@ async fn read(host: &mut TestHost, tree: &Tree, round: u64, random: &mut ChaCha8
     };
     die(host, kill, random, async |host| host.link(tree, OWNER, &email).await).await;
     matches(host, tree, round).await;
-    assert!(rows(host, tree).await > SLICE, "an UNLINK takes several transactions");
+    assert!(host.row_count(tree, OWNER).await > SLICE, "an UNLINK takes several transactions");
 }
 
 /// What is left of the calendar fits on a page: it is page 2, and its commit sweeps.
@@ -73,7 +73,7 @@ async fn sweep(host: &mut TestHost, tree: &Tree, round: u64, random: &mut ChaCha
     };
     die(host, kill, random, async |host| host.resync(tree, OWNER).await).await;
     matches(host, tree, round).await;
-    assert!(rows(host, tree).await > SLICE, "what is swept stays, cancelled");
+    assert!(host.row_count(tree, OWNER).await > SLICE, "what is swept stays, cancelled");
 }
 
 async fn unlink(host: &mut TestHost, tree: &Tree, round: u64, random: &mut ChaCha8Rng) {
@@ -122,10 +122,6 @@ async fn matches(host: &TestHost, tree: &Tree, round: u64) {
     let differences = host.differences(tree).await;
     assert!(differences.is_empty(), "round {round}\n{}", differences.join("\n"));
     once(host, tree, round).await;
-}
-
-async fn rows(host: &TestHost, tree: &Tree) -> i64 {
-    host.row_count(tree, OWNER).await
 }
 
 /// Another account each round: what is left of deleted series stays in an account's listings.
