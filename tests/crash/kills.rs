@@ -20,8 +20,8 @@ const EDGES: [(&str, bool); 9] = [
     ("stream_put_back", false),
 ];
 /// An instant is so many requests to the vendor away, or so many lines of the log.
-const REQUESTS: std::ops::Range<u64> = 1..20;
-const LINES: std::ops::Range<usize> = 10..250;
+const REQUESTS: std::ops::Range<u64> = 1..12;
+const LINES: std::ops::Range<usize> = 10..200;
 
 /// When a host is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
