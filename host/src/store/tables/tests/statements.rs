@@ -42,14 +42,13 @@ fn statements(dialect: Dialect) -> String {
     let lookup = committed_query(dialect, &spec, Some("a"), &key).sql().to_owned();
     let on_shelf = is("shelf", "s");
     let blue = [("color", text("blue")), ("version", Scalar::Integer(3))];
+    let swept = update(&[("color", text("gone"))], std::slice::from_ref(&on_shelf), BRACKET);
     let priced = condition("price", Op::NotEqual, Scalar::Null);
     let statements = [
         ("upsert", upsert(false)),
         ("patch", upsert(true)),
         ("update, by an index", update(&blue, &[on_shelf.clone(), is("color", "red")], None)),
-        ("update of what a full listing didn't show", {
-            update(&[("color", text("gone"))], std::slice::from_ref(&on_shelf), BRACKET)
-        }),
+        ("update of what a full listing didn't show", swept),
         ("delete, by the range of the key", delete(&[on_shelf.clone(), priced], None)),
         ("delete of what a full listing didn't show", delete(&[on_shelf], BRACKET)),
         ("lookup", lookup),
