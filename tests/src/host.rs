@@ -6,7 +6,7 @@ mod settings;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use postgres_cluster::Database;
 use rowgate::clock::Clock;
@@ -16,7 +16,8 @@ use tokio::sync::OnceCell;
 
 use crate::databases;
 use crate::in_process::InProcess;
-use crate::process::{HostProcess, Log};
+use crate::log::Log;
+use crate::process::HostProcess;
 use crate::storage::Storage;
 
 pub use settings::Settings;
@@ -171,7 +172,17 @@ impl TestHost {
 
     /// What it logged so far, over all starts.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.text()
+    }
+
+    /// How many lines that are.
+    pub fn lines_logged(&self) -> usize {
+        self.log.lines()
+    }
+
+    /// Waits until it has logged so many lines.
+    pub async fn await_lines(&self, lines: usize) {
+        self.log.await_lines(lines).await;
     }
 
     async fn launch(&mut self) {

@@ -10,6 +10,7 @@ mod databases;
 mod host;
 mod in_process;
 mod leak;
+mod log;
 mod post;
 mod process;
 mod storage;

@@ -4,16 +4,17 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
+use crate::log::Log;
 use crate::storage::Storage;
 
 /// What the host logs when it listens.
-const SERVING: &str = "serving address=";
+const SERVING: &str = "serving";
 
 /// A running host. Dropping it kills it.
 pub(crate) struct HostProcess {
@@ -21,9 +22,6 @@ pub(crate) struct HostProcess {
     reader: Option<JoinHandle<()>>,
     pub(crate) base_url: String,
 }
-
-/// Everything that a host, over all its starts, wrote to standard output and error.
-pub(crate) type Log = Arc<Mutex<String>>;
 
 /// The host's binary: ROWGATE_TEST_HOST, else the checkout's dev build.
 pub fn host_binary() -> PathBuf {
@@ -71,7 +69,7 @@ impl HostProcess {
         // It holds the writing ends, and would keep the reader from ever ending.
         drop(command);
         let (tell, address) = oneshot::channel();
-        let into = Arc::clone(log);
+        let into = log.clone();
         let reader = std::thread::spawn(move || read(BufReader::new(stderr), &into, tell));
         let mut process = Self { child, reader: Some(reader), base_url: String::new() };
         match address.await {
@@ -131,13 +129,21 @@ impl Drop for HostProcess {
 fn read(lines: impl BufRead, log: &Log, tell: oneshot::Sender<String>) {
     let mut tell = Some(tell);
     for line in lines.lines().map_while(Result::ok) {
-        if let Some((_, after)) = line.split_once(SERVING) {
-            let address = after.split(' ').next().unwrap_or_default().to_owned();
+        if let Some(address) = address_in(&line) {
             // The test may have given up.
             let _ = tell.take().map(|tell| tell.send(address));
         }
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.push_str(&line);
-        log.push('\n');
+        log.push(&line);
     }
+}
+
+/// Where the host listens, if this line tells: as text, or as JSON.
+fn address_in(line: &str) -> Option<String> {
+    if let Some((_, after)) = line.split_once(&format!(" {SERVING} address=")) {
+        return after.split(' ').next().map(str::to_owned);
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = &line["fields"];
+    let address = fields["address"].as_str().filter(|_| fields["message"] == SERVING);
+    address.map(str::to_owned)
 }

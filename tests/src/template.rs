@@ -8,7 +8,8 @@ use std::sync::Arc;
 use postgres_cluster::Database;
 use tokio::sync::OnceCell;
 
-use crate::process::{HostProcess, Log, guest_component, plugin_directory};
+use crate::log::Log;
+use crate::process::{HostProcess, guest_component, plugin_directory};
 use crate::storage::{Engine, Storage};
 
 /// What a host serves; the same in all tests of a binary.
@@ -101,10 +102,9 @@ async fn make(engine: Engine, served: Served) -> Template {
     }
     let log = Log::default();
     let started = HostProcess::start(&storage, &plugins, &[], &log).await;
-    let said = || log.lock().map(|log| log.clone()).unwrap_or_default();
-    let process = started.unwrap_or_else(|why| panic!("{why}\n{}", said()));
+    let process = started.unwrap_or_else(|why| panic!("{why}\n{}", log.text()));
     let status = process.stop().await;
-    assert!(status.success(), "{status}\n{}", said());
+    assert!(status.success(), "{status}\n{}", log.text());
     let mut files = Files::new();
     collect(storage.path(), Path::new(""), &mut files);
     Template { served, files, database: storage.database }

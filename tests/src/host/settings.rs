@@ -9,7 +9,7 @@ use simulator::{Options, Simulator};
 use tokio::sync::OnceCell;
 
 use super::TestHost;
-use crate::process::Log;
+use crate::log::Log;
 use crate::storage::{Engine, Storage};
 use crate::template::{self, Served};
 

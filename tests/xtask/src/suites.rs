@@ -59,8 +59,8 @@ const HOSTS: &str = "hosts";
 const ON_POSTGRES: [&str; 6] = [HOSTS, "api", "contract", "convergence", "keeping", "webhookdb"];
 /// And what takes so long there, with a database a test and a connection a command, that it runs with
 /// `--soak`.
-const ON_POSTGRES_SOAKING: [&str; 6] =
-    [PROTOCOL, "delivery", "google_calendar", "hostile", "push", "swap"];
+const ON_POSTGRES_SOAKING: [&str; 7] =
+    [PROTOCOL, "crash", "delivery", "google_calendar", "hostile", "push", "swap"];
 
 /// Run the suites, then print a table of them. An error names the suites that failed.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {

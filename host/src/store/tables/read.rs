@@ -91,13 +91,21 @@ async fn committed(
     owner: Option<&str>,
     key: &Value<'static>,
 ) -> sqlx::Result<Option<Vec<Value<'static>>>> {
-    let dialect = conn.dialect();
+    let rows = committed_query(conn.dialect(), spec, owner, key).fetch(conn, query).await?;
+    Ok(rows.first().map(|row| values(row, spec)))
+}
+
+pub(super) fn committed_query<'q>(
+    dialect: Dialect,
+    spec: &TableSpec,
+    owner: Option<&'q str>,
+    key: &'q Value<'static>,
+) -> Query<'q> {
     let columns = select_list(dialect, spec, "");
     let sql = format!("select {columns} from {}", quoted(&spec.table_name));
     let mut select = Query::new(dialect, sql);
     push_key(&mut select, spec, owner, key);
-    let rows = select.fetch(conn, query).await?;
-    Ok(rows.first().map(|row| values(row, spec)))
+    select
 }
 
 /// All columns of a table in the form of [`Value`], to be read by [`values`]. `table`: a name and its

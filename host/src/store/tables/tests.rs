@@ -24,6 +24,7 @@ mod measure;
 mod plan;
 mod property;
 mod stale;
+mod statements;
 mod sweep;
 mod upsert;
 
@@ -168,6 +169,15 @@ fn as_on_sqlite(row: &sqlx::postgres::PgRow, at: usize) -> Option<String> {
         "JSONB" => crate::rows::json::canonical(&text).unwrap().into_owned(),
         _ => text,
     })
+}
+
+/// Compares with a file beside the tests; `UPDATE_SNAPSHOTS=1` writes it anew.
+fn assert_snapshot(name: &str, text: &str) {
+    let path = format!("{}/src/store/tables/tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "{path}");
 }
 
 /// Things on shelf `s`: id and color.

@@ -15,7 +15,6 @@ fn sql(dialect: Dialect, service: &str) -> String {
     sql
 }
 
-/// `UPDATE_SNAPSHOTS=1` writes them anew.
 #[test]
 fn sql_of_the_google_tables() {
     for service in [
@@ -25,13 +24,7 @@ fn sql_of_the_google_tables() {
         "google_calendar_source_event_v1",
     ] {
         for (dialect, directory) in [(Dialect::Sqlite, "sqlite"), (Dialect::Postgres, "postgres")] {
-            let sql = sql(dialect, service);
-            let here = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tables/tests/ddl");
-            let path = format!("{here}/{directory}/{service}.sql");
-            if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-                std::fs::write(&path, &sql).unwrap();
-            }
-            assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), sql, "{path}");
+            assert_snapshot(&format!("ddl/{directory}/{service}.sql"), &sql(dialect, service));
         }
     }
 }
