@@ -249,7 +249,7 @@ impl Way {
     }
 }
 
-async fn is_role(admin: impl Into<Target<'_>>, role: &str) -> Result<bool, Error> {
+async fn is_role<'a>(admin: impl Into<Target<'a>>, role: &'a str) -> Result<bool, Error> {
     let known = query_scalar::<i64>("select count(*) from pg_roles where rolname = $1");
     Ok(known.bind(role).fetch_one(admin).await? > 0)
 }
