@@ -17,6 +17,7 @@ pub struct NewTarget {
     pub to_table: String,
     pub url: Zeroizing<String>,
     pub shown_url: String,
+    pub signing_secret: Zeroizing<String>,
     pub period_s: i64,
     pub page_size: i64,
     pub deletions: bool,
@@ -30,13 +31,17 @@ pub(in crate::store) const RESUME: &str = "update targets set paused = null, due
   not_before = 0, attempts = 0, failing_since = null, restarts = 0";
 
 impl Store {
-    /// Makes a target, and its signing secret.
-    pub async fn create_target(&self, new: NewTarget) -> Result<Target, Error> {
+    /// What a target that is to be made signs with: `whsec_...`.
+    pub fn new_signing_secret(&self) -> Zeroizing<String> {
         use base64::Engine as _;
-        let id = format!("syt_{}", self.chance.base36(16));
         let random = Zeroizing::new(self.chance.bytes::<SIGNING_SECRET_BYTES>());
-        let encoded = base64::prelude::BASE64_STANDARD.encode(random.as_slice());
-        let secret = Zeroizing::new(format!("whsec_{encoded}"));
+        let encoded = Zeroizing::new(base64::prelude::BASE64_STANDARD.encode(random.as_slice()));
+        Zeroizing::new(format!("whsec_{}", *encoded))
+    }
+
+    /// Makes a target.
+    pub async fn create_target(&self, new: NewTarget) -> Result<Target, Error> {
+        let id = format!("syt_{}", self.chance.base36(16));
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
@@ -61,7 +66,7 @@ impl Store {
                 .bind(&new.integration.root_id)
                 .bind(keyring.seal(&place(&id, "url"), new.url.as_bytes()))
                 .bind(&new.shown_url)
-                .bind(keyring.seal(&place(&id, "signing_secret"), secret.as_bytes()))
+                .bind(keyring.seal(&place(&id, "signing_secret"), new.signing_secret.as_bytes()))
                 .bind(new.period_s)
                 .bind(new.page_size)
                 .bind(new.deletions)

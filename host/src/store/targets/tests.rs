@@ -46,6 +46,7 @@ fn new_target(organization_id: OrganizationId, place: &str, table: &str) -> NewT
         to_table: table.into(),
         url: Zeroizing::new("https://u:hush@a.example/".into()),
         shown_url: "https://***:***@a.example/".into(),
+        signing_secret: Zeroizing::new("whsec_aHVzaA==".into()),
         period_s: 60,
         page_size: 200,
         deletions: false,
