@@ -420,7 +420,7 @@ create table memberships (
   organization_id bigint not null references organizations (id),
   email text not null,
   role text not null,                                  -- admin | member
-  invitation text,                                     -- join-...; null: accepted
+  invitation blob,                                     -- SHA-256 of the code join-...; null: accepted
   created_at bigint not null,
   primary key (organization_id, email)
 );
