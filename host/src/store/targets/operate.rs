@@ -89,7 +89,8 @@ impl Store {
         made
     }
 
-    /// Changes how it is delivered to. Its page size is then tried again in full.
+    /// Changes how it is delivered to. Its page size is then tried again in full. Who is to be told of
+    /// deletions from now on begins with a copy: of those before it was told nothing.
     pub async fn update_target(
         &self,
         id: &str,
@@ -99,11 +100,15 @@ impl Store {
     ) -> Result<(), Error> {
         let statement = query(
             "update targets set period_s = $2, page_size = $3, deletions = $4, rows_max = null,
-                    due_at = $5
+                    due_at = $5,
+                    bookmark = case when $4 and not deletions then $6 else bookmark end,
+                    rewinds = case when $4 and not deletions then rewinds + 1 else rewinds end,
+                    fence = case when $4 and not deletions then fence + 1 else fence end
              where id = $1",
         );
         let statement = statement.bind(id.to_owned()).bind(period_s).bind(page_size);
-        self.one(statement.bind(deletions).bind(self.clock.now())).await
+        let statement = statement.bind(deletions).bind(self.clock.now());
+        self.one(statement.bind(Bookmark::Start.text())).await
     }
 
     /// Changes where it is. What failed before says nothing of the new place, nor does what a delivery
