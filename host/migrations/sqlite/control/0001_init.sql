@@ -292,6 +292,7 @@ create table targets (
   not_before bigint not null default 0,                -- back-off; no mark moves it
   attempts bigint not null default 0,                  -- failures in a row
   failing_since bigint,
+  failing_told bigint,                                 -- error handlers were told of the failures since then
   last_error text,
   last_error_at bigint,
   last_synced_at bigint,                               -- it had everything
