@@ -160,16 +160,56 @@ fn what_is_missing_is_asked() {
     assert!(created["webhook_secret"].as_str().unwrap().len() > 16);
 }
 
+/// A terminal, and the end of it that shows what is written there.
+fn terminal() -> (File, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+    (controller.into(), File::options().read(true).write(true).open(name).unwrap())
+}
+
+/// Whoever sits there sees how far it is; a file isn't told.
+#[test]
+fn a_backup_and_its_restore_say_how_far_they_are() {
+    let host = Installation::new();
+    host.works(&["db", "sql", "select 1"]);
+    let path = |name: &str| host.0.path().join(name).to_str().unwrap().to_owned();
+    let plain = host.run(&["backup", &path("plain")]);
+    assert!(!text(&plain.stderr).contains("copying"), "{}", text(&plain.stderr));
+    let said = |command: &mut Command| {
+        let (mut controller, terminal) = terminal();
+        let ended = command.stdin(Stdio::null()).stderr(terminal).output().unwrap();
+        // The command holds the terminal, too.
+        command.stderr(Stdio::null());
+        let mut said = Vec::new();
+        // It ends with an error, where nobody is left who writes.
+        let _ = controller.read_to_end(&mut said);
+        assert!(ended.status.success(), "{}", text(&said));
+        text(&said)
+    };
+    let backup = path("backup");
+    let backed = said(&mut host.command(&["backup", &backup]));
+    let mut restore = Command::new(env!("CARGO_BIN_EXE_rowgate"));
+    restore.env_clear().args(["restore", &backup, "--data-dir", &path("restored")]);
+    let restored = said(&mut restore);
+    for (said, says) in [
+        (&backed, "copying replication/default.db, "),
+        (&backed, "copying control.db, "),
+        (&restored, "checking control.db, "),
+        (&restored, "copying control.db, "),
+        (&restored, "putting default right .."),
+    ] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+}
+
 /// Whoever breaks off at a question for a secret can see what they type again.
 #[test]
 fn a_broken_off_question_leaves_the_terminal_as_it_was() {
     let host = Installation::new();
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let terminal = File::options().read(true).write(true).open(name).unwrap();
+        let (_controller, terminal) = terminal();
         let shows = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
         assert!(shows());
         let mut asked = host
