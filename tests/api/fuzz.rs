@@ -16,7 +16,7 @@ use crate::steps::{CALENDAR, LIST};
 const ROUNDS: usize = 12;
 
 /// They would end what the others need.
-const LEFT_OUT: [&str; 2] = ["/v1/auth/logout", "/v1/organizations/{org}/close"];
+const LEFT_OUT: [&str; 3] = ["/v1/auth/logout", "/v1/auth/revoke", "/v1/organizations/{org}/close"];
 
 /// The customer's id of an owner that is linked.
 const LINKED: &str = "ana";

@@ -6,6 +6,9 @@ use crate::store::accounts::digest;
 use crate::store::organizations::Organization;
 use crate::store::{Connection, Error, Store, query, query_scalar};
 
+/// Random bytes of a code, which people copy from a letter.
+const CODE_BYTES: usize = 10;
+
 const DAY: Micros = 24 * 3_600 * 1_000_000;
 
 /// How many invitations an organization may have.
@@ -29,8 +32,8 @@ impl Store {
         role: Role,
         limits: InvitationLimits,
     ) -> Result<String, Error> {
-        // So long that its digest says nothing of it.
-        let code = format!("join-{}", self.chance.base36(16));
+        // So long that nobody finds it by its digest.
+        let code = format!("join-{}", self.chance.base36(CODE_BYTES));
         let (email, now, digest) = (email.to_owned(), self.clock.now(), digest(&code));
         self.control
             .write(move |connection| {
