@@ -112,10 +112,11 @@ pub(super) mod tests {
     async fn a_name_that_turns_private_is_refused() {
         let lookup = Turning::new(&["8.8.8.8", "10.0.0.1", "8.8.8.8", "169.254.169.254"]);
         let guard = Guard { lookup, private_addresses: false };
+        let public: SocketAddr = "8.8.8.8:0".parse().unwrap();
         for private in ["10.0.0.1", "169.254.169.254"] {
             let resolve = || guard.resolve("receiver.example".parse().unwrap());
-            let public: Vec<SocketAddr> = resolve().await.unwrap().collect();
-            assert_eq!(public, ["8.8.8.8:0".parse().unwrap()]);
+            let found: Vec<SocketAddr> = resolve().await.unwrap().collect();
+            assert_eq!(found, [public]);
             let refused = resolve().await.err().unwrap();
             let blocked = refused.downcast_ref::<Blocked>().unwrap();
             assert_eq!(blocked.address.to_string(), private);
