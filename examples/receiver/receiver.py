@@ -7,6 +7,9 @@
       --url "https://rowgate:$RECEIVER_PASSWORD@sync.example.org/"
     export RECEIVER_SECRET=whsec_...             # as printed; then start the receiver again
 
+Rowgate asks whether anybody is there when a target is made, before its secret can be known here. From
+then on such a post is signed like any other, and checked.
+
 Each post is one transaction of the copy, and is answered when that is on disk. What was lost on the
 way, or was not answered, comes again: to store a row twice changes nothing. A post of a sender that
 was replaced meanwhile carries a lower fence, and is refused.
@@ -82,10 +85,10 @@ class Receiver(BaseHTTPRequestHandler):
         if not hmac.compare_digest(self.headers.get("authorization", ""), server.authorization):
             return 401
         delivery = json.loads(body)
-        if delivery["integration_id"] == "svi_test":
-            return 200  # Rowgate asks whether anybody is there.
         if server.secret and not is_signed(server.secret, self.headers, body):
             return 401
+        if delivery["integration_id"] == "svi_test":
+            return 200  # Rowgate asks whether anybody is there.
         try:
             with server.lock, server.copy:
                 apply(server.copy, delivery)

@@ -1,6 +1,7 @@
 //! The command line through the built binary.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it didn't expect")]
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -11,6 +12,9 @@ use rowgate::clock::Clock;
 use rowgate::config::DataDir;
 use rowgate::secrets::Keyring;
 use rowgate::store::Store;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 
 const LIST: &str = "google_calendar_list_v1";
@@ -154,6 +158,78 @@ fn what_is_missing_is_asked() {
     assert_eq!(prompts.matches("Client ID:").count(), 2, "{prompts}");
     let created: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(created["webhook_secret"].as_str().unwrap().len() > 16);
+}
+
+/// A terminal, and the end of it that shows what is written there.
+fn terminal() -> (File, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+    (controller.into(), File::options().read(true).write(true).open(name).unwrap())
+}
+
+/// Whoever sits there sees how far it is; a file isn't told.
+#[test]
+fn a_backup_and_its_restore_say_how_far_they_are() {
+    let host = Installation::new();
+    host.works(&["db", "sql", "select 1"]);
+    let path = |name: &str| host.0.path().join(name).to_str().unwrap().to_owned();
+    let plain = host.run(&["backup", &path("plain")]);
+    assert!(!text(&plain.stderr).contains("copying"), "{}", text(&plain.stderr));
+    let said = |command: &mut Command| {
+        let (mut controller, terminal) = terminal();
+        let ended = command.stdin(Stdio::null()).stderr(terminal).output().unwrap();
+        // The command holds the terminal, too.
+        command.stderr(Stdio::null());
+        let mut said = Vec::new();
+        // It ends with an error, where nobody is left who writes.
+        let _ = controller.read_to_end(&mut said);
+        assert!(ended.status.success(), "{}", text(&said));
+        text(&said)
+    };
+    let backup = path("backup");
+    let backed = said(&mut host.command(&["backup", &backup]));
+    let mut restore = Command::new(env!("CARGO_BIN_EXE_rowgate"));
+    restore.env_clear().args(["restore", &backup, "--data-dir", &path("restored")]);
+    let restored = said(&mut restore);
+    for (said, says) in [
+        (&backed, "copying replication/default.db, "),
+        (&backed, "copying control.db, "),
+        (&restored, "checking control.db, "),
+        (&restored, "copying control.db, "),
+        (&restored, "putting default right .."),
+    ] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+}
+
+/// Whoever breaks off at a question for a secret can see what they type again.
+#[test]
+fn a_broken_off_question_leaves_the_terminal_as_it_was() {
+    let host = Installation::new();
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let (_controller, terminal) = terminal();
+        let shows = || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO);
+        assert!(shows());
+        let mut asked = host
+            .command(&["integrations", "create", LIST])
+            .stdin(terminal.try_clone().unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = asked.stderr.take().unwrap();
+        let mut prompt = Vec::new();
+        while !prompt.ends_with(b"[generated] ") {
+            let mut byte = [0];
+            stderr.read_exact(&mut byte).unwrap_or_else(|_| panic!("{}", text(&prompt)));
+            prompt.extend(byte);
+        }
+        assert!(!shows(), "a secret is asked for");
+        kill_process(Pid::from_child(&asked), signal).unwrap();
+        assert_eq!(asked.wait().unwrap().code(), Some(code));
+        assert!(shows(), "{signal:?}");
+    }
 }
 
 #[test]

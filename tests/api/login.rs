@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::{Settings, is_on_postgres};
 
-use crate::setup::{Api, OWNER, Person};
+use crate::setup::{Api, MEMBER, OWNER, Person};
 
 /// A code that isn't this one.
 fn another(code: &str) -> &'static str {
@@ -241,6 +241,30 @@ async fn all_sessions_end_at_once() {
     let (one, two) = (api.owner().await, api.owner().await);
     one.post("/v1/auth/logout", json!({ "everywhere": true })).await.ok();
     assert_eq!((one.get("/v1/me").await.status, two.get("/v1/me").await.status), (401, 401));
+}
+
+#[tokio::test]
+async fn the_operator_ends_the_sessions_of_others() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let member = api.member(&owner).await;
+    let status = async |person: &Person<'_>| person.get("/v1/me").await.status;
+    let revoke = |email: &str| json!({ "email": email });
+    // Whoever isn't the operator ends nobody's, nor does somebody unknown.
+    let refused = member.post("/v1/auth/revoke", revoke(OWNER)).await;
+    assert_eq!(refused.refused(), (403, "forbidden"));
+    assert_eq!(api.nobody().post("/v1/auth/revoke", revoke(OWNER)).await.status, 401);
+    assert_eq!((status(&owner).await, status(&member).await), (200, 200));
+    let ended = owner.post("/v1/auth/revoke", revoke(" Member@Example.com ")).await.ok();
+    assert_eq!(ended["message"], "Sessions of member@example.com ended: 1");
+    assert_eq!((status(&owner).await, status(&member).await), (200, 401));
+    // On the host's machine too; who still belongs to an organization may log in again.
+    let member = api.person(MEMBER).await;
+    assert_eq!(status(&member).await, 200);
+    let revoked = api.host.command(&["auth", "revoke", MEMBER]).await;
+    let stderr = String::from_utf8_lossy(&revoked.stderr).into_owned();
+    assert!(revoked.status.success() && stderr.contains("ended: 1"), "{stderr}");
+    assert_eq!((status(&owner).await, status(&member).await), (200, 401));
 }
 
 #[tokio::test]

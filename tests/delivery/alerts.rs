@@ -163,7 +163,7 @@ async fn calendars_that_are_unreadable_for_a_day_are_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_target_is_told() {
+async fn a_target_that_fails_for_long_is_told_and_one_that_is_paused() {
     let settings = settings()
         .env("ROWGATE_DELIVERY_ALERT_AFTER_S", "0")
         .env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1");
@@ -174,14 +174,20 @@ async fn a_paused_target_is_told() {
     let receiver = Receiver::behaving(|_| Does::Answer(503));
     let target = case.target(&receiver, &[]).await;
     case.link_ana().await;
-    case.until("it is told", async || !told(&handler).is_empty()).await;
-    let alert = told(&handler).remove(0);
-    assert_eq!(
-        (&alert["error_type"], &alert["details"]["target_id"]),
-        (&json!("target_paused"), &json!(target))
-    );
-    assert_eq!(alert["service_integration_table"], case.tree.events());
-    assert_eq!(alert["message"], "it failed for too long: answered 503");
+    case.until("both are told", async || told(&handler).len() > 1).await;
+    let alerts = told(&handler);
+    assert_eq!(alerts.len(), 2, "however often it is tried between: {alerts:?}");
+    for (alert, error_type) in alerts.iter().zip(["target_failing", "target_paused"]) {
+        assert_eq!(
+            (&alert["error_type"], &alert["details"]["target_id"]),
+            (&json!(error_type), &json!(target))
+        );
+        assert_eq!(alert["service_integration_table"], case.tree.events());
+    }
+    let message = alerts[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("it has failed since 2"), "{message}");
+    assert!(message.ends_with(": answered 503"), "{message}");
+    assert_eq!(alerts[1]["message"], "it failed for too long: answered 503");
     let gone = case.json(&["error-handlers", "delete", &id]).await;
     assert_eq!(gone["opaque_id"], id.as_str());
     assert_eq!(case.json(&["error-handlers", "list"]).await, json!([]));

@@ -70,16 +70,20 @@ async fn deliveries_are_signed() {
     let id = created["opaque_id"].as_str().unwrap();
     let secret = case.json(&["httpsync", "secret", id]).await["signing_secret"].clone();
     assert_eq!(secret, created["signing_secret"]);
-    let delivery = receiver.copy().taken[0].clone();
-    let (msg, sent_at) = (delivery.header("webhook-id"), delivery.header("webhook-timestamp"));
-    let signed = rowgate::auth::sign::sign(
-        secret.as_str().unwrap(),
-        msg,
-        sent_at.parse().unwrap(),
-        &delivery.request.body,
-    );
-    assert_eq!(signed.as_deref(), Some(delivery.header("webhook-signature")));
-    assert!(msg.starts_with("msg_"), "{msg}");
+    let update = ["httpsync", "update-creds", id, "--user", "bo", "--password", "x"];
+    case.json(&update).await;
+    let posts = receiver.seen();
+    // Each with an id, a test too: when the target is made, and when its user is changed.
+    let ids: Vec<&str> = posts.iter().filter_map(|post| post.header("webhook-id")).collect();
+    assert_eq!((ids[0], ids[2], ids.len()), ("msg_test", "msg_test", 3));
+    assert!(ids[1].starts_with("msg_") && ids[1] != "msg_test", "{ids:?}");
+    for post in &posts {
+        let header = |name| post.header(name).unwrap_or_else(|| panic!("no header {name}"));
+        let sent_at = header("webhook-timestamp").parse().unwrap();
+        let (secret, id) = (secret.as_str().unwrap(), header("webhook-id"));
+        let signed = rowgate::auth::sign::sign(secret, id, sent_at, &post.body);
+        assert_eq!(signed.as_deref(), Some(header("webhook-signature")), "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

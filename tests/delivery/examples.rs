@@ -108,18 +108,22 @@ fn binary() -> PathBuf {
 }
 
 /// Follows the example's own words: start, create, start with the secret.
-pub(crate) async fn create_target(case: &Case, program: &mut Program, page_size: &str) {
+pub(crate) async fn create_target(case: &Case, program: &mut Program, page_size: &str) -> String {
     let arguments = ["--deletions", "--page-size", page_size];
     let created = case.create_for(case.tree.events(), &program.url(), "60", &arguments).await;
     program.kill().await;
     program.set_secret(created["signing_secret"].as_str().unwrap());
     program.launch().await;
+    created["opaque_id"].as_str().unwrap().to_owned()
 }
 
 async fn it_keeps_a_copy(language: Language) {
     let case = Case::linked(5).await;
     let mut program = Program::start(language).await;
-    create_target(&case, &mut program, "2").await;
+    let id = create_target(&case, &mut program, "2").await;
+    // It checks the post that asks whether it is there, by the secret that it knows now.
+    let update = ["httpsync", "update-creds", &id, "--user", "rowgate", "--password", PASSWORD];
+    case.json(&update).await;
     let same = async || program.rows().await == case.table().await;
     case.until("the copy is the table", same).await;
     assert_eq!(program.rows().await.len(), 5);
@@ -148,21 +152,24 @@ async fn forged_and_stale_posts_are_refused() {
         let mut program = Program::start(language).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let base = format!("http://127.0.0.1:{}/", program.port);
-        let post = async |password: &str, fence: i64| {
+        let post = async |password: &str, fence: i64, integration: &str| {
             let body = format!(
-                "{{\"rows\":[],\"integration_id\":\"svi_1\",\"key\":\"pk\",\"deleted\":[],\
+                "{{\"rows\":[],\"integration_id\":\"{integration}\",\"key\":\"pk\",\"deleted\":[],\
                  \"copy\":null,\"position\":{{\"epoch\":\"e\",\"number\":1,\"fence\":{fence}}}}}"
             );
             let sent = client.post(&base).basic_auth("rowgate", Some(password)).body(body);
             sent.send().await.unwrap().status().as_u16()
         };
-        assert_eq!(post("wrong", 1).await, 401, "{language:?}");
-        assert_eq!(post(PASSWORD, 2).await, 200, "{language:?}");
-        assert_eq!(post(PASSWORD, 1).await, 409, "{language:?}");
+        assert_eq!(post("wrong", 1, "svi_1").await, 401, "{language:?}");
+        assert_eq!(post(PASSWORD, 2, "svi_1").await, 200, "{language:?}");
+        assert_eq!(post(PASSWORD, 1, "svi_1").await, 409, "{language:?}");
         program.kill().await;
         program.set_secret("whsec_AAAA");
         program.launch().await;
-        assert_eq!(post(PASSWORD, 3).await, 401, "{language:?}: not signed");
+        for integration in ["svi_1", "svi_test"] {
+            let answered = post(PASSWORD, 3, integration).await;
+            assert_eq!(answered, 401, "{language:?}: not signed, {integration}");
+        }
     }
 }
 

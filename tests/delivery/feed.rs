@@ -1,7 +1,8 @@
 //! Random changes and posts, receivers that fail at random, `kill -9` of host and receiver: in the
-//! end each receiver's copy and each mirror is the table, and nothing came out of order.
+//! end each receiver's copy and each mirror is the table, and nothing came out of order. Where nothing is
+//! killed and each answer is heard, nothing comes twice either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::seq::IndexedRandom;
@@ -12,7 +13,7 @@ use simulator::model::generate::Mix;
 
 use crate::examples::{Language, Program, create_target};
 use crate::mirror::{self, Mirror};
-use crate::receiver::{Does, Receiver};
+use crate::receiver::{Delivery, Does, Receiver};
 use crate::setup::{Case, rows_of, settings};
 
 /// Each kills the host once and the program of the receiver once; `ROWGATE_SOAK=1` makes ten times
@@ -179,6 +180,60 @@ async fn each_copy_becomes_its_table() {
     assert_eq!((met.host_kills, met.receiver_kills), (seeds, seeds), "{met:?}");
     assert!(met.at_edge > 0, "{met:?}");
     assert!(moody.deleted > 0, "an unlink deletes calendars");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_comes_twice_where_each_answer_is_heard() {
+    let case = Case::start().await;
+    case.simulator.set_limits(false);
+    for owner in OWNERS {
+        let post = Post::new(&case, "LINKED", owner);
+        case.simulator.model().generate_events(&email(owner), 15, Mix::Mixed).unwrap();
+        assert!(post.send(&case).await);
+    }
+    // What changes while a copy is made comes again behind it.
+    case.settle().await;
+    let (all, rows_alone) = (Receiver::start(), Receiver::start());
+    case.target(&all, &["--deletions", "--page-size", "3"]).await;
+    case.target(&rows_alone, &["--page-size", "5"]).await;
+    let have_all = async || {
+        let events = case.table().await;
+        let rows_alone = rows_alone.copy().rows.clone();
+        let has_each = events.iter().all(|(pk, row)| rows_alone.get(pk) == Some(row));
+        has_each && all.copy().rows == events
+    };
+    case.until("each has the table", async || have_all().await).await;
+    for seed in 0..SEEDS {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        for _ in 0..CHANGES {
+            simulator::model::random_change(&mut case.simulator.model(), &mut random);
+        }
+        for owner in OWNERS.into_iter().map(Some).chain([None]) {
+            assert!(Post::random(&case, owner, &mut random).send(&case).await);
+        }
+        case.settle().await;
+        case.until("each has the table", async || have_all().await).await;
+    }
+    for receiver in [&all, &rows_alone] {
+        let copy = receiver.copy();
+        copy.is_in_order();
+        comes_once(&copy.taken);
+    }
+    assert!(all.copy().deleted > 0, "an unlink deletes events");
+}
+
+/// Neither a delivery nor a row as it stood at one time.
+fn comes_once(taken: &[Delivery]) {
+    let (mut ids, mut versions) = (BTreeSet::new(), BTreeSet::new());
+    for delivery in taken {
+        let id = delivery.header("webhook-id");
+        assert!(ids.insert(id.to_owned()), "{id} came twice: {}", delivery.body);
+        for row in delivery.rows() {
+            let version = (row["pk"].to_string(), row["row_updated_at"].to_string());
+            assert!(versions.insert(version), "a row came twice: {row}");
+        }
+    }
+    assert!(versions.len() > taken.len(), "pages of several rows");
 }
 
 async fn one(case: &mut Case, receivers: &mut Receivers, seed: u64, met: &mut Met) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::receiver::{Does, Receiver};
-use crate::setup::Case;
+use crate::setup::{Case, OWNER};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rewind_sends_again() {
@@ -61,6 +61,10 @@ async fn updates_take_effect_and_deleted_targets_rest() {
         (&updated["page_size"], &updated["period_seconds"], &updated["deletions"]),
         (&json!(7), &json!(120), &json!(true))
     );
+    let copied = |copy: &crate::receiver::Copy| {
+        copy.taken.last().is_some_and(|one| one.body["copy"]["last"] == true)
+    };
+    receiver.until("the copy that deletions begin with", copied).await;
     let moved =
         case.json(&["httpsync", "update-creds", &id, "--user", "bo", "--password", "x:y"]).await;
     assert_eq!(moved["connection_url"], updated["connection_url"]);
@@ -87,6 +91,37 @@ async fn updates_take_effect_and_deleted_targets_rest() {
         let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(stderr.contains(&format!("there is no target `{id}`")), "{stderr}");
     }
+}
+
+/// Deletions of before went by unsaid, and what the feed still has is behind the bookmark: a copy says
+/// what is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_deletions_later_lets_go_of_what_was_deleted_before() {
+    const BO: &str = "bo@example.com";
+    let case = Case::linked(3).await;
+    case.simulator.model().create_user(BO);
+    case.add_to(BO, "bos-1", 1);
+    case.link(&case.tree, "customer-2", BO).await;
+    case.settle().await;
+    let receiver = Receiver::start();
+    let id = case.target(&receiver, &[]).await;
+    receiver.has_rows(4).await;
+    case.unlink(&case.tree, OWNER).await;
+    case.settle().await;
+    case.add_to(BO, "bos-2", 2);
+    case.refresh(&case.tree, "customer-2", BO).await;
+    receiver.has_rows(5).await;
+    case.json(&["httpsync", "update", &id, "--deletions", "true"]).await;
+    receiver.has_rows(2).await;
+    let rows = receiver.copy().rows.clone();
+    assert_eq!(rows, case.table().await);
+    receiver.copy().is_in_order();
+    // Said once more it begins nothing.
+    let sent = receiver.copy().taken.len();
+    case.json(&["httpsync", "update", &id, "--deletions", "true"]).await;
+    case.unlink(&case.tree, "customer-2").await;
+    receiver.until("the rows are gone", |copy| copy.rows.is_empty()).await;
+    assert!(receiver.copy().taken[sent..].iter().all(|one| one.body["copy"].is_null()));
 }
 
 /// A receiver that doesn't take the first post, and its target, which waits for its back-off.

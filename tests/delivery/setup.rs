@@ -70,12 +70,16 @@ impl Case {
     }
 
     pub(crate) fn add(&self, id: &str, day: usize) {
+        self.add_to(ANA, id, day);
+    }
+
+    pub(crate) fn add_to(&self, user: &str, id: &str, day: usize) {
         let event = json!({
             "id": id, "summary": id,
             "start": { "dateTime": format!("2026-11-{day:02}T10:00:00Z") },
             "end": { "dateTime": format!("2026-11-{day:02}T11:00:00Z") },
         });
-        self.simulator.model().add_event(ANA, &event).unwrap();
+        self.simulator.model().add_event(user, &event).unwrap();
     }
 
     /// REFRESHED, which reads what changed.

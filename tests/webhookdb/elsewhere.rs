@@ -83,12 +83,97 @@ const SHOWN: [(&str, &str, &str); 27] = [
     ("commits that come late", "host/src/store/feed/tests.rs", "who_commits_late_is_not_missed"),
 ];
 
+/// What a test fails by: a claim of its own, a comparison with the simulator's model, or a wait that must
+/// come to an end.
+const CLAIMS: [&str; 3] = ["assert", ".matches()", ".until("];
+
 #[test]
 fn each_is_still_shown() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for (what, file, test) in SHOWN {
         let text = fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let stands = text.contains(&format!("async fn {test}()"));
-        assert!(stands, "{what}: there is no {test} in {file}");
+        shown(&text, test).unwrap_or_else(|why| panic!("{what}: {test} in {file} {why}"));
+    }
+}
+
+/// Whether a file has a test of this name that runs and may fail; else why not.
+fn shown(text: &str, test: &str) -> Result<(), &'static str> {
+    let lines = code(text);
+    let head = format!("async fn {test}() {{");
+    let at = lines.iter().position(|line| *line == head).ok_or("isn't there")?;
+    let is_attribute = |line: &&&str| line.starts_with("#[");
+    let attributes: Vec<&&str> = lines[..at].iter().rev().take_while(is_attribute).collect();
+    if !attributes.iter().any(|line| line.starts_with("#[tokio::test")) {
+        return Err("is no test");
+    }
+    if attributes.iter().any(|line| !line.starts_with("#[tokio::test")) {
+        return Err("may not run: it has another attribute");
+    }
+    let body = body(&lines[at..]);
+    let by_itself = claims(body);
+    match by_itself || functions(&lines).any(|(name, of)| calls(body, name) && claims(of)) {
+        true => Ok(()),
+        false => Err("claims nothing"),
+    }
+}
+
+/// Lines without those that are comments.
+fn code(text: &str) -> Vec<&str> {
+    let mut in_comment = false;
+    let is_code = |line: &&str| {
+        let trimmed = line.trim();
+        in_comment |= trimmed.starts_with("/*");
+        let is_code = !in_comment && !trimmed.is_empty() && !trimmed.starts_with("//");
+        in_comment &= !trimmed.ends_with("*/");
+        is_code
+    };
+    text.lines().filter(is_code).collect()
+}
+
+/// From the head of a function at the top of a file to its end, as rustfmt writes it.
+fn body<'l, 't>(lines: &'l [&'t str]) -> &'l [&'t str] {
+    let end = lines.iter().position(|line| *line == "}").unwrap_or(lines.len());
+    &lines[1..end]
+}
+
+/// Functions at the top of a file, by name.
+fn functions<'l, 't>(lines: &'l [&'t str]) -> impl Iterator<Item = (&'t str, &'l [&'t str])> {
+    lines.iter().enumerate().filter_map(move |(at, line)| {
+        let (before, after) = line.split_once("fn ")?;
+        let is_function = ["", "async ", "pub(crate) ", "pub(crate) async "].contains(&before);
+        let (name, _) = after.split_once('(').filter(|_| is_function)?;
+        Some((name, body(&lines[at..])))
+    })
+}
+
+fn calls(body: &[&str], name: &str) -> bool {
+    body.iter().any(|line| line.contains(&format!("{name}(")))
+}
+
+fn claims(body: &[&str]) -> bool {
+    body.iter().any(|line| CLAIMS.iter().any(|claim| line.contains(claim)))
+}
+
+#[test]
+fn what_shows_nothing_is_found() {
+    let helper = "fn help() {\n    assert!(true);\n}\n";
+    for (text, found) in [
+        ("#[tokio::test]\nasync fn t() {\n    assert!(x);\n}\n", Ok(())),
+        ("#[tokio::test(flavor = \"x\")]\nasync fn t() {\n    a.matches().await;\n}\n", Ok(())),
+        ("#[tokio::test]\nasync fn t() {\n    help();\n}\n", Ok(())),
+        ("#[tokio::test]\nasync fn other() {\n    assert!(x);\n}\n", Err("isn't there")),
+        ("// #[tokio::test]\n// async fn t() {\n//     assert!(x);\n// }\n", Err("isn't there")),
+        ("/*\n#[tokio::test]\nasync fn t() {\n    assert!(x);\n}\n*/\n", Err("isn't there")),
+        ("async fn t() {\n    assert!(x);\n}\n", Err("is no test")),
+        ("// #[tokio::test]\nasync fn t() {\n    assert!(x);\n}\n", Err("is no test")),
+        (
+            "#[tokio::test]\n#[ignore]\nasync fn t() {\n    assert!(x);\n}\n",
+            Err("may not run: it has another attribute"),
+        ),
+        ("#[tokio::test]\nasync fn t() {\n}\n", Err("claims nothing")),
+        ("#[tokio::test]\nasync fn t() {\n    // assert!(x);\n}\n", Err("claims nothing")),
+        ("#[tokio::test]\nasync fn t() {\n    run();\n}\n", Err("claims nothing")),
+    ] {
+        assert_eq!(shown(&format!("{helper}{text}"), "t"), found, "{text}");
     }
 }

@@ -159,6 +159,36 @@ async fn what_nobody_could_use_is_refused_at_once() {
     assert!(case.host.owners().await.is_empty());
 }
 
+/// A token beside the value that counts is a secret as well, whatever the post is.
+#[tokio::test]
+async fn a_repeated_key_leaves_no_token_in_the_inbox() {
+    let case = Case::start().await;
+    for verb in ["LINKED", "RESYNC", "UNLINKED"] {
+        for (first, last) in [("\"planted\"", "null"), ("null", "\"planted\"")] {
+            let body = format!(
+                "{{\"type\":\"{verb}\",\"external_owner_id\":\"o\",\"refresh_token\":{first},\
+                 \"refresh_token\":{last}}}"
+            );
+            let reply = case.send("POST", &case.list, &[("Whdb-Webhook-Secret", SECRET)], body);
+            // The last value counts, as everywhere: LINKED needs one.
+            let missing = verb == "LINKED" && last == "null";
+            assert_eq!(
+                reply.await.status,
+                if missing { 400 } else { 202 },
+                "{verb} {first} {last}"
+            );
+        }
+    }
+    let bodies: Vec<(Vec<u8>,)> = case.host.control("select body from inbox order by id").await;
+    let bodies: Vec<String> =
+        bodies.into_iter().map(|(body,)| String::from_utf8(body).unwrap()).collect();
+    assert_eq!(bodies.len(), 5);
+    for body in bodies {
+        assert!(!body.contains("planted"), "{body}");
+        assert_eq!(body.matches("refresh_token").count(), 1, "{body}");
+    }
+}
+
 /// A closed organization's or a deleted integration's id is one that nobody knows.
 #[tokio::test]
 async fn a_deleted_integration_is_unknown() {

@@ -61,6 +61,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             &[(200, Shape::Object(SAID))],
             |call| Box::pin(logout(call)),
         ),
+        Endpoint::post(
+            "/v1/auth/revoke",
+            "End all sessions of somebody, who may log in again; for the host's operator",
+            Access::Customer,
+            const { &[Param::text("email", "Whose").asked("Whose sessions are to end:")] },
+            &[(200, Shape::Object(SAID))],
+            |call| Box::pin(revoke(call)),
+        ),
         Endpoint::get(
             "/v1/me",
             "Who is logged in",
@@ -220,6 +228,17 @@ async fn logout(call: Call) -> Result<Answer, Failure> {
         _ => "You weren't logged in.".to_owned(),
     };
     Ok(Answer::object(json!({ "message": message })))
+}
+
+async fn revoke(call: Call) -> Result<Answer, Failure> {
+    if !call.is_operator() {
+        let message = "Only the host's operator ends the sessions of others";
+        return Err(Failure::forbidden("forbidden", message));
+    }
+    let email = address("email", &call.values.text("email"))?;
+    let ended = call.app.store.close_sessions(&email).await?;
+    tracing::info!(email, ended, "sessions were revoked");
+    Ok(Answer::object(json!({ "message": format!("Sessions of {email} ended: {ended}") })))
 }
 
 async fn me(call: Call) -> Result<Answer, Failure> {

@@ -162,8 +162,17 @@ async fn update<K: Of>(call: Call) -> Result<Answer, Failure> {
         page_size: call.values.integer("page_size"),
         deletions: call.values.given("deletions").map(|_| call.values.flag("deletions")),
     };
-    let changed = targets.update(call.organization().id, call.path("t"), change).await?;
-    Ok(Answer::single(entity(&targets, &changed), "The target is changed.", K::TARGET))
+    let organization = call.organization().id;
+    let before = targets.get(organization, call.path("t")).await?;
+    let changed = targets.update(organization, &before.id, change).await?;
+    let message = match changed.deletions && !before.deletions {
+        true => {
+            "The target is changed. It gets a copy of the whole table, behind which it lets go of what \
+             was deleted before; from then on it is told of each deletion."
+        }
+        false => "The target is changed.",
+    };
+    Ok(Answer::single(entity(&targets, &changed), message, K::TARGET))
 }
 
 async fn update_credentials<K: Of>(call: Call) -> Result<Answer, Failure> {

@@ -25,6 +25,18 @@ pub use server::put_right;
 const CONTROL: &str = "control.db";
 const KEY: &str = "key";
 
+/// What a backup or a restore does next: with much data each takes a while.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum Progress<'a> {
+    /// A file is copied.
+    Copying { name: &'a str, bytes: u64 },
+    /// A file of a backup is compared with its digest.
+    Checking { name: &'a str, bytes: u64 },
+    /// An organization's tables are made to go on.
+    PuttingRight { organization: &'a str },
+}
+
 /// Copies that may be made in vain, because the configuration changed meanwhile.
 const ATTEMPTS: usize = 3;
 
@@ -34,7 +46,12 @@ const ATTEMPTS: usize = 3;
 /// are the older ones, which is what happens when they are put back, and is repaired by whoever leases an
 /// owner next (R4, `drive_again`). The other way round, the control database would lack posts that the tables
 /// have applied: a restore makes both go on (`store/restore`), but those have to be posted again.
-pub async fn back_up(app: &App, to: &Path, with_key: bool) -> anyhow::Result<Manifest> {
+pub async fn back_up(
+    app: &App,
+    to: &Path,
+    with_key: bool,
+    told: impl Fn(Progress<'_>),
+) -> anyhow::Result<Manifest> {
     if app.config.database_url.given().is_some() {
         bail!(
             "the databases lie on a server: copy them with pg_dump, first the organizations' tables (the \
@@ -54,7 +71,7 @@ pub async fn back_up(app: &App, to: &Path, with_key: bool) -> anyhow::Result<Man
     make_empty(to)?;
     for _ in 0..ATTEMPTS {
         let begun_at = app.clock.now();
-        let Some(mut manifest) = databases(app, to, begun_at).await? else {
+        let Some(mut manifest) = databases(app, to, begun_at, &told).await? else {
             fs::remove_dir_all(to.join("replication"))?;
             fs::remove_file(to.join(CONTROL))?;
             continue;
@@ -70,7 +87,12 @@ pub async fn back_up(app: &App, to: &Path, with_key: bool) -> anyhow::Result<Man
 }
 
 /// None: integrations came, went or changed meanwhile, so tables and control database don't fit.
-async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option<Manifest>> {
+async fn databases(
+    app: &App,
+    to: &Path,
+    begun_at: i64,
+    told: &impl Fn(Progress<'_>),
+) -> anyhow::Result<Option<Manifest>> {
     let data_dir = app.store.data_dir();
     let epoch = app.store.config_epoch().await?;
     private_directory(&to.join("replication"))?;
@@ -92,14 +114,14 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
             continue;
         }
         let name = format!("replication/{}.db", organization.key);
-        copy_database(&from, &to.join(&name)).await?;
+        copy_database(&from, to, &name, told).await?;
         replication_schema = backup::inspect(&to.join(&name)).await?.schema_version;
         files.push(Entry::of(to, &name)?);
     }
     make_durable(&to.join("replication"))?;
     // The copy has what was there when it began, however long it takes.
     let taken_at = app.clock.now();
-    copy_database(&data_dir.control(), &to.join(CONTROL)).await?;
+    copy_database(&data_dir.control(), to, CONTROL, told).await?;
     let control = backup::inspect(&to.join(CONTROL)).await?;
     if control.config_epoch != Some(epoch) {
         return Ok(None);
@@ -117,14 +139,27 @@ async fn databases(app: &App, to: &Path, begun_at: i64) -> anyhow::Result<Option
     }))
 }
 
-async fn copy_database(from: &Path, to: &Path) -> anyhow::Result<()> {
-    backup::copy(from, to).await.with_context(|| format!("copying {}", from.display()))?;
-    make_durable(to)
+/// To a file of this name in the backup.
+async fn copy_database(
+    from: &Path,
+    directory: &Path,
+    name: &str,
+    told: &impl Fn(Progress<'_>),
+) -> anyhow::Result<()> {
+    let copying = || format!("copying {}", from.display());
+    told(Progress::Copying { name, bytes: fs::metadata(from).with_context(copying)?.len() });
+    let to = directory.join(name);
+    backup::copy(from, &to).await.with_context(copying)?;
+    make_durable(&to)
 }
 
 /// Fills the data directory of the configuration from a backup, and makes what is in it go on: a host
 /// that starts there resyncs every owner, and receivers get whole copies.
-pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<(Manifest, Restored)> {
+pub async fn restore(
+    config: &Config,
+    from: &Path,
+    told: impl Fn(Progress<'_>),
+) -> anyhow::Result<(Manifest, Restored)> {
     if config.database_url.given().is_some() {
         bail!(
             "the databases lie on a server: put them back with pg_restore while no host runs, and then \
@@ -138,6 +173,7 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<(Manifest, 
     let manifest = Manifest::read(from)?;
     manifest.check_schemas(backup::known_schema_versions())?;
     for file in &manifest.files {
+        told(Progress::Checking { name: &file.name, bytes: file.bytes });
         file.check(from)?;
     }
     must_be_empty(data_dir.path())?;
@@ -147,6 +183,7 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<(Manifest, 
     File::create(data_dir.restoring())?.sync_all()?;
     make_durable(data_dir.path())?;
     for file in &manifest.files {
+        told(Progress::Copying { name: &file.name, bytes: file.bytes });
         copy_file(&file.path(from), &file.path(data_dir.path()))?;
     }
     let (chance, now) = (Chance::from_system(), Clock::System.now());
@@ -155,7 +192,9 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<(Manifest, 
         let store = reaching.get_or_try_init(|| reaching_outside(config, &key)).await?;
         store.open_put_back_own(of, &key).await
     };
-    let restored = backup::put_right(&data_dir, manifest.begun_at, now, &chance, own).await?;
+    let putting = |organization: &str| told(Progress::PuttingRight { organization });
+    let begun_at = manifest.begun_at;
+    let restored = backup::put_right(&data_dir, begun_at, now, &chance, own, putting).await?;
     make_durable(&data_dir.path().join("replication"))?;
     fs::remove_file(data_dir.restoring())?;
     make_durable(data_dir.path())?;

@@ -84,7 +84,8 @@ impl Targets {
                 (PAGE_ROWS, true, [schema, table])
             }
         };
-        let destination = self.verified(asked.connection_url).await?;
+        let signing_secret = self.store.new_signing_secret();
+        let destination = self.verified(asked.connection_url, &signing_secret).await?;
         let new = NewTarget {
             integration,
             kind: self.kind,
@@ -93,6 +94,7 @@ impl Targets {
             to_table,
             url: Zeroizing::new(asked.connection_url.trim().to_owned()),
             shown_url: destination.shown(),
+            signing_secret,
             period_s,
             page_size,
             deletions,
@@ -166,7 +168,7 @@ impl Targets {
         let secrets = self.store.target_secrets(&target.id).await?;
         let url = Destination::with_credentials(&secrets.url, user, password)
             .map_err(|reason| TargetError::Field { field: "user", reason })?;
-        let destination = self.verified(&url).await?;
+        let destination = self.verified(&url, &secrets.signing_secret).await?;
         self.store.move_target(id, &url, destination.shown()).await?;
         self.get(organization, id).await
     }
@@ -247,10 +249,11 @@ impl Targets {
         destination.leave(&self.clients, target).await
     }
 
-    async fn verified(&self, url: &str) -> Result<Destination, TargetError> {
+    async fn verified(&self, url: &str, secret: &str) -> Result<Destination, TargetError> {
         let refused = |reason| TargetError::Field { field: "connection_url", reason };
         let destination = Destination::parse(self.kind, url, self.rules).map_err(refused)?;
-        destination.verify(&self.clients, self.store.clock()).await.map_err(refused)?;
+        let clock = self.store.clock();
+        destination.verify(&self.clients, clock, secret).await.map_err(refused)?;
         Ok(destination)
     }
 

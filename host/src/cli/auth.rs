@@ -33,6 +33,11 @@ pub(super) enum Auth {
     },
     /// Who is logged in
     Whoami,
+    /// End all sessions of somebody; for the host's operator
+    Revoke {
+        /// Whose; they may log in again as long as they belong to an organization, or are allowed to
+        email: String,
+    },
     /// Make a one-time code for an address; for whoever has the data directory
     Code {
         /// The address
@@ -46,6 +51,12 @@ impl Auth {
             Self::Login { username, token } => login(client, username, token).await,
             Self::Logout { everywhere, remove } => logout(client, everywhere, remove).await,
             Self::Whoami => client::print(format, &client.get("/v1/me").await?),
+            Self::Revoke { email } => {
+                let body = serde_json::json!({ "email": email });
+                let answered = client.post("/v1/auth/revoke", body).await?;
+                eprintln!("{}", answered.body["message"].as_str().unwrap_or_default());
+                Ok(())
+            }
             Self::Code { .. } => bail!("codes are made on the host's machine, without --host"),
         }
     }

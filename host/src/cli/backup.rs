@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::output::{self, Format};
+use crate::app::backup::Progress;
 use crate::app::{App, backup};
 use crate::config::Config;
 use crate::store::restore::{Left, Restored};
@@ -24,7 +25,7 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {
-        let manifest = backup::back_up(app, &self.to, self.with_key).await?;
+        let manifest = backup::back_up(app, &self.to, self.with_key, tell).await?;
         match self.with_key {
             true => eprintln!("the key is in it: whoever gets this directory can open all secrets"),
             false => eprintln!(
@@ -49,10 +50,10 @@ pub(super) struct Restore {
 impl Restore {
     pub(super) async fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         if self.server {
-            return print_restored(format, &backup::put_right(config).await?);
+            return print_restored(format, &backup::put_right(config, tell).await?);
         }
         let from = self.from.context("a backup's directory, or --server")?;
-        let (manifest, restored) = backup::restore(config, &from).await?;
+        let (manifest, restored) = backup::restore(config, &from, tell).await?;
         if !manifest.has_key() && config.key.given().is_none() {
             eprintln!(
                 "before you start a host, put the key at {}, or give it as ROWGATE_KEY; what is in it is \
@@ -65,6 +66,15 @@ impl Restore {
         eprintln!("what was posted since {} is not in it", output::time(Some(manifest.taken_at)));
         print(format, &manifest)
     }
+}
+
+/// Whoever sits there sees how far it is.
+fn tell(progress: Progress<'_>) {
+    output::takes_a_while(&match progress {
+        Progress::Copying { name, bytes } => format!("copying {name}, {bytes} bytes"),
+        Progress::Checking { name, bytes } => format!("checking {name}, {bytes} bytes"),
+        Progress::PuttingRight { organization } => format!("putting {organization} right"),
+    });
 }
 
 fn print_restored(format: Format, restored: &Restored) -> anyhow::Result<()> {

@@ -103,14 +103,21 @@ impl Destination {
         }
     }
 
-    /// Asks whether it takes deliveries, before there is a target. Subscribers are asked on demand
-    /// ([`Subscriber::test`]).
+    /// Asks whether it takes deliveries, before a target goes there. Subscribers are asked on demand
+    /// ([`Subscriber::test`]). `signing_secret` is the target's.
     ///
     /// # Errors
     /// Why not, without secrets.
-    pub async fn verify(&self, clients: &Clients, clock: &Clock) -> Result<(), String> {
+    pub async fn verify(
+        &self,
+        clients: &Clients,
+        clock: &Clock,
+        signing_secret: &str,
+    ) -> Result<(), String> {
         match self {
-            Self::Receiver(receiver) => receiver.verify(&clients.poster, clock.now()).await,
+            Self::Receiver(receiver) => {
+                receiver.verify(&clients.poster, signing_secret, clock.now()).await
+            }
             Self::Subscriber(_) => Ok(()),
             Self::Database(address) => {
                 mirror::verify(&clients.relays, address, VERIFICATION_TIMEOUT).await

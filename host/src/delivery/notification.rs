@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderValue};
+use url::Url;
 
 use super::decision::Outcome;
 use super::destination::{DestinationRules, url};
@@ -17,7 +18,19 @@ use crate::store::targets::Target;
 
 /// Who is posted to row by row.
 #[derive(Debug)]
-pub struct Subscriber(Receiver);
+pub struct Subscriber {
+    receiver: Receiver,
+    shape: Shape,
+}
+
+/// What a post looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// As receivers of WebhookDB know it.
+    Row,
+    /// As GitHub takes it, to start workflows of a repository. The secret is a token that may.
+    RepositoryDispatch,
+}
 
 impl Subscriber {
     /// Checks an address. It may name a user and password.
@@ -25,20 +38,23 @@ impl Subscriber {
     /// # Errors
     /// What is wrong with it, without its secrets.
     pub fn parse(text: &str, rules: DestinationRules) -> Result<Self, String> {
-        Receiver::parse_open(url(text)?, rules).map(Self)
+        let url = url(text)?;
+        let shape = Shape::of(&url);
+        Receiver::parse_open(url, rules).map(|receiver| Self { receiver, shape })
     }
 
     /// The address as it may be shown.
     pub fn shown(&self) -> String {
-        self.0.shown()
+        self.receiver.shown()
     }
 
     /// Posts one of [`changed`] or [`synced`].
-    pub(super) async fn take(&self, poster: &Poster, sent: Sent<'_>) -> Outcome {
-        match said(sent.secret, sent.attempt, sent.payload.is_synced) {
-            Some(own) => self.0.deliver(poster, sent, own).await,
-            None => Outcome::Unanswered("its secret is broken".into()),
-        }
+    pub(super) async fn take(&self, poster: &Poster, mut sent: Sent<'_>) -> Outcome {
+        let Some(own) = self.shape.said(sent.secret, sent.attempt, sent.payload.is_synced) else {
+            return Outcome::Unanswered("its secret is broken".into());
+        };
+        sent.payload.body = self.shape.body(sent.payload.body);
+        self.receiver.deliver(poster, sent, own).await
     }
 
     /// Posts a test event. `of`: service and table that it names.
@@ -51,7 +67,7 @@ impl Subscriber {
         secret: &str,
         of: (&str, &str),
     ) -> Result<(), String> {
-        let own = said(secret, 1, false);
+        let own = self.shape.said(secret, 1, false);
         let mut own = own.ok_or("has a secret that can't be sent in a header")?;
         own.insert("whdb-test-event", HeaderValue::from_static("1"));
         let mut body = String::from("{\"service_name\":");
@@ -61,21 +77,47 @@ impl Subscriber {
         body.push_str(
             ",\"row\":{},\"external_id\":\"test\",\"external_id_column\":\"external_id\"}",
         );
-        self.0.ask(poster, own, body).await
+        self.receiver.ask(poster, own, self.shape.body(body)).await
     }
 }
 
-/// What receivers know a post by. None: the secret can't be sent.
-fn said(secret: &str, attempt: i64, is_synced: bool) -> Option<HeaderMap> {
-    let mut said = HeaderMap::new();
-    let mut secret = HeaderValue::from_str(secret).ok()?;
-    secret.set_sensitive(true);
-    said.insert("whdb-webhook-secret", secret);
-    said.insert("whdb-attempt", HeaderValue::from(attempt));
-    if is_synced {
-        said.insert("whdb-event", HeaderValue::from_static("synced"));
+impl Shape {
+    fn of(url: &Url) -> Self {
+        let path: Vec<&str> = url.path_segments().into_iter().flatten().collect();
+        match (url.host_str(), path.as_slice()) {
+            (Some("api.github.com"), ["repos", _, _, "dispatches"]) => Self::RepositoryDispatch,
+            _ => Self::Row,
+        }
     }
-    Some(said)
+
+    /// What receivers know a post by. None: the secret can't be sent.
+    fn said(self, secret: &str, attempt: i64, is_synced: bool) -> Option<HeaderMap> {
+        let mut said = HeaderMap::new();
+        let (name, secret) = match self {
+            Self::Row => ("whdb-webhook-secret", HeaderValue::from_str(secret)),
+            Self::RepositoryDispatch => {
+                said.insert("accept", HeaderValue::from_static("application/vnd.github+json"));
+                ("authorization", HeaderValue::from_str(&format!("Bearer {secret}")))
+            }
+        };
+        let mut secret = secret.ok()?;
+        secret.set_sensitive(true);
+        said.insert(name, secret);
+        said.insert("whdb-attempt", HeaderValue::from(attempt));
+        if is_synced {
+            said.insert("whdb-event", HeaderValue::from_static("synced"));
+        }
+        Some(said)
+    }
+
+    fn body(self, said: String) -> String {
+        match self {
+            Self::Row => said,
+            Self::RepositoryDispatch => {
+                format!("{{\"event_type\":\"webhook\",\"client_payload\":{said}}}")
+            }
+        }
+    }
 }
 
 /// The changes of a page that are posted: no deletions, where they weren't asked for.
@@ -174,11 +216,39 @@ mod tests {
 
     #[test]
     fn what_receivers_know_a_post_by() {
-        let headers = said("hush", 3, true).unwrap();
+        let headers = Shape::Row.said("hush", 3, true).unwrap();
         let found = |name: &str| headers.get(name).unwrap().to_str().unwrap();
         assert_eq!((found("whdb-webhook-secret"), found("whdb-attempt")), ("hush", "3"));
         assert_eq!(found("whdb-event"), "synced");
         assert!(!format!("{headers:?}").contains("hush"));
-        assert!(said("a\nb", 1, false).is_none());
+        assert!(headers.get("authorization").is_none());
+        assert!(Shape::Row.said("a\nb", 1, false).is_none());
+    }
+
+    #[test]
+    fn github_is_asked_to_start_workflows() {
+        for (url, shape) in [
+            ("https://api.github.com/repos/a-b/c.d/dispatches", Shape::RepositoryDispatch),
+            ("https://API.github.com/repos/a/b/dispatches?x=1", Shape::RepositoryDispatch),
+            ("https://api.github.com/repos/a/b/dispatches/c", Shape::Row),
+            ("https://api.github.com/repos/a/dispatches", Shape::Row),
+            ("https://api.github.com.example/repos/a/b/dispatches", Shape::Row),
+            ("https://a.example/repos/a/b/dispatches", Shape::Row),
+        ] {
+            let rules = DestinationRules::default();
+            assert_eq!(Subscriber::parse(url, rules).unwrap().shape, shape, "{url}");
+        }
+        let shape = Shape::RepositoryDispatch;
+        let headers = shape.said("hush", 2, false).unwrap();
+        let found = |name: &str| headers.get(name).unwrap().to_str().unwrap();
+        assert_eq!(found("authorization"), "Bearer hush");
+        assert_eq!(found("accept"), "application/vnd.github+json");
+        assert_eq!(found("whdb-attempt"), "2");
+        assert!(headers.get("whdb-webhook-secret").is_none());
+        assert!(!format!("{headers:?}").contains("hush"));
+        assert_eq!(
+            shape.body("{\"row\":{}}".into()),
+            r#"{"event_type":"webhook","client_payload":{"row":{}}}"#
+        );
     }
 }

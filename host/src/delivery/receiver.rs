@@ -39,6 +39,11 @@ pub(super) struct Sent<'a> {
     pub(super) timeout: Duration,
 }
 
+/// The `webhook-id` of a verification.
+const VERIFICATION_ID: &str = "msg_test";
+
+const BROKEN_SECRET: &str = "its signing secret is broken";
+
 impl Receiver {
     /// Checks an address that must name a user or password.
     ///
@@ -106,15 +111,9 @@ impl Receiver {
     /// Posts a page, signed.
     pub(super) async fn take(&self, poster: &Poster, sent: Sent<'_>) -> Outcome {
         let Payload { id, body, .. } = &sent.payload;
-        let timestamp_s = sent.at.div_euclid(1_000_000);
-        let signature = sign(sent.secret, id, timestamp_s, body.as_bytes());
-        let signature = signature.and_then(|text| HeaderValue::from_str(&text).ok());
-        let Some(signature) = signature else {
-            return Outcome::Unanswered("its signing secret is broken".into());
+        let Some(own) = signed(sent.secret, id, sent.at, body) else {
+            return Outcome::Unanswered(BROKEN_SECRET.into());
         };
-        let mut own = HeaderMap::new();
-        own.insert("webhook-timestamp", HeaderValue::from(timestamp_s));
-        own.insert("webhook-signature", signature);
         self.deliver(poster, sent, own).await
     }
 
@@ -143,14 +142,19 @@ impl Receiver {
         }
     }
 
-    /// Asks whether it takes deliveries, before there is a target.
+    /// Asks whether it takes deliveries, by a post that is signed as they are. Before there is a target
+    /// it can't know `secret` yet.
     ///
     /// # Errors
     /// Why not, without secrets.
-    pub(super) async fn verify(&self, poster: &Poster, at: Micros) -> Result<(), String> {
-        let mut own = HeaderMap::new();
-        own.insert("webhook-id", HeaderValue::from_static("msg_test"));
-        own.insert("webhook-timestamp", HeaderValue::from(at.div_euclid(1_000_000)));
+    pub(super) async fn verify(
+        &self,
+        poster: &Poster,
+        secret: &str,
+        at: Micros,
+    ) -> Result<(), String> {
+        let mut own = signed(secret, VERIFICATION_ID, at, VERIFICATION).ok_or(BROKEN_SECRET)?;
+        own.insert("webhook-id", HeaderValue::from_static(VERIFICATION_ID));
         self.ask(poster, own, VERIFICATION.to_owned()).await
     }
 
@@ -191,6 +195,16 @@ impl Receiver {
         let body = Bytes::from(body);
         poster.send(Post { url, headers, body, private_addresses, timeout }).await
     }
+}
+
+/// What says when a body was signed, and how. None: the secret is broken.
+fn signed(secret: &str, id: &str, at: Micros, body: &str) -> Option<HeaderMap> {
+    let timestamp_s = at.div_euclid(1_000_000);
+    let signature = sign(secret, id, timestamp_s, body.as_bytes())?;
+    let mut headers = HeaderMap::new();
+    headers.insert("webhook-timestamp", HeaderValue::from(timestamp_s));
+    headers.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);
+    Some(headers)
 }
 
 fn basic(url: &Url) -> Result<HeaderValue, String> {

@@ -130,12 +130,11 @@ impl std::fmt::Debug for Poster {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::net::IpAddr;
-
-    use futures_util::future::BoxFuture;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::egress::resolve::tests::Turning;
 
     #[test]
     fn redirects_stay_at_their_origin() {
@@ -154,16 +153,6 @@ mod tests {
         }
     }
 
-    /// A name that says something else each time.
-    struct Turning(std::sync::Mutex<Vec<&'static str>>);
-
-    impl Lookup for Turning {
-        fn lookup(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-            let next = self.0.lock().unwrap().pop().unwrap();
-            Box::pin(async move { Ok(vec![next.parse().unwrap()]) })
-        }
-    }
-
     fn post(url: &str) -> Post {
         Post {
             url: url.parse().unwrap(),
@@ -178,8 +167,7 @@ mod tests {
     async fn private_addresses_are_refused_however_they_are_written() {
         let names = ["169.254.169.254", "::ffff:10.0.0.1", "127.0.0.1"];
         let count = names.len();
-        let turning = Turning(std::sync::Mutex::new(names.to_vec()));
-        let poster = Poster::with_lookup(Arc::new(turning)).unwrap();
+        let poster = Poster::with_lookup(Turning::new(&names)).unwrap();
         let literals = [
             "http://127.0.0.1:1/",
             "http://2130706433/",
@@ -194,6 +182,34 @@ mod tests {
             let refused = poster.send(post(url)).await.unwrap_err();
             let HttpError::Denied(text) = refused else { panic!("{url}: {refused}") };
             assert!(text.contains("isn't a public address"), "{url}: {text}");
+        }
+    }
+
+    /// What a name said before, and what an earlier post was allowed, counts for nothing.
+    #[tokio::test]
+    async fn a_name_is_asked_anew_for_each_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://receiver.example:{}/", listener.local_addr().unwrap().port());
+        let serving = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 4_096]).await.unwrap() > 0);
+                let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let turning = Turning::new(&["127.0.0.1", "127.0.0.1", "127.0.0.1", "169.254.169.254"]);
+        let poster = Poster::with_lookup(turning.clone()).unwrap();
+        for left in [3, 2] {
+            let allowed = Post { private_addresses: true, ..post(&url) };
+            assert!(poster.send(allowed).await.unwrap().is_taken());
+            assert_eq!(turning.left(), left);
+        }
+        serving.await.unwrap();
+        for left in [1, 0] {
+            let refused = poster.send(post(&url)).await.unwrap_err();
+            assert!(matches!(refused, HttpError::Denied(_)), "{refused}");
+            assert_eq!(turning.left(), left);
         }
     }
 }

@@ -77,3 +77,49 @@ impl Resolve for Guard {
         })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A name that says something else each time.
+    pub(in crate::egress) struct Turning(Mutex<VecDeque<IpAddr>>);
+
+    impl Turning {
+        /// In this order.
+        pub(in crate::egress) fn new(turns: &[&str]) -> Arc<Self> {
+            let turns = turns.iter().map(|turn| turn.parse().unwrap());
+            Arc::new(Self(Mutex::new(turns.collect())))
+        }
+
+        /// Turns that nobody has asked for yet.
+        pub(in crate::egress) fn left(&self) -> usize {
+            self.0.lock().unwrap().len()
+        }
+    }
+
+    impl Lookup for Turning {
+        fn lookup(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            let next = self.0.lock().unwrap().pop_front().unwrap();
+            Box::pin(async move { Ok(vec![next]) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_turns_private_is_refused() {
+        let lookup = Turning::new(&["8.8.8.8", "10.0.0.1", "8.8.8.8", "169.254.169.254"]);
+        let guard = Guard { lookup, private_addresses: false };
+        let public: SocketAddr = "8.8.8.8:0".parse().unwrap();
+        for private in ["10.0.0.1", "169.254.169.254"] {
+            let resolve = || guard.resolve("receiver.example".parse().unwrap());
+            let found: Vec<SocketAddr> = resolve().await.unwrap().collect();
+            assert_eq!(found, [public]);
+            let refused = resolve().await.err().unwrap();
+            let blocked = refused.downcast_ref::<Blocked>().unwrap();
+            assert_eq!(blocked.address.to_string(), private);
+        }
+    }
+}

@@ -174,7 +174,8 @@ async fn insert_customer(
     Ok(customer)
 }
 
-fn digest(token: &str) -> Vec<u8> {
+/// What is stored of a token or code that can't be guessed.
+pub(super) fn digest(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 

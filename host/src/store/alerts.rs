@@ -32,7 +32,8 @@ const HANDLERS_MAX: i64 = 20;
 
 /// Something to act on, of an integration.
 pub(super) struct Raised<'a> {
-    /// `grant_dead`, `integration_misconfigured`, `streams_unreadable`, `target_paused`.
+    /// `grant_dead`, `integration_misconfigured`, `streams_unreadable`, `target_failing`,
+    /// `target_paused`.
     pub(super) error_type: &'static str,
     /// Whose.
     pub(super) integration_id: &'a str,

@@ -72,20 +72,25 @@ pub fn known_schema_versions() -> (i64, i64) {
 
 /// Makes copies of databases in a data directory into databases that go on: `begun_at` is when the
 /// first of them was copied. Nobody uses them meanwhile. `own` opens the tables of an organization that lie in
-/// a database of its own: those aren't copied, and are put right all the same.
+/// a database of its own: those aren't copied, and are put right all the same. `told` is told the key of each
+/// organization before.
 pub async fn put_right(
     data_dir: &DataDir,
     begun_at: Micros,
     now: Micros,
     chance: &Chance,
     own: impl AsyncFn(OrganizationId, String) -> Result<Database, Error>,
+    told: impl Fn(&str),
 ) -> Result<Restored, Error> {
     let control = &Database::open(&data_dir.control(), &CONTROL).await?;
     let put_back = PutBack { control, begun_at: Some(begun_at), now, chance };
     put_back
-        .put_right(OWN_MAX, async |id, key, is_own| match is_own {
-            true => own(id, key).await,
-            false => Database::open(&data_dir.replication(&key), &REPLICATION).await,
+        .put_right(OWN_MAX, async |id, key, is_own| {
+            told(&key);
+            match is_own {
+                true => own(id, key).await,
+                false => Database::open(&data_dir.replication(&key), &REPLICATION).await,
+            }
         })
         .await
 }

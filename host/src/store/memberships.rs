@@ -66,7 +66,7 @@ struct Row {
     name: String,
     created_at: Micros,
     role: String,
-    invitation: Option<String>,
+    accepted: bool,
 }
 
 const LAST_ADMIN: &str = "an organization needs an admin, and this is the last one";
@@ -75,7 +75,8 @@ impl Store {
     /// Organizations of an address, those it only was invited to too, oldest membership first.
     pub async fn memberships(&self, email: &str) -> Result<Vec<Membership>, Error> {
         let rows: Vec<Row> = query_as(
-            "select o.id, o.key, o.name, o.created_at, m.role, m.invitation
+            "select o.id, o.key, o.name, o.created_at, m.role,
+                    m.invitation is null as accepted
              from memberships m join organizations o on o.id = m.organization_id
              where m.email = $1 and o.closing_at is null order by m.created_at, o.id",
         )
@@ -83,9 +84,9 @@ impl Store {
         .fetch_all(self.control.readers())
         .await?;
         let membership = |row: Row| -> Result<Membership, Error> {
-            let Row { id, key, name, created_at, role, invitation } = row;
+            let Row { id, key, name, created_at, role, accepted } = row;
             let organization = Organization { id, key, name, created_at };
-            Ok(Membership { organization, role: stored(&role)?, accepted: invitation.is_none() })
+            Ok(Membership { organization, role: stored(&role)?, accepted })
         };
         rows.into_iter().map(membership).collect()
     }
@@ -105,18 +106,16 @@ impl Store {
 
     /// Everybody of an organization, by address.
     pub async fn members(&self, of: OrganizationId) -> Result<Vec<Member>, Error> {
-        let rows: Vec<(String, Option<String>, String, Option<String>)> = query_as(
-            "select m.email, c.name, m.role, m.invitation
+        let rows: Vec<(String, Option<String>, String, bool)> = query_as(
+            "select m.email, c.name, m.role, m.invitation is null
              from memberships m left join customers c on c.email = m.email
              where m.organization_id = $1 order by m.email",
         )
         .bind(of)
         .fetch_all(self.control.readers())
         .await?;
-        let member = |row: (String, Option<String>, String, Option<String>)| {
-            let (email, name, role, invitation) = row;
-            let (role, accepted) = (stored(&role)?, invitation.is_none());
-            let name = name.unwrap_or_default();
+        let member = |(email, name, role, accepted): (String, Option<String>, String, bool)| {
+            let (name, role) = (name.unwrap_or_default(), stored(&role)?);
             Ok::<_, Error>(Member { email, name, role, accepted })
         };
         rows.into_iter().map(member).collect()
@@ -210,13 +209,13 @@ impl Store {
     }
 }
 
-/// Makes a membership, or changes the one that is there.
+/// Makes a membership, or changes the one that is there. `invitation`: the digest of its code.
 pub(super) async fn insert(
     connection: &mut Connection,
     organization: OrganizationId,
     email: &str,
     role: Role,
-    invitation: Option<&str>,
+    invitation: Option<Vec<u8>>,
     now: Micros,
 ) -> Result<(), Error> {
     query(

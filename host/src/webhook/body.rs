@@ -2,9 +2,12 @@
 //! on. No text repeats a value, because any value may be a secret in the wrong place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use indexmap::IndexMap;
 use rowgate_manifest::{BodyField, BodyKind};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
@@ -15,14 +18,19 @@ pub(super) type FieldErrors = BTreeMap<String, Vec<String>>;
 pub(super) struct Checked {
     /// The external owner id, where the manifest names its field.
     pub(super) owner: Option<String>,
-    /// As it came; where fields are sealed these are null, and an integer that stands for a text
-    /// is a text.
+    /// As it came; where fields are sealed these are null, an integer that stands for a text is a
+    /// text, and a key stands there once.
     pub(super) body: Vec<u8>,
     /// By the name of the secret.
     pub(super) secrets: Vec<(String, Zeroizing<String>)>,
 }
 
-type Object = IndexMap<String, Box<RawValue>>;
+/// Of a key that stands there several times the last value counts.
+struct Object {
+    members: IndexMap<String, Box<RawValue>>,
+    /// The bytes that this was read from have a value that isn't here.
+    has_repeated: bool,
+}
 
 /// Checks `bytes` against the manifest's fields.
 pub(super) fn check(
@@ -35,7 +43,7 @@ pub(super) fn check(
     let mut changed: IndexMap<&str, String> = IndexMap::new();
     for (name, field) in fields {
         let needed = is_needed(field, &object);
-        let given = object.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null");
+        let given = object.members.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null");
         let Some(raw) = given.filter(|_| needed) else {
             if needed && !field.optional {
                 errors.entry(name.clone()).or_default().push(missing(field));
@@ -64,7 +72,9 @@ pub(super) fn check(
     if !errors.is_empty() {
         return Err(errors);
     }
-    checked.body = if changed.is_empty() { bytes.to_vec() } else { written(&object, &changed) };
+    // A value that doesn't count may be a secret all the same.
+    let as_it_came = changed.is_empty() && !object.has_repeated;
+    checked.body = if as_it_came { bytes.to_vec() } else { written(&object, &changed) };
     Ok(checked)
 }
 
@@ -72,7 +82,7 @@ pub(super) fn check(
 pub(crate) fn secrets_of(fields: &IndexMap<String, BodyField>, bytes: &[u8]) -> Vec<String> {
     let Ok(object) = parse(bytes) else { return Vec::new() };
     let sealed = fields.iter().filter(|(name, field)| {
-        let is_null = object.get(*name).is_some_and(|raw| raw.get() == "null");
+        let is_null = object.members.get(*name).is_some_and(|raw| raw.get() == "null");
         is_null && is_needed(field, &object)
     });
     sealed.filter_map(|(_, field)| field.seal.clone()).collect()
@@ -92,7 +102,7 @@ fn parse(bytes: &[u8]) -> Result<Object, String> {
 
 fn is_needed(field: &BodyField, object: &Object) -> bool {
     field.when.iter().all(|(other, values)| {
-        let text = object.get(other).and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let text = object.members.get(other).and_then(|raw| serde_json::from_str(raw.get()).ok());
         text.is_some_and(|text: String| values.contains(&text))
     })
 }
@@ -170,13 +180,37 @@ fn name(kind: BodyKind) -> &'static str {
 
 /// The object with some values replaced; the others keep their every byte.
 fn written(object: &Object, changed: &IndexMap<&str, String>) -> Vec<u8> {
-    let members: Vec<String> = (object.iter())
+    let members: Vec<String> = (object.members.iter())
         .map(|(name, raw)| {
             let value = changed.get(name.as_str()).map_or(raw.get(), String::as_str);
             format!("{}:{value}", serde_json::Value::from(name.as_str()))
         })
         .collect();
     format!("{{{}}}", members.join(",")).into_bytes()
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Object { members: IndexMap::new(), has_repeated: false };
+        while let Some((name, value)) = map.next_entry()? {
+            object.has_repeated |= object.members.insert(name, value).is_some();
+        }
+        Ok(object)
+    }
 }
 
 #[cfg(test)]

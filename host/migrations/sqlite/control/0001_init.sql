@@ -295,6 +295,7 @@ create table targets (
   not_before bigint not null default 0,                -- back-off; no mark moves it
   attempts bigint not null default 0,                  -- failures in a row
   failing_since bigint,
+  failing_told bigint,                                 -- error handlers were told of the failures since then
   last_error text,
   last_error_at bigint,
   last_synced_at bigint,                               -- it had everything
@@ -424,7 +425,7 @@ create table memberships (
   organization_id bigint not null references organizations (id),
   email text not null,
   role text not null,                                  -- admin | member
-  invitation text,                                     -- join-...; null: accepted
+  invitation blob,                                     -- SHA-256 of the code join-...; null: accepted
   created_at bigint not null,
   primary key (organization_id, email)
 );

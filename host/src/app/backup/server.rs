@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::Progress;
 use crate::app::{clock, reach_outside, server_options};
 use crate::chance::Chance;
 use crate::config::Config;
@@ -20,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(250);
 ///
 /// What stands in the databases of hosts came from the copy, too. So one that should be alive by that is
 /// waited for: if it is, it says so again.
-pub async fn put_right(config: &Config) -> anyhow::Result<Restored> {
+pub async fn put_right(config: &Config, told: impl Fn(Progress<'_>)) -> anyhow::Result<Restored> {
     let Some(options) = server_options(config) else {
         bail!(
             "no server is configured (database_url): a data directory is filled by `rowgate restore DIR`"
@@ -45,7 +46,7 @@ pub async fn put_right(config: &Config) -> anyhow::Result<Restored> {
         before.get_or_insert(now);
         store.clock().sleep(LOOK).await;
     }
-    Ok(store.restore().await?)
+    Ok(store.restore(|organization| told(Progress::PuttingRight { organization })).await?)
 }
 
 /// A host that has said since the first look that it is alive.

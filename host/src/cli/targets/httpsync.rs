@@ -49,7 +49,7 @@ pub(in crate::cli) struct Update {
     /// Rows of a delivery at most
     #[arg(long, visible_alias = "pagesize")]
     page_size: Option<i64>,
-    /// Whether deliveries tell of deleted rows
+    /// Whether deliveries tell of deleted rows; `true` begins with a copy of the whole table
     #[arg(long, action = clap::ArgAction::Set)]
     deletions: Option<bool>,
 }

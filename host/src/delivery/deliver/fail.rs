@@ -93,7 +93,7 @@ pub(super) async fn fail(
         (None, false) => tracing::info!(error, "the {what} failed; it is tried again"),
     }
     let rows_max = (rows_max < target.page_size).then_some(rows_max);
-    let failed = Failed { error, at, rows_max, pause };
+    let failed = Failed { error, at, rows_max, alert, pause };
     let (control, now) = (of.store.control(), of.store.clock().now());
     targets::settle_failure(control, claimed, failed, now).await
 }

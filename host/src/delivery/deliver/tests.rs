@@ -58,6 +58,7 @@ impl Case {
             to_table: "mirror".into(),
             url: Zeroizing::new(url.into()),
             shown_url: String::new(),
+            signing_secret: store.new_signing_secret(),
             period_s: 60,
             page_size: 200,
             deletions: kind == Kind::Db,

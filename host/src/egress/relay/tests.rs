@@ -1,5 +1,4 @@
 use std::net::IpAddr;
-use std::sync::Mutex;
 
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt as _;
@@ -11,23 +10,14 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::*;
 use crate::egress::connect::tests::{PATIENCE, Swallowing};
-
-/// A name that says something else each time.
-struct Turning(Mutex<Vec<IpAddr>>);
-
-impl Lookup for Turning {
-    fn lookup(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        let next = self.0.lock().unwrap().pop().unwrap();
-        Box::pin(async move { Ok(vec![next]) })
-    }
-}
+use crate::egress::resolve::tests::Turning;
 
 fn relays() -> Relays {
     Relays::new(Chance::from_system(), Clock::System).unwrap()
 }
 
-fn relays_by(lookup: impl Lookup + 'static) -> Relays {
-    Relays::with_lookup(Arc::new(lookup), Chance::from_system(), Clock::System).unwrap()
+fn relays_by(lookup: Arc<dyn Lookup>) -> Relays {
+    Relays::with_lookup(lookup, Chance::from_system(), Clock::System).unwrap()
 }
 
 fn server(host: &str, port: u16, private_addresses: bool) -> DatabaseServer {
@@ -64,11 +54,25 @@ async fn private_addresses_are_refused_however_they_are_written() {
         assert!(text.contains("isn't a public address"), "{host}: {text}");
     }
     let turns = ["169.254.169.254", "::ffff:10.0.0.1", "127.0.0.1"];
-    let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
-    let relays = relays_by(turning);
+    let relays = relays_by(Turning::new(&turns));
     for _ in turns {
         let refused = relays.open(&server("db.example", 1, false)).await.unwrap_err();
         assert!(matches!(refused, HttpError::Denied(_)), "{refused}");
+    }
+}
+
+/// What a name said before, and what an earlier connection was allowed, counts for nothing.
+#[tokio::test]
+async fn a_name_is_asked_anew_for_each_connection() {
+    let DatabaseServer { port, .. } = saying(Vec::new()).await;
+    let turning = Turning::new(&["127.0.0.1", "127.0.0.1", "169.254.169.254"]);
+    let relays = Relays::with_lookup(turning.clone(), Chance::from_system()).unwrap();
+    let allowed = relays.open(&server("db.example", port, true)).await;
+    assert!(allowed.is_ok(), "{allowed:?}");
+    for left in [1, 0] {
+        let refused = relays.open(&server("db.example", port, false)).await.unwrap_err();
+        assert!(matches!(refused, HttpError::Denied(_)), "{refused}");
+        assert_eq!(turning.left(), left);
     }
 }
 
@@ -86,7 +90,7 @@ impl Lookup for Several {
 async fn an_address_that_swallows_everything_is_passed_by() {
     let swallowing = Swallowing::start().await;
     let several = Several(swallowing.addresses());
-    let relays = relays_by(several);
+    let relays = relays_by(Arc::new(several));
     let server = server("db.example", swallowing.port(), true);
     let opened = tokio::time::timeout(PATIENCE, relays.open(&server)).await;
     opened.expect("it waits for the first one").unwrap();
@@ -237,8 +241,7 @@ async fn one_that_stands_leads_each_client_anew() {
     let here = relays().stand(server("127.0.0.1", port, true)).unwrap();
     // Looked up for each client.
     let turns = ["127.0.0.1", "169.254.169.254"];
-    let turning = Turning(Mutex::new(turns.map(|turn| turn.parse().unwrap()).into()));
-    let relays = relays_by(turning);
+    let relays = relays_by(Turning::new(&turns));
     let named = relays.stand(server("db.example", port, false)).unwrap();
     let ask = async |relay: &Relay| {
         let mut client = UnixStream::connect(relay.directory().join(SOCKET)).await.unwrap();

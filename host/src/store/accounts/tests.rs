@@ -206,6 +206,28 @@ async fn strangers_crowd_nobody_out() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_stored_without_its_code() {
+    for (store, _) in both().await {
+        let organization = store.organization(DEFAULT).await.unwrap().id;
+        let limits = InvitationLimits { waiting: 9, a_day: 9 };
+        let code = store.invite(organization, "a@b.c", Role::Member, limits).await.unwrap();
+        let stored: Vec<u8> = query_scalar("select invitation from memberships")
+            .fetch_one(&store.control)
+            .await
+            .unwrap();
+        assert_eq!(stored.len(), 32, "a digest");
+        assert!(!store.members(organization).await.unwrap()[0].accepted);
+        let by_digest: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
+        for (email, wrong) in [("a@b.c", "join-0"), ("x@b.c", &code), ("a@b.c", &by_digest)] {
+            assert!(store.join(email, wrong).await.unwrap().is_none(), "{email}");
+        }
+        assert!(store.join("a@b.c", &format!(" {code} ")).await.unwrap().is_some());
+        assert!(store.join("a@b.c", &code).await.unwrap().is_none(), "used twice");
+        assert!(store.members(organization).await.unwrap()[0].accepted);
+    }
+}
+
+#[tokio::test]
 async fn the_first_owns_the_host_and_the_organization_that_is_there() {
     for (store, _) in both().await {
         let default = store.organization(DEFAULT).await.unwrap();

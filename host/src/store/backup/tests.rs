@@ -64,7 +64,7 @@ async fn a_copy_goes_on_as_after_a_long_absence() {
     let before = epoch(&store.replication(1).await.unwrap()).await;
     let (_directory, data_dir) = copied(&store).await;
     let chance = Chance::seeded(3);
-    put_right(&data_dir, BEGUN_AT, NOW, &chance, async |_, key| panic!("{key} has none"))
+    put_right(&data_dir, BEGUN_AT, NOW, &chance, async |_, key| panic!("{key} has none"), |_| ())
         .await
         .unwrap();
     let keyring = Keyring::new([1; 32], chance.clone());

@@ -2,8 +2,12 @@
 
 use super::{Role, insert};
 use crate::model::{Micros, OrganizationId};
+use crate::store::accounts::digest;
 use crate::store::organizations::Organization;
 use crate::store::{Connection, Error, Store, query, query_scalar};
+
+/// Random bytes of a code, which people copy from a letter.
+const CODE_BYTES: usize = 10;
 
 const DAY: Micros = 24 * 3_600 * 1_000_000;
 
@@ -17,7 +21,7 @@ pub struct InvitationLimits {
 }
 
 impl Store {
-    /// Invites an address; answers the code that it accepts with.
+    /// Invites an address; answers the code that it accepts with, which isn't stored.
     ///
     /// # Errors
     /// Also [`Error::Refused`] and [`Error::Busy`] beyond the limits.
@@ -28,8 +32,9 @@ impl Store {
         role: Role,
         limits: InvitationLimits,
     ) -> Result<String, Error> {
-        let code = format!("join-{:08x}", self.chance.below(1 << 32));
-        let (email, now, answer) = (email.to_owned(), self.clock.now(), code.clone());
+        // So long that nobody finds it by its digest.
+        let code = format!("join-{}", self.chance.base36(CODE_BYTES));
+        let (email, now, digest) = (email.to_owned(), self.clock.now(), digest(&code));
         self.control
             .write(move |connection| {
                 Box::pin(async move {
@@ -46,11 +51,11 @@ impl Store {
                     }
                     count_invitation(connection, to, limits.a_day, now).await?;
                     check_waiting(connection, to, &email, limits.waiting).await?;
-                    insert(connection, to, &email, role, Some(&code), now).await
+                    insert(connection, to, &email, role, Some(digest), now).await
                 })
             })
             .await?;
-        Ok(answer)
+        Ok(code)
     }
 
     /// Accepts an invitation of this address; none: it has no invitation with this code.
@@ -59,7 +64,7 @@ impl Store {
             "update memberships set invitation = null where email = $1 and invitation = $2
              returning organization_id",
         );
-        let statement = statement.bind(email.to_owned()).bind(code.trim().to_owned());
+        let statement = statement.bind(email.to_owned()).bind(digest(code.trim()));
         match self.control.fetch(statement).await? {
             None => Ok(None),
             Some(id) => self.find_organization(&id.to_string()).await,

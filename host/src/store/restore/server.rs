@@ -91,16 +91,20 @@ impl Store {
             .await
     }
 
-    /// Puts marked databases right, and takes the mark away. If it is broken off, the mark stays.
-    pub async fn restore(&self) -> Result<Restored, Error> {
+    /// Puts marked databases right, and takes the mark away. If it is broken off, the mark stays. `told` is told
+    /// the key of each organization before.
+    pub async fn restore(&self, told: impl Fn(&str)) -> Result<Restored, Error> {
         // Roles aren't in what was put back: which passwords the server knows isn't known.
         self.control.execute(query("update organizations set reader_prepared = 0")).await?;
         let (now, chance) = (self.clock.now(), &self.chance);
         let put_back = PutBack { control: &self.control, begun_at: None, now, chance };
         let restored = put_back
-            .put_right(OWN_MAX, async |id, key, is_own| match is_own {
-                false => self.open_replication(id, &key).await,
-                true => self.open_put_back_own(id, &key).await,
+            .put_right(OWN_MAX, async |id, key, is_own| {
+                told(&key);
+                match is_own {
+                    false => self.open_replication(id, &key).await,
+                    true => self.open_put_back_own(id, &key).await,
+                }
             })
             .await?;
         self.control.execute(query("delete from restoring")).await?;

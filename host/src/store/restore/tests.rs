@@ -349,7 +349,7 @@ async fn no_host_works_while_databases_are_put_right() {
     assert!(said.contains("rowgate restore --server"), "{said}");
     assert!(store.must_be_right().await.is_err());
     assert_eq!(store.begin_restore().await.unwrap(), []);
-    assert_eq!(store.restore().await.unwrap().organizations, 1);
+    assert_eq!(store.restore(|_| ()).await.unwrap().organizations, 1);
     store.must_be_right().await.unwrap();
     store.enlist("host", TTL).await.unwrap();
 }

@@ -1,5 +1,7 @@
 //! On a file and on a server.
 
+mod each_column;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zeroize::Zeroizing;
@@ -163,6 +165,7 @@ async fn no_sealed_value_is_overlooked(dialect: Dialect) {
         of("inbox", "body"),
         of("login_codes", "digest"),
         of("login_counts", "who"),
+        of("memberships", "invitation"),
         of("plugin_versions", "wasm"),
         of("sessions", "digest"),
     ];

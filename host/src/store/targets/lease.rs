@@ -7,6 +7,7 @@ use serde_json::json;
 use sqlx::FromRow;
 
 use crate::model::Micros;
+use crate::rows::timestamp_text;
 use crate::store::alerts::{self, Raised};
 use crate::store::feed::Bookmark;
 use crate::store::{Connection, Database, Dialect, Error, query, query_as, query_scalar};
@@ -46,7 +47,9 @@ pub struct Failed {
     pub at: Micros,
     /// See [`super::Target::rows_max`].
     pub rows_max: Option<i64>,
-    /// Why it isn't.
+    /// It has failed for long: error handlers are told, once until it works again.
+    pub alert: bool,
+    /// Why it isn't tried again; they are told of that.
     pub pause: Option<String>,
 }
 
@@ -229,15 +232,18 @@ pub async fn settle_failure(
     .bind(claimed.fence)
     .bind(failed.at)
     .bind(now)
-    .bind(failed.error)
+    .bind(failed.error.clone())
     .bind(failed.rows_max)
     .bind(failed.pause.clone());
-    let (id, pause) = (claimed.id.clone(), failed.pause);
+    let (id, Failed { error, alert, pause, .. }) = (claimed.id.clone(), failed);
     let write = control.write(move |connection| {
         Box::pin(async move {
-            let settled = statement.execute(&mut *connection).await?;
-            match pause.filter(|_| settled.rows_affected() > 0) {
-                Some(reason) => alert(connection, &id, &reason, now).await,
+            if statement.execute(&mut *connection).await?.rows_affected() == 0 {
+                return Ok(());
+            }
+            match pause {
+                Some(reason) => tell(connection, &id, "target_paused", &id, &reason, now).await,
+                None if alert => tell_failing(connection, &id, &error, now).await,
                 None => Ok(()),
             }
         })
@@ -245,11 +251,34 @@ pub async fn settle_failure(
     write.await
 }
 
-/// Tells of a target that was paused.
-async fn alert(
+/// Tells of a target that has failed for long, unless that was told.
+async fn tell_failing(
     connection: &mut Connection,
     id: &str,
-    reason: &str,
+    error: &str,
+    now: Micros,
+) -> Result<(), Error> {
+    let since: Option<Micros> = query_scalar(
+        "update targets set failing_told = failing_since
+         where id = $1 and failing_told is distinct from failing_since returning failing_since",
+    )
+    .bind(id)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(since) = since else { return Ok(()) };
+    // The next time that it fails for long is another matter.
+    let subject = format!("{id} {since}");
+    let since = timestamp_text(since).unwrap_or_default();
+    let message = format!("it has failed since {since}: {error}");
+    tell(connection, id, "target_failing", &subject, &message, now).await
+}
+
+async fn tell(
+    connection: &mut Connection,
+    id: &str,
+    error_type: &'static str,
+    subject: &str,
+    message: &str,
     now: Micros,
 ) -> Result<(), Error> {
     let (integration_id, shown_url): (String, String) =
@@ -258,10 +287,10 @@ async fn alert(
             .fetch_one(&mut *connection)
             .await?;
     let raised = Raised {
-        error_type: "target_paused",
+        error_type,
         integration_id: &integration_id,
-        subject: id,
-        message: reason,
+        subject,
+        message,
         details: json!({ "target_id": id, "url": shown_url }),
     };
     alerts::raise(connection, raised, now).await

@@ -17,6 +17,7 @@ pub struct NewTarget {
     pub to_table: String,
     pub url: Zeroizing<String>,
     pub shown_url: String,
+    pub signing_secret: Zeroizing<String>,
     pub period_s: i64,
     pub page_size: i64,
     pub deletions: bool,
@@ -31,13 +32,17 @@ pub(in crate::store) const RESUME: &str = "update targets set paused = null, due
   behind_since = coalesce(behind_since, $2)";
 
 impl Store {
-    /// Makes a target, and its signing secret.
-    pub async fn create_target(&self, new: NewTarget) -> Result<Target, Error> {
+    /// What a target that is to be made signs with: `whsec_...`.
+    pub fn new_signing_secret(&self) -> Zeroizing<String> {
         use base64::Engine as _;
-        let id = format!("syt_{}", self.chance.base36(16));
         let random = Zeroizing::new(self.chance.bytes::<SIGNING_SECRET_BYTES>());
-        let encoded = base64::prelude::BASE64_STANDARD.encode(random.as_slice());
-        let secret = Zeroizing::new(format!("whsec_{encoded}"));
+        let encoded = Zeroizing::new(base64::prelude::BASE64_STANDARD.encode(random.as_slice()));
+        Zeroizing::new(format!("whsec_{}", *encoded))
+    }
+
+    /// Makes a target.
+    pub async fn create_target(&self, new: NewTarget) -> Result<Target, Error> {
+        let id = format!("syt_{}", self.chance.base36(16));
         let (now, keyring) = (self.clock.now(), self.keyring.clone());
         let made = self.control.write(move |connection| {
             Box::pin(async move {
@@ -62,7 +67,7 @@ impl Store {
                 .bind(&new.integration.root_id)
                 .bind(keyring.seal(&place(&id, "url"), new.url.as_bytes()))
                 .bind(&new.shown_url)
-                .bind(keyring.seal(&place(&id, "signing_secret"), secret.as_bytes()))
+                .bind(keyring.seal(&place(&id, "signing_secret"), new.signing_secret.as_bytes()))
                 .bind(new.period_s)
                 .bind(new.page_size)
                 .bind(new.deletions)
@@ -85,7 +90,8 @@ impl Store {
         made
     }
 
-    /// Changes how it is delivered to. Its page size is then tried again in full.
+    /// Changes how it is delivered to. Its page size is then tried again in full. Who is to be told of
+    /// deletions from now on begins with a copy: of those before it was told nothing.
     pub async fn update_target(
         &self,
         id: &str,
@@ -95,11 +101,15 @@ impl Store {
     ) -> Result<(), Error> {
         let statement = query(
             "update targets set period_s = $2, page_size = $3, deletions = $4, rows_max = null,
-                    due_at = $5
+                    due_at = $5,
+                    bookmark = case when $4 and not deletions then $6 else bookmark end,
+                    rewinds = case when $4 and not deletions then rewinds + 1 else rewinds end,
+                    fence = case when $4 and not deletions then fence + 1 else fence end
              where id = $1",
         );
         let statement = statement.bind(id.to_owned()).bind(period_s).bind(page_size);
-        self.one(statement.bind(deletions).bind(self.clock.now())).await
+        let statement = statement.bind(deletions).bind(self.clock.now());
+        self.one(statement.bind(Bookmark::Start.text())).await
     }
 
     /// Changes where it is. What failed before says nothing of the new place, nor does what a delivery

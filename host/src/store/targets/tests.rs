@@ -1,5 +1,7 @@
 //! On a file and on a server.
 
+mod told;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -46,6 +48,7 @@ fn new_target(organization_id: OrganizationId, place: &str, table: &str) -> NewT
         to_table: table.into(),
         url: Zeroizing::new("https://u:hush@a.example/".into()),
         shown_url: "https://***:***@a.example/".into(),
+        signing_secret: Zeroizing::new("whsec_aHVzaA==".into()),
         period_s: 60,
         page_size: 200,
         deletions: false,
@@ -58,6 +61,10 @@ async fn claim_at(store: &Opened, now: Micros) -> Option<Claimed> {
 
 async fn again(store: &Opened, id: &str) -> Target {
     store.target(1, id).await.unwrap().unwrap()
+}
+
+fn failed_until(at: Micros) -> Failed {
+    Failed { error: "answered 500".into(), at, rows_max: None, alert: false, pause: None }
 }
 
 fn saved(bookmark: &Bookmark, lease_until: Micros) -> Saved<'_> {
@@ -286,6 +293,7 @@ async fn what_fails_waits_and_comes_last(dialect: Dialect) {
         error: "answered 500".into(),
         at,
         rows_max: Some(10),
+        alert: false,
         pause: pause.map(str::to_owned),
     };
     let held = claim_at(&store, NOW).await.unwrap();
@@ -365,16 +373,14 @@ async fn operators_supersede_holders(dialect: Dialect) {
     // Its last delivery may still be on its way.
     assert_eq!(claim_at(&store, NOW + LEASE - 1).await, None);
     let held = claim_at(&store, NOW + LEASE).await.unwrap();
-    let failed =
-        Failed { error: "answered 500".into(), at: NOW + 9 * LEASE, rows_max: None, pause: None };
+    let failed = failed_until(NOW + 9 * LEASE);
     settle_failure(control, &held, failed, NOW + LEASE).await.unwrap();
     assert_eq!(again(&store, &made.id).await.failing_since, Some(NOW + LEASE));
     // What failed there says nothing of the new place, nor does what is still on its way there.
     let held = claim_at(&store, NOW + 9 * LEASE).await.unwrap();
     let url = Zeroizing::new("https://u:new@b.example/".to_owned());
     store.move_target(&made.id, &url, "shown".into()).await.unwrap();
-    let failed =
-        Failed { error: "answered 401".into(), at: NOW + 99 * LEASE, rows_max: None, pause: None };
+    let failed = failed_until(NOW + 99 * LEASE);
     settle_failure(control, &held, failed, NOW + 9 * LEASE).await.unwrap();
     let moved = again(&store, &made.id).await;
     assert_eq!((moved.attempts, moved.failing_since, moved.last_error), (0, None, None));

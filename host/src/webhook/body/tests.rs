@@ -51,6 +51,26 @@ fn a_repeated_key_counts_once_and_leaks_nothing() {
 }
 
 #[test]
+fn a_value_that_does_not_count_is_not_kept() {
+    for (before, kept) in [
+        // Escaped or not, it is the same key.
+        (r#""refresh_token":"planted","refresh_token":null"#, r#""refresh_token":null"#),
+        (r#""refresh\u005ftoken":"planted","refresh_token":null"#, r#""refresh_token":null"#),
+        (r#""refresh_token":null,"refresh_token":"planted""#, r#""refresh_token":null"#),
+        (r#""n":"planted", "n":[ 1 ]"#, r#""n":[ 1 ]"#),
+    ] {
+        for verb in ["UNLINK", "RESYNC"] {
+            let body = format!(r#"{{"type":"{verb}","external_owner_id":"o",{before}}}"#);
+            let checked = check(&fields(), body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}"));
+            let stored = String::from_utf8(checked.body).unwrap();
+            let expected = format!(r#"{{"type":"{verb}","external_owner_id":"o",{kept}}}"#);
+            assert_eq!(stored, expected, "{before}");
+            assert!(checked.secrets.is_empty());
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let long = "x".repeat(1025);
     let allowed = "must be one of LINK, LINKED, REFRESH, REFRESHED, UNLINK, UNLINKED, RESYNC";

@@ -10,7 +10,7 @@ async fn a_database_of_its_own_is_put_right_with_ours() {
     let case = Case::new(Dialect::Postgres).await;
     let there = case.moved().await;
     let before = feed::head(&there).await.unwrap().epoch;
-    assert_eq!(case.store.restore().await.unwrap().organizations, 1);
+    assert_eq!(case.store.restore(|_| ()).await.unwrap().organizations, 1);
     let after = feed::head(&there).await.unwrap().epoch;
     assert_ne!(after, before, "receivers get whole copies");
     let begun = "select feed_epoch from organizations where key = 'default'";
@@ -27,7 +27,7 @@ async fn a_role_of_ours_is_told_its_password_again() {
     let url = case.store.connection_url(case.organization).await.unwrap();
     let mut customer = case.customer.connect().unwrap();
     customer.query(&format!("alter role {role} password null")).unwrap();
-    case.store.restore().await.unwrap();
+    case.store.restore(|_| ()).await.unwrap();
     assert_eq!(case.store.connection_url(case.organization).await.unwrap(), url);
     let kept = format!("select coalesce(rolpassword, '') from pg_authid where rolname = '{role}'");
     let kept = customer.value(&kept).unwrap();
@@ -41,7 +41,7 @@ async fn one_that_cant_be_opened_any_more_holds_no_restore_up() {
     case.moved().await;
     let broken = "drop table rowgate._sqlx_migrations";
     case.customer.connect().unwrap().query(broken).unwrap();
-    let restored = case.store.restore().await.unwrap();
+    let restored = case.store.restore(|_| ()).await.unwrap();
     assert_eq!((restored.organizations, restored.left.len()), (0, 1));
     let reason = &restored.left[0].reason;
     assert!(reason.contains("already exists"), "{reason}");
@@ -66,7 +66,7 @@ async fn one_that_is_away_is_put_right_when_it_answers() {
         Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
     };
     answers(false);
-    let restored = store.restore().await.unwrap();
+    let restored = store.restore(|_| ()).await.unwrap();
     assert_eq!((restored.organizations, restored.left.len()), (1, 1));
     let left = &restored.left[0];
     assert_eq!(left.key, "default");
