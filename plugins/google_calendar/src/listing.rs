@@ -53,6 +53,7 @@ impl Listing {
     /// Asks for the next page.
     pub(crate) fn get(&mut self, cx: &Context, request: Request) -> Result<Got> {
         let request = request
+            .page()
             .query("maxResults", self.size)
             .query_some("syncToken", self.token.as_deref())
             .query_some("pageToken", self.pages.token());
@@ -68,7 +69,7 @@ impl Listing {
             400 if paging && self.pages.restart() => Ok(Got::Again),
             400 if paging || self.token.is_some() => Err(Failure::CursorExpired(refusal.text())),
             _ if refusal.is_unreadable() => Ok(Got::Unreadable(refusal.text())),
-            _ => Err(refusal.failure(cx.now)),
+            _ => Err(refusal.failure_of_page(cx.now)),
         }
     }
 
