@@ -2,6 +2,7 @@
 
 mod calendars;
 mod events;
+mod masters;
 mod paging;
 mod push;
 mod receive;

@@ -19,6 +19,12 @@ pub(crate) struct Page<'a> {
     pub next_page_token: Option<String>,
     #[serde(default)]
     pub next_sync_token: Option<String>,
+    /// The calendar's title, on a list of events.
+    #[serde(borrow, default)]
+    pub summary: Option<&'a RawValue>,
+    /// The calendar's, on a list of events; may be empty.
+    #[serde(borrow, default)]
+    pub description: Option<&'a RawValue>,
     /// The calendar's, on a list of events.
     #[serde(default)]
     pub time_zone: Option<String>,
@@ -145,6 +151,11 @@ impl<'a> Identified<'a> for Event<'a> {
             recurrence: lines.map(|lines| lines.iter().filter_map(text).collect()),
         }
     }
+}
+
+/// The text that a JSON string holds. None: it is another value, or no text (a lone surrogate).
+pub(crate) fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 fn text(value: &Value) -> Option<Text<'static>> {

@@ -206,25 +206,104 @@ fn a_cancelled_instance_says_nothing_of_its_base() {
 }
 
 #[test]
-fn the_calendar_learns_its_time_zone_and_a_new_role_relists() {
+fn the_calendar_s_row_learns_what_its_events_tell() {
     let mut world = World::new();
-    world.host.answer(200, last_page(vec![json!({"id": CAL, "timeZone": "UTC"})], "s"));
+    let entry = json!({"accessRole": "owner", "id": CAL, "summary": "old", "summaryOverride": "mine",
+        "timeZone": "UTC"});
+    world.host.answer(200, last_page(vec![entry], "s"));
     world.run(&calendars(), None);
-    let body = |role: &str| json!({"timeZone": "Asia/Tokyo", "accessRole": role, "nextSyncToken": "s", "items": []});
+    let body = |title: &str, zone: &str, role: &str| {
+        json!({"summary": title, "description": "", "timeZone": zone,
+        "accessRole": role, "nextSyncToken": "s", "items": []})
+    };
+    let cases = [
+        ("old", "UTC", "owner", true, 0),
+        ("new", "UTC", "owner", true, 0),
+        ("new", "UTC", "owner", false, 0),
+        ("new", "Asia/Tokyo", "owner", true, 0),
+        ("new", "Asia/Tokyo", "freeBusyReader", true, 1),
+        ("new", "Asia/Tokyo", "freeBusyReader", false, 0),
+    ];
     let mut cursor = None;
-    let cases = [("owner", 0), ("owner", 0), ("freeBusyReader", 1), ("freeBusyReader", 0)];
-    for (at, (role, resets)) in cases.into_iter().enumerate() {
-        world.host.answer(200, body(role));
+    for (title, zone, role, is_news, resets) in cases {
+        world.host.answer(200, body(title, zone, role));
         let (step, did) = world.step(&events(EXPANDED), cursor);
-        cursor = step.unwrap().cursor;
-        if at == 0 {
-            cursor = world.step(&events(EXPANDED), cursor).0.unwrap().cursor;
+        let mut step = step.unwrap();
+        assert_eq!(did.streams, []);
+        assert_eq!(step.progress == Progress::More, is_news, "{title} {zone} {role}");
+        if is_news {
+            let (settled, did) = world.step(&events(EXPANDED), step.cursor);
+            assert_eq!(did.streams, vec![StreamChange::Reset(calendars()); resets], "{role}");
+            step = settled.unwrap();
         }
-        let reset = vec![StreamChange::Reset(calendars()); resets];
-        assert_eq!(did.streams, reset, "{at} {role}");
+        assert_eq!(step.progress, Progress::Done(None));
+        cursor = step.cursor;
+        let row = world.row(GOOGLE_CALENDAR_V1, CAL).unwrap();
+        assert_eq!(text(row, "time_zone").as_deref(), Some(zone));
+        let expected = json!({"accessRole": role, "id": CAL, "summary": title,
+            "summaryOverride": "mine", "timeZone": zone});
+        assert_eq!(text(row, "data").unwrap(), expected.to_string());
     }
-    let row = world.row(GOOGLE_CALENDAR_V1, CAL).unwrap();
-    assert_eq!(text(row, "time_zone").as_deref(), Some("Asia/Tokyo"));
+}
+
+#[test]
+fn a_title_that_is_no_text_holds_up_nothing() {
+    for title in [r#""\ud800""#, "7", "null", "{}"] {
+        let mut world = World::new();
+        world.host.answer(200, last_page(vec![json!({"id": CAL, "summary": "old"})], "s"));
+        world.run(&calendars(), None);
+        let page = format!(r#"{{"summary":{title},"items":[],"nextSyncToken":"s"}}"#);
+        world.host.answer(200, page);
+        assert_eq!(world.run(&events(EXPANDED), None).progress, Progress::Done(None));
+        let data = text(world.row(GOOGLE_CALENDAR_V1, CAL).unwrap(), "data").unwrap();
+        assert!(data.contains(r#""summary":"old""#), "{data}");
+    }
+}
+
+#[test]
+fn doubts_end_in_the_role_check_and_the_next_run_lists() {
+    let mut world = World::new();
+    let entry = json!({"id": CAL, "accessRole": "owner"});
+    world.host.answer(200, last_page(vec![entry], "s"));
+    world.run(&calendars(), None);
+    let cursor = synced(&mut world, EXPANDED, vec![instance("abc", 0), instance("abc", 1)]);
+    // The role was told for the first time by a delta that left a doubt, too.
+    let body = json!({"accessRole": "reader", "nextSyncToken": "s2",
+        "items": [cancelled_instance("abc", 0)]});
+    world.host.answer(200, body).answer(410, error(410, "deleted"));
+    let mut step = world.step(&events(EXPANDED), cursor).0.unwrap();
+    let mut changes = Vec::new();
+    while step.progress == Progress::More {
+        let (next, did) = world.step(&events(EXPANDED), step.cursor);
+        changes.extend(did.streams);
+        step = next.unwrap();
+    }
+    assert_eq!(changes, [StreamChange::Reset(calendars())]);
+    assert_eq!(world.live(EXPANDED), Vec::<String>::new());
+    world.host.answer(200, last_page(vec![single("new")], "s3"));
+    let step = world.step(&events(EXPANDED), step.cursor).0.unwrap();
+    assert_eq!(step.progress, Progress::Done(None));
+    assert_eq!(world.live(EXPANDED), ["new"]);
+}
+
+#[test]
+fn who_sees_only_times_has_no_ghosts_in_the_source_table() {
+    let role = |items: Vec<Value>, token: &str| json!({"accessRole": "freeBusyReader", "items": items, "nextSyncToken": token});
+    for service in [SOURCE, EXPANDED] {
+        let mut world = World::new();
+        let items = (0..400).map(|day| instance("abc", day)).chain([single("xyz")]).collect();
+        world.host.answer(200, role(items, "s"));
+        let cursor = world.run(&events(service), None).cursor;
+        assert_eq!(world.live(service).len(), 401);
+        // One series is deleted, a single event becomes another.
+        let mut items: Vec<_> = (0..180).map(|day| cancelled_instance("abc", day)).collect();
+        items.push(instance("xyz", 0));
+        world.host.answer(200, role(items, "s2")).answer(410, error(410, "deleted"));
+        world.host.answer(404, error(404, "notFound"));
+        let step = world.run(&events(service), cursor);
+        assert_eq!(step.progress, Progress::Done(None), "{service}");
+        assert_eq!(world.live(service), [instance_id("xyz", 0)], "{service}");
+    }
 }
 
 #[test]

@@ -56,6 +56,11 @@ fn all_is_listed_only_where_instances_may_have_gone_unseen() {
         (0..10, "RDATE:20260301T090000Z", true),
         (0..DAYS, "RRULE:FREQ=DAILY", false),
         (300..DAYS, "RRULE:FREQ=DAILY", true), // all of it far away
+        // Wide gaps: far instances may have gone, and the next ones are as they were.
+        (0..DAYS, "RRULE:FREQ=DAILY;BYMONTH=2,3", true),
+        (0..DAYS, "RRULE:FREQ=DAILY;BYMONTH=2,3;UNTIL=20300101T000000Z", true),
+        (0..DAYS, "RRULE:FREQ=MONTHLY", true),
+        (0..DAYS, "RRULE:FREQ=WEEKLY;UNTIL=20300101T000000Z", false),
     ];
     for (days, rule, relists) in cases {
         let (world, step) = changed(days.clone(), 200, &master(rule));
