@@ -104,12 +104,12 @@ impl Told {
         for (name, told) in fields {
             let Some(told) = told else { continue };
             let known = entry.get(name).and_then(|known| string(known));
-            // The list of calendars leaves an empty description out.
             if known.unwrap_or_default() == *told {
                 continue;
             }
             match to_raw_value(told) {
-                Ok(_) if told.is_empty() => drop(entry.remove(name)),
+                // The list of calendars leaves an empty one out.
+                Ok(_) if told.is_empty() && name == "description" => drop(entry.remove(name)),
                 Ok(raw) => drop(entry.insert(name.to_owned(), raw)),
                 Err(_) => continue,
             }
@@ -145,7 +145,7 @@ mod tests {
             (
                 told("", "d", Some("Asia/Tokyo")),
                 Some(
-                    r#"{"description":"d","id":"a","n":1.10,"summaryOverride":"mine","timeZone":"Asia/Tokyo"}"#,
+                    r#"{"description":"d","id":"a","n":1.10,"summary":"","summaryOverride":"mine","timeZone":"Asia/Tokyo"}"#,
                 ),
             ),
         ];
