@@ -32,8 +32,8 @@ impl TestHost {
                 list.into_iter().flatten().map(move |(id, calendar)| (owner, id, calendar))
             })
         };
-        let calendars = entries()
-            .filter_map(|(owner, id, entry)| Some((path(&[owner, id]), live_in(calendar(entry)?))));
+        let calendars =
+            entries().filter_map(|(owner, id, entry)| Some((path(&[owner, id]), calendar(entry)?)));
         let calendars: Facts = calendars.collect();
         let mut found = compare(&calendars, &self.calendar_facts(tree).await);
         if let Some(event) = &tree.event {
@@ -52,13 +52,18 @@ impl TestHost {
     /// A calendar that is gone may have a row, marked so, or none if it was never seen.
     async fn calendar_facts(&self, tree: &Tree) -> Facts {
         let query = format!(
-            "select external_owner_id as o, google_id as c, time_zone as z from {} \
+            "select external_owner_id as o, google_id as c, time_zone as z, data as d from {} \
              where deleted is not true",
             tree.calendar.table
         );
         let rows = self.sql(&query).await.into_iter();
-        rows.map(|row| (path(&[text(&row["o"]), text(&row["c"])]), live_in(text(&row["z"]))))
-            .collect()
+        rows.map(|row| {
+            let (zone, entry) = (text(&row["z"]), &row["d"]);
+            let (title, role) = (entry["summary"].as_str(), text(&entry["accessRole"]));
+            let is_hidden = entry["hidden"].as_bool().unwrap_or_default();
+            (path(&[text(&row["o"]), text(&row["c"])]), live_in(zone, title, role, is_hidden))
+        })
+        .collect()
     }
 
     async fn event_facts(&self, table: &str) -> Facts {
@@ -135,13 +140,15 @@ fn identity(owner: &str, calendar: &str, id: &str) -> String {
     format!("{}-{}-{id}", escaped(owner), escaped(calendar))
 }
 
-/// The zone of a calendar that is there.
-fn calendar(expected: &ExpectedCalendar) -> Option<&str> {
-    expected.time_zone.as_deref().filter(|_| !expected.deleted)
+/// What is told of a calendar that is there.
+fn calendar(expected: &ExpectedCalendar) -> Option<String> {
+    let zone = expected.time_zone.as_deref().filter(|_| !expected.deleted)?;
+    let (title, role) = (expected.summary.as_deref(), expected.access_role.as_str());
+    Some(live_in(zone, title, role, expected.hidden))
 }
 
-fn live_in(zone: &str) -> String {
-    format!("live in {zone}")
+fn live_in(zone: &str, title: Option<&str>, role: &str, is_hidden: bool) -> String {
+    format!("live in {zone}: {title:?}, {role}, hidden: {is_hidden}")
 }
 
 fn events<'a>(
