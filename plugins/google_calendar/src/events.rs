@@ -14,7 +14,7 @@ use crate::manifest::services::GOOGLE_CALENDAR_EVENT_V1;
 use crate::manifest::tables::{Event as EventTable, EventRow};
 use crate::masters::Masters;
 use crate::receive::calendar_list;
-use crate::series::{self, Checked, Doubts};
+use crate::series::{self, Checked, Doubts, Known};
 use crate::told::Told;
 use crate::wire::{Event, Item, Page, Text, last_of_each};
 use crate::{Cursor, api, row};
@@ -90,6 +90,12 @@ impl Position {
         rests && self.told.hides_rules() && now >= self.full_at + DAY_MICROS
     }
 
+    /// Begins with a full listing what only that can tell.
+    fn listed_anew(self, feed: Feed<'_>, now: i64) -> Self {
+        let doubts = self.doubts.before_full_listing();
+        Self { doubts, ..Self::new(feed, self.listing.size(), now) }
+    }
+
     fn must_read_masters(&self, now: i64) -> bool {
         let of_use = !self.told.hides_rules() && !self.listing.is_full();
         of_use && self.masters.as_ref().is_some_and(|masters| masters.are_due(now))
@@ -125,7 +131,7 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
     write(feed, &page, full, &mut at)?;
     let last = at.listing.turn(page.next_page_token, page.next_sync_token)?;
     if at.doubts.are_too_many() {
-        return Ok(Step::restart());
+        return Ok(Step::more(Cursor::Events(at.listed_anew(feed, cx.now))));
     }
     if !last {
         return Ok(Step::more(Cursor::Events(at)));
@@ -149,9 +155,9 @@ fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>
         at.told.settle(feed)?;
         at.told_anew = false;
     } else if at.doubts.next().is_some() {
-        let hides_rules = at.told.hides_rules();
-        if series::check(cx, feed, &mut at.doubts, hides_rules)? == Checked::Relist {
-            return Ok(Step::restart());
+        let known = Known { full_at: at.full_at, hides_rules: at.told.hides_rules() };
+        if series::check(cx, feed, &mut at.doubts, &known)? == Checked::Relist {
+            return Ok(Step::more(Cursor::Events(at.listed_anew(feed, cx.now))));
         }
     } else if at.must_read_masters(cx.now)
         && let Some(masters) = &mut at.masters

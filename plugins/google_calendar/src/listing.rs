@@ -35,6 +35,11 @@ impl Listing {
         Self { size, token: None, pages: Pages::default() }
     }
 
+    /// Items asked for at once.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
     /// Is everything listed, rather than what changed?
     pub(crate) fn is_full(&self) -> bool {
         self.token.is_none()

@@ -49,6 +49,18 @@ pub(crate) fn is_dense(master: &Event<'_>) -> bool {
     plain && !narrowed && interval.is_some_and(|interval| interval <= 28 / days)
 }
 
+/// What a series' instances follow from, as a number; none where the rule isn't shown.
+pub(crate) fn fingerprint(master: &Event<'_>) -> Option<u64> {
+    let lines = master.recurrence.as_deref().filter(|lines| !lines.is_empty())?;
+    let start = master.start.as_ref()?;
+    let start = [&start.date, &start.date_time, &start.time_zone];
+    let texts = lines.iter().chain(start.into_iter().flatten()).map(Text::as_str);
+    // FNV-1a; 0xff is in no text, and so parts them.
+    let bytes = texts.flat_map(|text| text.bytes().chain([0xff]));
+    let mixed = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    Some(bytes.fold(0xcbf2_9ce4_8422_2325, mixed))
+}
+
 /// Values of the recurrence lines of a name; the name may have parameters (`RDATE;VALUE=DATE:`).
 fn values<'a>(event: &'a Event<'_>, name: &str) -> Vec<&'a str> {
     let lines = event.recurrence.as_deref().unwrap_or_default().iter().map(Text::as_str);

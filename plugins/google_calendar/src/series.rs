@@ -13,15 +13,24 @@ use rowgate_plugin::{Context, Failure, Result, RetryScope, db, log};
 use crate::api;
 use crate::events::{CANCELLED, Feed};
 use crate::manifest::tables::Event as EventTable;
-use crate::recurrence::{Extent, extent, is_dense};
+use crate::recurrence::{Extent, extent};
 use crate::refusal::Refusal;
 use crate::wire::{Event, Item, Text};
 
-use doubts::Doubt;
 pub(crate) use doubts::Doubts;
+use doubts::{Doubt, Origin};
 
 /// Series looked at in one call.
 const CHECKS_PER_CALL: usize = 8;
+
+/// What is known of a feed when its series are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// When its full listing began, microseconds since the epoch.
+    pub full_at: i64,
+    /// Series come without their rules.
+    pub hides_rules: bool,
+}
 
 /// What looking at doubtful series came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,11 +59,11 @@ pub(crate) fn check(
     cx: &Context,
     feed: Feed<'_>,
     doubts: &mut Doubts,
-    hides_rules: bool,
+    known: &Known,
 ) -> Result<Checked> {
     for _ in 0..CHECKS_PER_CALL {
         let Some((series, doubt)) = doubts.next() else { break };
-        let verdict = match verdict(cx, feed, &series, &doubt, hides_rules) {
+        let verdict = match verdict(cx, feed, &series, &doubt, doubts, known) {
             Err(failure) if is_of_one(&failure) => {
                 log::warn("a series can't be looked at", &[]);
                 if doubts.are_hopeless() {
@@ -95,14 +104,16 @@ fn verdict(
     feed: Feed<'_>,
     series: &str,
     doubt: &Doubt,
-    hides_rules: bool,
+    doubts: &mut Doubts,
+    known: &Known,
 ) -> Result<Verdict> {
     let request = api::get(cx, &["calendars", feed.calendar, "events", series])?;
     let answer = api::call(cx, &request)?;
     if answer.status == 200 {
         return match answer.json::<Event<'_>>() {
             Ok(master) if master.id.as_ref().map(Text::as_str) == Some(series) => {
-                Ok(judge(&master, doubt, hides_rules, cx.now))
+                let origin = doubts.rows_come_from(series, &master, doubt.live, known.full_at);
+                Ok(judge(&master, doubt, origin, known.hides_rules, cx.now))
             }
             // Odd; a list takes events as they are.
             Ok(_) | Err(Failure::Bug(_)) => Ok(Verdict::Relist),
@@ -127,7 +138,13 @@ fn gone(doubt: &Doubt) -> Verdict {
     if doubt.live.is_some() { Verdict::Relist } else { Verdict::Gone }
 }
 
-fn judge(master: &Event<'_>, doubt: &Doubt, hides_rules: bool, now: i64) -> Verdict {
+fn judge(
+    master: &Event<'_>,
+    doubt: &Doubt,
+    origin: Origin,
+    hides_rules: bool,
+    now: i64,
+) -> Verdict {
     if master.is_cancelled() {
         return gone(doubt);
     }
@@ -137,20 +154,16 @@ fn judge(master: &Event<'_>, doubt: &Doubt, hides_rules: bool, now: i64) -> Verd
         Extent::Single => Extent::Unknown,
         extent => extent,
     };
-    match (doubt.cancelled, doubt.live) {
+    match (doubt.cancelled, doubt.live, origin) {
         // Some instances gone and some new: the rule itself may be another.
-        (true, Some(_)) => return Verdict::Relist,
-        // So may it be where nothing is near enough to be told as gone, or where gaps of the rule
-        // are so wide that its next instances are as they were. Its end says nothing of those.
-        (false, Some(live)) => {
-            let unseen = live.may_hide_loss(master, now);
-            if unseen && (live.is_far(now) || !is_dense(master)) {
-                return Verdict::Relist;
-            }
-            if !unseen && extent == Extent::Unknown {
-                return Verdict::Keep;
-            }
+        (true, Some(_), _) | (false, Some(_), Origin::AnotherRule) => return Verdict::Relist,
+        (false, Some(_), Origin::ThisRule) => return Verdict::Keep,
+        // It may be another where nothing tells: what is gone may all be far, in the gaps of the
+        // next instances, or beyond as many as Google expands.
+        (false, Some(live), Origin::Unknown) if live.may_hide_loss(master, now) => {
+            return Verdict::Relist;
         }
+        (false, Some(_), _) if extent == Extent::Unknown => return Verdict::Keep,
         _ => {}
     }
     match extent {

@@ -108,6 +108,14 @@ impl World {
     }
 }
 
+/// Does the next call begin with a full listing?
+fn lists_anew(step: &Step<Cursor>) -> bool {
+    let cursor = serde_json::to_value(&step.cursor).unwrap();
+    let listing = &cursor["events"]["listing"];
+    assert!(listing.is_object());
+    step.progress == Progress::More && listing["token"].is_null()
+}
+
 fn events(service: &str) -> StreamId {
     StreamId::new(service, "events", CAL)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rowgate_plugin::time;
 use serde::{Deserialize, Serialize};
 
-use crate::recurrence::is_dense;
+use crate::recurrence::{fingerprint, is_dense};
 use crate::row;
 use crate::wire::{Event, Text};
 
@@ -15,6 +15,15 @@ const REACH_MICROS: i64 = 150 * 86_400_000_000;
 /// More than so many are settled by a full listing: a cursor has an end.
 const SERIES_MAX: usize = 2_000;
 const ID_BYTES_MAX: usize = 256 << 10;
+
+/// So many rules are remembered, and no more.
+const RULES_MAX: usize = 500;
+
+/// Stands for the rule of a series that was looked at, and whose rows may come from any.
+const NO_RULE: u64 = 0;
+
+/// Google's clock and ours may be so far apart.
+const CLOCKS_APART_MICROS: i64 = 3_600_000_000;
 
 /// So many that were asked for in vain, and a run leaves the rest to the next one.
 const FAILURES_A_RUN: usize = 3;
@@ -30,6 +39,10 @@ const RETRY_MS: u64 = 60_000;
 #[serde(default)]
 pub(crate) struct Doubts {
     series: BTreeMap<String, Doubt>,
+    /// Rules of series by fingerprint, as they were when nothing of the series was in doubt. A title or
+    /// an answer to an invitation brings all instances again, too; with the same rule none has gone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rules: BTreeMap<String, u64>,
     /// Runs in a row that asked for some in vain.
     #[serde(skip_serializing_if = "is_zero")]
     failed_runs: u32,
@@ -47,6 +60,16 @@ pub(crate) struct Doubt {
     /// This run asked for it in vain.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     postponed: bool,
+}
+
+/// Which rule the stored rows of a series come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Origin {
+    /// The one that it has: none of them has gone.
+    ThisRule,
+    /// One that it had.
+    AnotherRule,
+    Unknown,
 }
 
 /// The live instances of a series that deltas brought.
@@ -93,11 +116,48 @@ impl Doubts {
         self.series.remove(series);
     }
 
+    /// What the rows of a series come from, beside the rule that it has. That is remembered from now
+    /// on. A series that is seen for the first time is younger than the full listing at `full_at`.
+    pub(crate) fn rows_come_from(
+        &mut self,
+        series: &str,
+        master: &Event<'_>,
+        live: Option<Live>,
+        full_at: i64,
+    ) -> Origin {
+        let Some(rule) = fingerprint(master) else { return Origin::Unknown };
+        let known = self.rules.get(series).copied();
+        let may_be_new = known.is_none() && self.rules.len() < RULES_MAX;
+        // It may have changed once more since its instances were told.
+        let is_told = live.is_some_and(|live| live.is_as_new_as(master));
+        self.keep_rule(series, if is_told { rule } else { NO_RULE });
+        match known {
+            Some(NO_RULE) => Origin::Unknown,
+            Some(known) if known != rule => Origin::AnotherRule,
+            Some(_) if is_told => Origin::ThisRule,
+            None if is_told && may_be_new && is_younger(master, full_at) => Origin::ThisRule,
+            _ => Origin::Unknown,
+        }
+    }
+
+    fn keep_rule(&mut self, series: &str, rule: u64) {
+        if self.rules.len() < RULES_MAX || self.rules.contains_key(series) {
+            self.rules.insert(series.to_owned(), rule);
+        }
+    }
+
+    /// A full listing begins, which settles all.
+    pub(crate) fn before_full_listing(self) -> Self {
+        Self { rules: self.rules, ..Self::default() }
+    }
+
     /// It was asked for in vain.
     pub(crate) fn postpone(&mut self, series: &str) {
         if let Some(doubt) = self.series.get_mut(series) {
             doubt.postponed = true;
         }
+        // Who comes later may find the old rule again, and not what was between.
+        self.keep_rule(series, NO_RULE);
     }
 
     /// The run ends: how long until the next one, if doubts are left.
@@ -152,10 +212,15 @@ impl Live {
         series_changed && (self.last_at > now + REACH_MICROS || !is_dense(master))
     }
 
-    /// Is none of them near enough for a neighbour to be told as gone?
-    pub(crate) fn is_far(&self, now: i64) -> bool {
-        self.first_at > now + REACH_MICROS
+    fn is_as_new_as(&self, master: &Event<'_>) -> bool {
+        updated_at(master).is_some_and(|at| self.updated_at >= at)
     }
+}
+
+fn is_younger(master: &Event<'_>, full_at: i64) -> bool {
+    let created = master.created.as_ref().map(Text::as_str);
+    let created_at = created.and_then(time::micros_from_rfc3339);
+    created_at.is_some_and(|at| at > full_at + CLOCKS_APART_MICROS)
 }
 
 fn updated_at(event: &Event<'_>) -> Option<i64> {
