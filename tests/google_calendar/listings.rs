@@ -91,7 +91,7 @@ async fn pages_grow_back_when_all_is_read_again() {
 /// Only pages can be too slow: a token endpoint that hangs shrinks none.
 #[tokio::test]
 async fn a_slow_token_endpoint_costs_no_sync_token() {
-    let settings = Settings::default().env("ROWGATE_LIMITS_REQUEST_TIMEOUT_MS", "500");
+    let settings = Settings::default().env("ROWGATE_LIMITS_REQUEST_TIMEOUT_MS", "1000");
     let case = Case::unlinked_with(settings).await;
     case.link(&case.tree, OWNER, ANA).await;
     case.settle().await;

@@ -1,6 +1,7 @@
 //! The plugin against a scripted host: what it asks for, and what its writes come to.
 
 mod calendars;
+mod doubts;
 mod events;
 mod masters;
 mod paging;
@@ -8,6 +9,7 @@ mod push;
 mod receive;
 mod requests;
 mod series;
+mod told;
 mod unseen;
 
 use rowgate_plugin::db::Scalar;
