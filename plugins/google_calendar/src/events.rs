@@ -21,6 +21,8 @@ use crate::{Cursor, api, row};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 pub(crate) const DAY_MICROS: i64 = 24 * 3_600_000_000;
+/// Google's clock and ours may be so far apart.
+pub(crate) const CLOCKS_APART_MICROS: i64 = 3_600_000_000;
 pub(crate) const CANCELLED: &str = "cancelled";
 
 /// Where a feed of events stands.

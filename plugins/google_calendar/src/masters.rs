@@ -9,7 +9,7 @@ use rowgate_plugin::{Context, Result, time};
 use serde::{Deserialize, Serialize};
 
 use crate::api;
-use crate::events::{DAY_MICROS, Feed};
+use crate::events::{CLOCKS_APART_MICROS, DAY_MICROS, Feed};
 use crate::listing::{Got, Listing};
 use crate::series;
 use crate::wire::{Event, Page, Text, last_of_each};
@@ -17,9 +17,6 @@ use crate::wire::{Event, Page, Text, last_of_each};
 /// Google's answers are masked for it to what tells of an end.
 const FIELDS: &str =
     "nextPageToken,nextSyncToken,items(id,status,updated,recurringEventId,recurrence,start)";
-
-/// Google's clock and ours may be so far apart.
-const CLOCKS_APART_MICROS: i64 = 3_600_000_000;
 
 /// How far a calendar's series were gone through.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -138,7 +138,12 @@ impl<'a> Identified<'a> for Event<'a> {
             let time_zone = text(&value["timeZone"]);
             value.is_object().then_some(Moment { date, date_time, time_zone })
         };
-        let lines = value["recurrence"].as_array();
+        let lines = match &value["recurrence"] {
+            Value::Null => None,
+            Value::Array(lines) => Some(lines.iter().filter_map(text).collect()),
+            // A rule that can't be read is no reason to take a series for a single event.
+            _ => Some(vec![Text(Cow::Borrowed("RRULE:"))]),
+        };
         Self {
             id: text(&value["id"]),
             status: text(&value["status"]),
@@ -148,7 +153,7 @@ impl<'a> Identified<'a> for Event<'a> {
             end: moment(&value["end"]),
             original_start_time: moment(&value["originalStartTime"]),
             recurring_event_id: text(&value["recurringEventId"]),
-            recurrence: lines.map(|lines| lines.iter().filter_map(text).collect()),
+            recurrence: lines,
         }
     }
 }

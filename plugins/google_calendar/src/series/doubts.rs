@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rowgate_plugin::time;
 use serde::{Deserialize, Serialize};
 
+use crate::events::CLOCKS_APART_MICROS;
 use crate::recurrence::{fingerprint, is_dense};
 use crate::row;
 use crate::wire::{Event, Text};
@@ -21,9 +22,6 @@ const RULES_MAX: usize = 500;
 
 /// Stands for the rule of a series that was looked at, and whose rows may come from any.
 const NO_RULE: u64 = 0;
-
-/// Google's clock and ours may be so far apart.
-const CLOCKS_APART_MICROS: i64 = 3_600_000_000;
 
 /// So many that were asked for in vain, and a run leaves the rest to the next one.
 const FAILURES_A_RUN: usize = 3;

@@ -215,6 +215,18 @@ fn a_series_shortened_at_the_source_loses_later_exceptions() {
 }
 
 #[test]
+fn a_rule_of_another_type_ends_no_series() {
+    let mut world = World::new();
+    world.host.answer(200, last_page(vec![instance("abc", 3)], "s"));
+    let cursor = world.run(&events(SOURCE), None).cursor;
+    let mut odd = single("abc");
+    odd["recurrence"] = "RRULE:FREQ=DAILY".into();
+    world.host.answer(200, last_page(vec![odd], "s2"));
+    world.run(&events(SOURCE), cursor);
+    assert_eq!(world.live(SOURCE), ["abc", &instance_id("abc", 3)]);
+}
+
+#[test]
 fn a_full_listing_asks_about_no_series() {
     let mut world = World::new();
     let items = vec![cancelled_instance("abc", 0), json!({"id": "abc", "status": "cancelled"})];
