@@ -5,7 +5,7 @@ use simulator::model::calendar::Role;
 use simulator::model::directory::CalendarSpec;
 use simulator::{Then, When};
 
-use crate::setup::{ANA, BO, Case, OWNER, live, single};
+use crate::setup::{ANA, BO, Case, OWNER, live, series, single};
 
 impl Case {
     /// A calendar of Bo's that Ana may read, with the event `shared`.
@@ -33,6 +33,13 @@ impl Case {
         }
         let source = tables.pop().unwrap_or_default();
         (tables.pop().unwrap_or_default(), source)
+    }
+
+    /// What the calendar's row has of its entry in the list.
+    async fn entry(&self, id: &str) -> serde_json::Value {
+        let table = &self.tree.calendar.table;
+        let query = format!("select data from {table} where google_id = '{id}'");
+        self.sql(&query).await.remove(0)["data"].take()
     }
 
     /// Path of a calendar's events, as on the wire.
@@ -141,9 +148,66 @@ async fn a_role_that_was_lowered_takes_details_away() {
     assert_eq!(private().await, "shared");
     // Deltas of the list of calendars never say so; sync tokens of the events end.
     case.simulator.model().set_role(&id, ANA, Role::FreeBusyReader).unwrap();
+    case.simulator.clear_requests();
     case.catch_up().await;
     case.matches().await;
     assert_eq!(private().await, json!(null), "what may no longer be seen is gone");
+    // The list has the last word on roles, so it was read in full.
+    let listings = case.listings();
+    assert!(listings.contains(&"calendars full".to_owned()), "{listings:?}");
+    assert_eq!(case.entry(&id).await["accessRole"], "freeBusyReader");
+}
+
+#[tokio::test]
+async fn whoever_sees_only_times_keeps_no_ghosts_of_series() {
+    let (case, id) = Case::shared(Role::FreeBusyReader).await;
+    case.simulator.model().add_event(&id, &series("abc", 3, "FREQ=DAILY")).unwrap();
+    case.catch_up().await;
+    case.matches().await;
+    let (expanded, source) = case.in_calendar(&id).await;
+    assert_eq!((expanded.len(), source.len()), (731, 731), "the source feed is expanded, too");
+    {
+        let mut model = case.simulator.model();
+        model.delete_series(&id, "abc").unwrap();
+        let rules = ["RRULE:FREQ=DAILY;COUNT=2".to_owned()];
+        model.make_recurring(&id, "shared", &rules).unwrap();
+    }
+    case.catch_up().await;
+    case.matches().await;
+    let left = both(&["shared_20261105T100000Z", "shared_20261106T100000Z"]);
+    assert_eq!(case.in_calendar(&id).await, left);
+}
+
+#[tokio::test]
+async fn a_calendar_s_row_follows_its_entry() {
+    let case = Case::linked().await;
+    let id = case.simulator.model().add_calendar(ANA, &CalendarSpec::default()).unwrap();
+    case.catch_up().await;
+    let unnamed = case.entry(&id).await;
+    assert_eq!((&unnamed["summaryOverride"], &unnamed["hidden"]), (&json!(null), &json!(null)));
+    {
+        let mut model = case.simulator.model();
+        model.rename_calendar(&id, "Work").unwrap();
+        model.set_summary_override(ANA, &id, Some("My work")).unwrap();
+        model.set_hidden(ANA, &id, true).unwrap();
+    }
+    case.simulator.clear_requests();
+    case.catch_up().await;
+    case.matches().await;
+    let named = case.entry(&id).await;
+    assert_eq!(named["summary"], "Work");
+    assert_eq!(named["summaryOverride"], "My work");
+    assert_eq!(named["hidden"], true);
+    {
+        let mut model = case.simulator.model();
+        model.set_summary_override(ANA, &id, None).unwrap();
+        model.set_hidden(ANA, &id, false).unwrap();
+    }
+    case.catch_up().await;
+    let shown = case.entry(&id).await;
+    assert_eq!((&shown["summaryOverride"], &shown["hidden"]), (&json!(null), &json!(null)));
+    let listings = case.listings();
+    assert!(!listings.contains(&"calendars full".to_owned()), "{listings:?}");
 }
 
 #[tokio::test]
@@ -178,6 +242,23 @@ async fn a_time_zone_that_changed_is_taken_from_the_events() {
     case.simulator.model().add_event(&id, &single("later", 6)).unwrap();
     case.catch_up().await;
     case.matches().await;
+    assert_eq!(case.entry(&id).await["timeZone"], "Asia/Tokyo");
+}
+
+/// The list's deltas tell only a calendar's owners of it.
+#[tokio::test]
+async fn a_shared_calendar_that_was_renamed_has_its_new_title() {
+    let (case, id) = Case::shared(Role::Reader).await;
+    case.simulator.model().set_summary_override(ANA, &id, Some("mine")).unwrap();
+    case.catch_up().await;
+    case.simulator.model().rename_calendar(&id, "theirs").unwrap();
+    case.simulator.clear_requests();
+    case.catch_up().await;
+    case.matches().await;
+    let entry = case.entry(&id).await;
+    assert_eq!((&entry["summary"], &entry["summaryOverride"]), (&json!("theirs"), &json!("mine")));
+    let listings = case.listings();
+    assert!(listings.iter().all(|listing| listing.ends_with("delta")), "{listings:?}");
 }
 
 #[tokio::test]

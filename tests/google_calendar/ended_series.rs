@@ -1,8 +1,13 @@
 //! Series that end without a word about most of their instances: the expanded feed reports those
 //! within 180 days of now.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowgate::clock::Clock;
 use serde_json::json;
-use tests::TestHost;
+use simulator::{Options, Simulator, Then, When};
+use tests::{Settings, TestHost};
 
 use crate::setup::{ANA, Case, OWNER, live, series, single};
 
@@ -95,4 +100,78 @@ async fn a_series_moved_to_another_time_has_only_its_new_instances() {
     case.catch_up().await;
     case.matches().await;
     assert_eq!(live(&case.expanded().await).len(), 731);
+}
+
+/// The source feed may say of a deleted series no more than that.
+#[tokio::test]
+async fn exceptions_go_with_their_series_though_nobody_says_so() {
+    let case = with_series().await;
+    let exception = "abc_20261105T100000Z";
+    {
+        let mut model = case.simulator.model();
+        model.quirks.cancel_exceptions_with_series = false;
+        model.patch_event(ANA, exception, &json!({ "summary": "an exception" })).unwrap();
+    }
+    case.catch_up().await;
+    case.matches().await;
+    assert_eq!(live(&case.sources().await), ["abc", exception, "one"]);
+    case.simulator.model().delete_series(ANA, "abc").unwrap();
+    case.catch_up().await;
+    case.matches().await;
+    assert_eq!(case.sources().await[exception], "cancelled");
+    assert_eq!(live(&case.sources().await), ["one"]);
+}
+
+#[tokio::test]
+async fn a_series_that_cannot_be_had_holds_up_nothing_else() {
+    let case = with_series().await;
+    let refused = case.fault(When::path("*/events/abc"), Then::Error("badRequest".into()));
+    case.simulator.model().delete_series(ANA, "abc").unwrap();
+    for (n, id) in ["two", "three"].into_iter().enumerate() {
+        case.add(single(id, 4));
+        case.catch_up().await;
+        assert!(live(&case.expanded().await).contains(&id), "{id} waits for the series");
+        assert!(case.hits(refused) > n as u64, "it is asked for again");
+    }
+    let told_as_gone = 731 + 2 - live(&case.expanded().await).len();
+    assert!((100..730).contains(&told_as_gone), "{told_as_gone}");
+    case.simulator.clear_faults(Some(refused));
+    case.catch_up().await;
+    case.matches().await;
+    assert_eq!(live(&case.expanded().await), ["one", "three", "two"]);
+}
+
+/// No instance is near, so no delta of the expanded feed tells of the end. The first series ends
+/// before the source feed is asked for the first time, the second between two times.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_series_is_gone_within_a_day_of_its_deletion() {
+    const DAY_S: i64 = 86_400;
+    let simulator = Arc::new(Simulator::start(Options::default()).unwrap());
+    let clock = Clock::simulated(simulator.model().now_us);
+    let settings = Settings::default().simulator(simulator).clock(clock.clone());
+    let host = settings.start().await;
+    host.simulator.model().create_user(ANA);
+    host.simulator.model().add_event(ANA, &single("one", 3)).unwrap();
+    let tree = host.integrations().await;
+    let look = async || {
+        host.refresh(&tree, OWNER, ANA).await;
+        host.settle().await;
+        live(&host.statuses(tree.events(), ANA).await).len()
+    };
+    host.link(&tree, OWNER, ANA).await;
+    host.settle().await;
+    for id in ["far", "farther"] {
+        let mut far = series(id, 3, "FREQ=YEARLY;COUNT=3");
+        far["start"] = json!({ "dateTime": "2027-08-01T10:00:00Z" });
+        far["end"] = json!({ "dateTime": "2027-08-01T11:00:00Z" });
+        host.simulator.model().add_event(ANA, &far).unwrap();
+        assert_eq!(look().await, 1 + 3, "{id}");
+        host.assert_matches_model(&tree).await;
+        host.simulator.model().delete_series(ANA, id).unwrap();
+        assert_eq!(look().await, 1 + 3, "{id}: a delta is silent about it");
+        host.simulator.advance(DAY_S);
+        clock.advance(Duration::from_secs(DAY_S.unsigned_abs()));
+        assert_eq!(look().await, 1, "{id}");
+        host.assert_matches_model(&tree).await;
+    }
 }

@@ -1,5 +1,7 @@
 //! What listings do that they shouldn't: tokens, pages, 410s.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use simulator::model::TokenScope;
 use simulator::{Moment, Then, When};
@@ -20,24 +22,89 @@ async fn stream(case: &Case, service: &str) -> Value {
     streams.find(|stream| stream["service"] == service).unwrap_or_default()
 }
 
+/// Requests for events with pages of this size.
+fn of_size(size: u32) -> When {
+    When { query: Some(format!("*maxResults={size}*")), ..When::path("*/events") }
+}
+
+/// Page sizes of the requests for events since the requests were last cleared.
+fn sizes(case: &Case) -> BTreeSet<u32> {
+    let requests = case.simulator.requests().into_iter();
+    let of_events = requests.filter(|seen| seen.path.ends_with("/events"));
+    let size = |query: &str| {
+        let mut parts = query.split('&');
+        parts.find_map(|part| part.strip_prefix("maxResults=")?.parse().ok())
+    };
+    of_events.filter_map(|seen| size(&seen.query)).collect()
+}
+
 #[tokio::test]
 async fn a_calendar_that_is_too_slow_is_asked_for_smaller_pages() {
+    for (slow, timeout_ms) in
+        [(Then::Hold(Moment::Before), "1000"), (Then::Error("html-504".into()), "30000")]
+    {
+        let settings = Settings::default().env("ROWGATE_LIMITS_REQUEST_TIMEOUT_MS", timeout_ms);
+        let case = Case::unlinked_with(settings).await;
+        // Of the first two sizes no page comes in time; two timeouts in a row halve the size of a
+        // feed, and there are two feeds.
+        let faults = [2000, 1000].map(|size| case.fault(of_size(size), slow.clone()));
+        case.link(&case.tree, OWNER, ANA).await;
+        case.settle().await;
+        assert_eq!(faults.map(|fault| case.hits(fault)), [4, 4], "{slow:?}");
+        case.matches().await;
+        // The size stays with the sync token: the next reading doesn't begin with timeouts again.
+        case.add(single("later", 9));
+        case.catch_up().await;
+        assert_eq!(faults.map(|fault| case.hits(fault)), [4, 4], "{slow:?}");
+        case.matches().await;
+    }
+}
+
+#[tokio::test]
+async fn pages_grow_back_when_all_is_read_again() {
+    for by_resync in [true, false] {
+        let case = Case::unlinked().await;
+        let slow = case.fault(of_size(2000), Then::Error("html-504".into()));
+        case.link(&case.tree, OWNER, ANA).await;
+        case.settle().await;
+        assert_eq!(case.hits(slow), 4);
+        case.simulator.clear_faults(Some(slow));
+        case.simulator.clear_requests();
+        case.catch_up().await;
+        assert_eq!(sizes(&case), BTreeSet::from([1000]), "a sync token is bound to its size");
+        case.simulator.clear_requests();
+        if by_resync {
+            case.read_again().await;
+            assert_eq!(sizes(&case), BTreeSet::from([2000]));
+        } else {
+            case.simulator.model().expire_sync_tokens(&TokenScope::All).unwrap();
+            case.catch_up().await;
+            assert_eq!(sizes(&case), BTreeSet::from([1000, 2000]), "the 410, and what follows");
+        }
+        case.simulator.clear_requests();
+        case.catch_up().await;
+        assert_eq!(sizes(&case), BTreeSet::from([2000]));
+        case.matches().await;
+    }
+}
+
+/// Only pages can be too slow: a token endpoint that hangs shrinks none.
+#[tokio::test]
+async fn a_slow_token_endpoint_costs_no_sync_token() {
     let settings = Settings::default().env("ROWGATE_LIMITS_REQUEST_TIMEOUT_MS", "1000");
     let case = Case::unlinked_with(settings).await;
-    // Of the first two sizes no page comes in time; two timeouts in a row halve the size of a feed, and
-    // there are two feeds.
-    let of_size =
-        |size: u32| When { query: Some(format!("*maxResults={size}*")), ..When::path("*/events") };
-    let slow = [2000, 1000].map(|size| case.fault(of_size(size), Then::Hold(Moment::Before)));
     case.link(&case.tree, OWNER, ANA).await;
     case.settle().await;
-    assert_eq!(slow.map(|fault| case.hits(fault)), [4, 4]);
+    case.simulator.clear_requests();
+    // A new grant needs a new access token, and each stream asks for one in vain at least twice.
+    let slow = case.fault(When::path("/token").times(8), Then::Hold(Moment::Before));
+    case.add(single("two", 4));
+    case.catch_up().await;
+    assert_eq!(case.hits(slow), 8);
     case.matches().await;
-    // The size stays: the next reading doesn't begin with timeouts again.
-    case.add(single("later", 9));
-    case.read_again().await;
-    assert_eq!(slow.map(|fault| case.hits(fault)), [4, 4]);
-    case.matches().await;
+    assert_eq!(sizes(&case), BTreeSet::from([2000]));
+    let listings = case.listings();
+    assert!(!listings.iter().any(|listing| listing == "events full"), "{listings:?}");
 }
 
 #[tokio::test]

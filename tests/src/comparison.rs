@@ -32,8 +32,8 @@ impl TestHost {
                 list.into_iter().flatten().map(move |(id, calendar)| (owner, id, calendar))
             })
         };
-        let calendars = entries()
-            .filter_map(|(owner, id, entry)| Some((path(&[owner, id]), live_in(calendar(entry)?))));
+        let calendars =
+            entries().filter_map(|(owner, id, entry)| Some((path(&[owner, id]), calendar(entry)?)));
         let calendars: Facts = calendars.collect();
         let mut found = compare(&calendars, &self.calendar_facts(tree).await);
         if let Some(event) = &tree.event {
@@ -52,33 +52,43 @@ impl TestHost {
     /// A calendar that is gone may have a row, marked so, or none if it was never seen.
     async fn calendar_facts(&self, tree: &Tree) -> Facts {
         let query = format!(
-            "select external_owner_id as o, google_id as c, time_zone as z from {} \
+            "select external_owner_id as o, google_id as c, time_zone as z, data as d from {} \
              where deleted is not true",
             tree.calendar.table
         );
         let rows = self.sql(&query).await.into_iter();
-        rows.map(|row| (path(&[text(&row["o"]), text(&row["c"])]), live_in(text(&row["z"]))))
-            .collect()
+        rows.map(|row| {
+            let (zone, entry) = (text(&row["z"]), &row["d"]);
+            let (title, role) = (entry["summary"].as_str(), text(&entry["accessRole"]));
+            let is_hidden = entry["hidden"].as_bool().unwrap_or_default();
+            (path(&[text(&row["o"]), text(&row["c"])]), live_in(zone, title, role, is_hidden))
+        })
+        .collect()
     }
 
     async fn event_facts(&self, table: &str) -> Facts {
         let query = format!(
             "select external_owner_id as o, google_calendar_id as c, google_id as e, status, \
-             start_date, start_at, end_date, end_at, \
+             start_date, start_at, end_date, end_at, original_start_date, original_start_at, \
+             created, updated, compound_identity, \
              recurring_event_id as r, data->>'summary' as t from {table} \
              where status is distinct from 'cancelled'"
         );
         let rows = self.sql(&query).await.into_iter();
         rows.map(|row| {
+            let original_start = either(&row["original_start_date"], &row["original_start_at"]);
             let event = ExpectedEvent {
                 status: text(&row["status"]).to_owned(),
                 start: moment(either(&row["start_date"], &row["start_at"])),
                 end: moment(either(&row["end_date"], &row["end_at"])),
+                original_start: Some(moment(original_start)).filter(|text| text != "null"),
+                created: row["created"].as_str().map(moment),
+                updated: moment(text(&row["updated"])),
                 recurring_event_id: row["r"].as_str().map(str::to_owned),
                 summary: row["t"].as_str().map(str::to_owned),
             };
             let path = path(&[text(&row["o"]), text(&row["c"]), text(&row["e"])]);
-            (path, format!("{event:?}"))
+            (path, fact(&event, text(&row["compound_identity"])))
         })
         .collect()
     }
@@ -111,18 +121,34 @@ fn path(parts: &[&str]) -> String {
     parts.join(" / ")
 }
 
-/// `2026-11-02T10:00:00.000000Z` as the model writes it.
+/// `2026-11-02T10:00:00.001000Z` as the model writes it.
 fn moment(text: &str) -> String {
-    text.replace(".000000Z", "Z")
+    let Some((seconds, fraction)) = text.split_once('.') else { return text.to_owned() };
+    match fraction.trim_end_matches('Z').trim_end_matches('0') {
+        "" => format!("{seconds}Z"),
+        fraction => format!("{seconds}.{fraction}Z"),
+    }
 }
 
-/// The zone of a calendar that is there.
-fn calendar(expected: &ExpectedCalendar) -> Option<&str> {
-    expected.time_zone.as_deref().filter(|_| !expected.deleted)
+fn fact(event: &ExpectedEvent, compound_identity: &str) -> String {
+    format!("{compound_identity}: {event:?}")
 }
 
-fn live_in(zone: &str) -> String {
-    format!("live in {zone}")
+/// Owner, calendar and event in one, as no other three are.
+fn identity(owner: &str, calendar: &str, id: &str) -> String {
+    let escaped = |part: &str| part.replace('%', "%25").replace('-', "%2D");
+    format!("{}-{}-{id}", escaped(owner), escaped(calendar))
+}
+
+/// What is told of a calendar that is there.
+fn calendar(expected: &ExpectedCalendar) -> Option<String> {
+    let zone = expected.time_zone.as_deref().filter(|_| !expected.deleted)?;
+    let (title, role) = (expected.summary.as_deref(), expected.access_role.as_str());
+    Some(live_in(zone, title, role, expected.hidden))
+}
+
+fn live_in(zone: &str, title: Option<&str>, role: &str, is_hidden: bool) -> String {
+    format!("live in {zone}: {title:?}, {role}, hidden: {is_hidden}")
 }
 
 fn events<'a>(
@@ -130,7 +156,9 @@ fn events<'a>(
     calendar: &'a str,
     events: &'a BTreeMap<String, ExpectedEvent>,
 ) -> impl Iterator<Item = (String, String)> + 'a {
-    events.iter().map(move |(id, event)| (path(&[owner, calendar, id]), format!("{event:?}")))
+    events.iter().map(move |(id, event)| {
+        (path(&[owner, calendar, id]), fact(event, &identity(owner, calendar, id)))
+    })
 }
 
 fn compare(model: &Facts, table: &Facts) -> Vec<String> {

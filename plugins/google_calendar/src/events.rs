@@ -1,41 +1,49 @@
 //! A stream of a calendar's events: with recurrences expanded, or as they stand at the source.
+//!
+//! A run reads what changed (or everything), then settles what that left open: the calendar's own
+//! row (`told`), doubtful series (`series`), series that ended far away (`masters`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rowgate_plugin::{Batch, Context, Result, Step, StreamId, db, streams};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::listing::{Got, Listing};
 use crate::manifest::lists::DELTAS_WITHOUT_DELETIONS;
-use crate::manifest::services::{GOOGLE_CALENDAR_EVENT_V1, GOOGLE_CALENDAR_V1};
-use crate::manifest::tables::{Calendar, Event as EventTable, EventRow};
+use crate::manifest::services::GOOGLE_CALENDAR_EVENT_V1;
+use crate::manifest::tables::{Event as EventTable, EventRow};
+use crate::masters::Masters;
 use crate::receive::calendar_list;
-use crate::series::{self, Live};
+use crate::series::{self, Checked, Doubts, Known};
+use crate::told::Told;
 use crate::wire::{Event, Item, Page, Text, last_of_each};
 use crate::{Cursor, api, row};
 
 const DAY_MS: u64 = 24 * 3_600_000;
+pub(crate) const DAY_MICROS: i64 = 24 * 3_600_000_000;
+/// Google's clock and ours may be so far apart.
+pub(crate) const CLOCKS_APART_MICROS: i64 = 3_600_000_000;
 pub(crate) const CANCELLED: &str = "cancelled";
 
 /// Where a feed of events stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    pub(crate) listing: Listing,
-    /// The owner's role on the calendar and its time zone, as the last page told them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    access_role: Option<String>,
-    /// A position that began anew knew no role: the list of calendars may have told another one.
+    listing: Listing,
+    /// When its full listing began, microseconds since the epoch.
+    full_at: i64,
+    /// The listing is complete; before the next one what it left open is settled.
     #[serde(default)]
-    role_unchecked: bool,
+    settling: bool,
+    /// The calendar, as the last page told it.
+    #[serde(default)]
+    told: Told,
+    /// That may not be what the calendar's row says.
+    #[serde(default)]
+    told_anew: bool,
+    #[serde(default, skip_serializing_if = "Doubts::are_none")]
+    doubts: Doubts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
-    /// Series of which the delta cancelled an instance; to be checked when it is complete.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) suspects: BTreeSet<String>,
-    /// Series of which the delta brought live instances: they may have lost others.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) live: BTreeMap<String, Live>,
+    masters: Option<Masters>,
 }
 
 /// Which feed of which calendar.
@@ -46,8 +54,12 @@ pub(crate) struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    pub(crate) fn is_expanded(&self) -> bool {
+    fn is_expanded(&self) -> bool {
         self.service == GOOGLE_CALENDAR_EVENT_V1
+    }
+
+    fn omits_deletions(&self) -> bool {
+        DELTAS_WITHOUT_DELETIONS.iter().any(|suffix| self.calendar.ends_with(suffix))
     }
 
     fn scope(&self) -> [db::Condition; 1] {
@@ -60,25 +72,35 @@ impl Feed<'_> {
 }
 
 impl Position {
-    fn new(size: u32) -> Self {
+    /// A full listing that begins now.
+    fn new(feed: Feed<'_>, size: u32, now: i64) -> Self {
+        let tells_no_end = feed.is_expanded() && !feed.omits_deletions();
         Self {
             listing: Listing::new(size),
-            access_role: None,
-            role_unchecked: false,
-            time_zone: None,
-            suspects: BTreeSet::new(),
-            live: BTreeMap::new(),
+            full_at: now,
+            settling: false,
+            told: Told::default(),
+            told_anew: false,
+            doubts: Doubts::default(),
+            masters: tells_no_end.then(|| Masters::new(size, now)),
         }
     }
 
-    /// Are there series to be looked at when the delta is complete?
-    fn has_doubts(&self) -> bool {
-        !self.suspects.is_empty() || !self.live.is_empty()
+    /// Where rules aren't shown, nothing tells of a series that ended far away but a day's full list.
+    fn is_out_of_date(&self, now: i64) -> bool {
+        let rests = self.listing.is_at_first_page() && !self.settling;
+        rests && self.told.hides_rules() && now >= self.full_at + DAY_MICROS
     }
 
-    /// May the owner see no more than times? Then series come without their rules.
-    pub(crate) fn hides_rules(&self) -> bool {
-        self.access_role.as_deref() == Some("freeBusyReader")
+    /// Begins with a full listing what only that can tell.
+    fn listed_anew(self, feed: Feed<'_>, now: i64) -> Self {
+        let doubts = self.doubts.before_full_listing();
+        Self { doubts, ..Self::new(feed, self.listing.size(), now) }
+    }
+
+    fn must_read_masters(&self, now: i64) -> bool {
+        let of_use = !self.told.hides_rules() && !self.listing.is_full();
+        of_use && self.masters.as_ref().is_some_and(|masters| masters.are_due(now))
     }
 }
 
@@ -89,39 +111,30 @@ pub(crate) fn sync(
     page_limit: u32,
 ) -> Result<Step<Cursor>> {
     let feed = Feed { service: &stream.service, calendar: &stream.key };
-    let usable = |at: &Position| at.listing.fits(page_limit);
-    let mut at = cursor.filter(usable).unwrap_or_else(|| Position::new(page_limit));
-    if at.listing.is_at_first_page() && at.has_doubts() {
-        return series::check(cx, feed, at);
-    }
-    if at.listing.is_at_first_page() && at.role_unchecked {
-        return check_role(feed, at);
-    }
+    let usable = |at: &Position| at.listing.fits(page_limit) && !at.is_out_of_date(cx.now);
+    let fresh = || Position::new(feed, page_limit, cx.now);
+    let at = cursor.filter(usable).unwrap_or_else(fresh);
+    if at.settling { settle(cx, feed, at) } else { list(cx, feed, at) }
+}
+
+/// Reads a page.
+fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
     let full = at.listing.is_full();
     if full && at.listing.is_at_first_page() {
         db::begin_full(feed.service, &feed.scope())?;
     }
     let answer = match at.listing.get(cx, request(cx, feed)?)? {
         Got::Page(answer) => answer,
-        Got::Again => {
-            // They come again with the pages.
-            at.suspects.clear();
-            at.live.clear();
-            if std::mem::take(&mut at.role_unchecked) {
-                at.access_role = None;
-            }
-            return Ok(Step::more(Cursor::Events(at)));
-        }
-        Got::Unreadable(text) => {
-            // The list of calendars decides what has become of it.
-            streams::activate(&calendar_list(), None);
-            return Ok(Step::unreadable(text));
-        }
+        Got::Again => return Ok(Step::more(Cursor::Events(at))),
+        Got::Unreadable(text) => return Ok(unreadable(text)),
     };
     let page: Page<'_> = answer.json()?;
+    at.told_anew |= at.told.hear(&page);
     write(feed, &page, full, &mut at)?;
-    note_calendar(feed, &page, &mut at)?;
     let last = at.listing.turn(page.next_page_token, page.next_sync_token)?;
+    if at.doubts.are_too_many() {
+        return Ok(Step::more(Cursor::Events(at.listed_anew(feed, cx.now))));
+    }
     if !last {
         return Ok(Step::more(Cursor::Events(at)));
     }
@@ -129,21 +142,50 @@ pub(crate) fn sync(
         let cancelled = [(EventTable::STATUS, CANCELLED.into())];
         db::end_full_set(feed.service, &feed.scope(), &cancelled)?;
     }
-    if at.role_unchecked {
-        // In a call of its own: what was read must still hold at the commit, and streams of an owner
-        // commit beside each other; a page need not be asked for again then.
-        return Ok(Step::more(Cursor::Events(at)));
-    }
-    Ok(end(feed, at))
+    Ok(go_on(cx, feed, at))
 }
 
-/// A listing is complete.
-fn end(feed: Feed<'_>, at: Position) -> Step<Cursor> {
-    if at.listing.is_full() || omits_deletions(feed.calendar) {
+/// The listing is complete. What it left open is settled in calls of its own: what those read must
+/// still hold at their commits, and a page need not be asked for again then.
+fn go_on(cx: &Context, feed: Feed<'_>, mut at: Position) -> Step<Cursor> {
+    at.settling = at.told_anew || at.doubts.next().is_some() || at.must_read_masters(cx.now);
+    if at.settling { Step::more(Cursor::Events(at)) } else { rest(feed, at) }
+}
+
+fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
+    if at.told_anew {
+        at.told.settle(feed)?;
+        at.told_anew = false;
+    } else if at.doubts.next().is_some() {
+        let known = Known { full_at: at.full_at, hides_rules: at.told.hides_rules() };
+        if series::check(cx, feed, &mut at.doubts, &known)? == Checked::Relist {
+            return Ok(Step::more(Cursor::Events(at.listed_anew(feed, cx.now))));
+        }
+    } else if at.must_read_masters(cx.now)
+        && let Some(masters) = &mut at.masters
+        && let Some(text) = masters.read(cx, feed)?
+    {
+        return Ok(unreadable(text));
+    }
+    Ok(go_on(cx, feed, at))
+}
+
+/// Everything is settled, or put off.
+fn rest(feed: Feed<'_>, mut at: Position) -> Step<Cursor> {
+    if at.listing.is_full() || feed.omits_deletions() {
         // No token to go on with, or one whose deltas would hide deletions.
         return Step::relist_after(DAY_MS);
     }
-    rest(at)
+    match at.doubts.end_run() {
+        Some(ms) => Step::done_for(Cursor::Events(at), ms),
+        None => Step::done(Cursor::Events(at)),
+    }
+}
+
+/// The list of calendars decides what has become of it.
+fn unreadable(text: String) -> Step<Cursor> {
+    streams::activate(&calendar_list(), None);
+    Step::unreadable(text)
 }
 
 /// All of a listing's calls send the same: a sync token is bound to it. No mask, since `data` is the
@@ -153,17 +195,6 @@ fn request(cx: &Context, feed: Feed<'_>) -> Result<rowgate_plugin::Request> {
         .query("showDeleted", true)
         .query("showHiddenInvitations", true);
     Ok(if feed.is_expanded() { request.query("singleEvents", true) } else { request })
-}
-
-fn omits_deletions(calendar: &str) -> bool {
-    DELTAS_WITHOUT_DELETIONS.iter().any(|suffix| calendar.ends_with(suffix))
-}
-
-/// The delta is complete: rest, or check the series that it casts doubt on.
-pub(crate) fn rest(at: Position) -> Step<Cursor> {
-    let doubts = at.has_doubts();
-    let cursor = Cursor::Events(at);
-    if doubts { Step::more(cursor) } else { Step::done(cursor) }
 }
 
 fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Result<()> {
@@ -180,10 +211,10 @@ fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Resu
     if !full {
         series::cascade(feed, items.iter().map(|item| &item.parsed))?;
     }
-    if feed.is_expanded() {
+    if feed.is_expanded() || at.told.hides_rules() {
         bases(feed, &items)?;
         if !full {
-            series::note(&items, at);
+            series::note(&items, &mut at.doubts);
         }
     }
     Ok(())
@@ -202,46 +233,4 @@ fn bases(feed: Feed<'_>, items: &[Item<'_, Event<'_>>]) -> Result<()> {
         bases.push(&EventRow::default().google_id(master));
     }
     bases.patch()
-}
-
-/// A list of events tells the calendar's time zone and the owner's role, which deltas of the list of
-/// calendars don't.
-fn note_calendar(feed: Feed<'_>, page: &Page<'_>, at: &mut Position) -> Result<()> {
-    if let Some(zone) = &page.time_zone
-        && at.time_zone.as_ref() != Some(zone)
-    {
-        let calendar = [db::is(Calendar::GOOGLE_ID, feed.calendar)];
-        let set = [(Calendar::TIME_ZONE, zone.as_str().into())];
-        db::update(GOOGLE_CALENDAR_V1, &set, &calendar)?;
-        at.time_zone = Some(zone.clone());
-    }
-    if let Some(role) = &page.access_role
-        && at.access_role.as_ref() != Some(role)
-    {
-        match at.access_role {
-            Some(_) => streams::reset(&calendar_list()),
-            None => at.role_unchecked = true,
-        }
-        at.access_role = Some(role.clone());
-    }
-    Ok(())
-}
-
-/// A role that changes ends the sync token, and with it goes what the position knew.
-fn check_role(feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
-    let listed = listed_role(feed)?;
-    if listed.is_some() && listed != at.access_role {
-        streams::reset(&calendar_list());
-    }
-    at.role_unchecked = false;
-    Ok(end(feed, at))
-}
-
-/// The owner's role on the calendar as the list of calendars told it.
-fn listed_role(feed: Feed<'_>) -> Result<Option<String>> {
-    let key = [feed.calendar.into()];
-    let row = db::lookup(GOOGLE_CALENDAR_V1, &key, &[Calendar::DATA])?;
-    let Some([db::Scalar::Json(data)]) = row.as_deref() else { return Ok(None) };
-    let entry: Value = serde_json::from_str(data).unwrap_or_default();
-    Ok(entry["accessRole"].as_str().map(str::to_owned))
 }

@@ -1,19 +1,23 @@
 //! Google Calendar as SQL tables: a Rowgate plugin.
 //!
 //! A backend's posts (`receive`) link owners; then one stream an owner lists calendars
-//! (`calendars`), and one a calendar and feed lists events (`events`, `series`). All requests go
-//! through `api`, which keeps the access token fresh (`token`) and sorts refusals (`refusal`).
+//! (`calendars`), and one a calendar and feed lists events (`events`; `told`, `series` and `masters`
+//! settle what lists leave open). All requests go through `api`, which keeps the access token fresh
+//! (`token`) and sorts refusals (`refusal`).
 
 mod api;
 mod calendars;
 mod events;
 mod listing;
+mod masters;
 mod push;
 mod receive;
+mod recurrence;
 mod refusal;
 mod row;
 mod series;
 mod token;
+mod told;
 mod wire;
 
 mod manifest {

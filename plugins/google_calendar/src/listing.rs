@@ -35,6 +35,11 @@ impl Listing {
         Self { size, token: None, pages: Pages::default() }
     }
 
+    /// Items asked for at once.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
     /// Is everything listed, rather than what changed?
     pub(crate) fn is_full(&self) -> bool {
         self.token.is_none()
@@ -53,6 +58,7 @@ impl Listing {
     /// Asks for the next page.
     pub(crate) fn get(&mut self, cx: &Context, request: Request) -> Result<Got> {
         let request = request
+            .page()
             .query("maxResults", self.size)
             .query_some("syncToken", self.token.as_deref())
             .query_some("pageToken", self.pages.token());
@@ -68,7 +74,7 @@ impl Listing {
             400 if paging && self.pages.restart() => Ok(Got::Again),
             400 if paging || self.token.is_some() => Err(Failure::CursorExpired(refusal.text())),
             _ if refusal.is_unreadable() => Ok(Got::Unreadable(refusal.text())),
-            _ => Err(refusal.failure(cx.now)),
+            _ => Err(refusal.failure_of_page(cx.now)),
         }
     }
 

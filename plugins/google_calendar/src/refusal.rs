@@ -89,6 +89,14 @@ impl<'a> Refusal<'a> {
         }
     }
 
+    /// The same where a page was asked for: a gateway that gave up waiting for it is a timeout, too.
+    pub(crate) fn failure_of_page(&self, now: i64) -> Failure {
+        match self.answer.status {
+            504 if self.answer.retry_after_ms(now).is_none() => Failure::TooSlow(self.text()),
+            _ => self.failure(now),
+        }
+    }
+
     fn rate_scope(&self) -> RetryScope {
         let owner = self.per_user || self.is(&["userRateLimitExceeded"]);
         if owner { RetryScope::Owner } else { RetryScope::Integration }
@@ -199,6 +207,20 @@ mod tests {
         for (answer, expected) in cases {
             assert_eq!(decision(&answer), expected, "{}", answer.excerpt());
         }
+    }
+
+    #[test]
+    fn a_gateway_s_timeout_means_a_smaller_page_where_one_was_asked_for() {
+        for (status, too_slow) in [(500, false), (502, false), (503, false), (504, true)] {
+            let answer = answer(status, "<html>");
+            let failure = Refusal::of(&answer).failure_of_page(0);
+            assert_eq!(matches!(failure, Failure::TooSlow(_)), too_slow, "{status}: {failure:?}");
+            assert!(matches!(Refusal::of(&answer).failure(0), Failure::Retry(_)), "{status}");
+        }
+        let mut later = answer(504, "");
+        later.headers.push(("retry-after".into(), "30".into()));
+        let failure = Refusal::of(&later).failure_of_page(0);
+        assert!(matches!(&failure, Failure::Retry(retry) if retry.after_ms == Some(30_000)));
     }
 
     #[test]

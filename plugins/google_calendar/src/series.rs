@@ -5,93 +5,40 @@
 //! So each series of which a delta brought an instance, cancelled or live, is looked at. Instances
 //! are found by `recurring_event_id`: ids don't tell, since `abc_R2026...` is a series of its own.
 
-use rowgate_plugin::db::Op;
-use rowgate_plugin::{Context, Result, Step, db, time};
-use serde::{Deserialize, Serialize};
+mod doubts;
 
-use crate::events::{CANCELLED, Feed, Position, rest};
+use rowgate_plugin::db::Op;
+use rowgate_plugin::{Context, Failure, Result, RetryScope, db, log};
+
+use crate::api;
+use crate::events::{CANCELLED, Feed};
 use crate::manifest::tables::Event as EventTable;
+use crate::recurrence::{Extent, extent};
 use crate::refusal::Refusal;
 use crate::wire::{Event, Item, Text};
-use crate::{Cursor, api, row};
+
+pub(crate) use doubts::Doubts;
+use doubts::{Doubt, Origin};
 
 /// Series looked at in one call.
 const CHECKS_PER_CALL: usize = 8;
 
-/// What starts later than this may vanish without a word: a cautious half year.
-const REACH_MICROS: i64 = 150 * 86_400_000_000;
-
-/// What a delta told of the live instances of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Live {
-    /// The earliest `updated`, microseconds since the epoch; 0 if one has none.
-    updated_at: i64,
-    /// The earliest and the latest original start, microseconds since the epoch.
-    first_at: i64,
-    last_at: i64,
+/// What is known of a feed when its series are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// When its full listing began, microseconds since the epoch.
+    pub full_at: i64,
+    /// Series come without their rules.
+    pub hides_rules: bool,
 }
 
-impl Live {
-    fn of(event: &Event<'_>) -> Self {
-        let start = &event.original_start_time;
-        let day = || row::day(start).map(|day| i64::from(day) * 86_400_000_000);
-        let at = row::at(start).or_else(day);
-        Self {
-            updated_at: updated_at(event).unwrap_or_default(),
-            first_at: at.unwrap_or(i64::MIN),
-            last_at: at.unwrap_or(i64::MAX),
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            updated_at: self.updated_at.min(other.updated_at),
-            first_at: self.first_at.min(other.first_at),
-            last_at: self.last_at.max(other.last_at),
-        }
-    }
-
-    /// May instances have gone though none was cancelled? Plain ones take `updated` from their
-    /// series, so where all are newer, only exceptions have changed.
-    fn may_hide_loss(&self, master: &Event<'_>, now: i64) -> bool {
-        let series_changed = updated_at(master).is_none_or(|at| self.updated_at <= at);
-        series_changed && (self.last_at > now + REACH_MICROS || !is_dense(master))
-    }
-}
-
-fn updated_at(event: &Event<'_>) -> Option<i64> {
-    time::micros_from_rfc3339(event.updated.as_ref()?.as_str())
-}
-
-/// Is there an instance at least every four weeks, so that a series can't end earlier without a
-/// cancelled one near its end?
-fn is_dense(master: &Event<'_>) -> bool {
-    let rules = values(master, "RRULE");
-    let [rule] = rules.as_slice() else { return false };
-    let days = match part(rule, "FREQ").map(str::to_ascii_uppercase).as_deref() {
-        Some("DAILY") => 1,
-        Some("WEEKLY") => 7,
-        _ => return false,
-    };
-    let interval = part(rule, "INTERVAL").map_or(Some(1), |text| text.parse::<u32>().ok());
-    let narrowed = rule.to_ascii_uppercase().contains("BYMONTH");
-    let plain = values(master, "RDATE").is_empty() && values(master, "EXDATE").is_empty();
-    plain && !narrowed && interval.is_some_and(|interval| interval <= 28 / days)
-}
-
-/// How far a series goes.
+/// What looking at doubtful series came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Extent {
-    /// No recurrence: a single event.
-    Single,
-    /// Without end.
-    Open,
-    /// The last start is not after this instant.
-    Until(i64),
-    /// The last day is not after this one.
-    UntilDay(i32),
-    /// Only listing it tells.
-    Unknown,
+pub(crate) enum Checked {
+    /// Some are settled, or put off.
+    Some,
+    /// Only a full listing tells what became of one.
+    Relist,
 }
 
 /// What becomes of a series' instances.
@@ -106,25 +53,30 @@ enum Verdict {
     Relist,
 }
 
-/// What is known of a series before it is looked at.
-#[derive(Clone, Copy, Debug)]
-struct Doubt {
-    now: i64,
-    /// Did the delta cancel instances?
-    cancelled: bool,
-    live: Option<Live>,
-    hides_rules: bool,
-}
-
-/// Looks at some of the doubtful series.
-pub(crate) fn check(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
+/// Looks at some of the doubtful series. One that can't be had is put off, so that it stands in
+/// nobody's way; in the end a full listing takes its place.
+pub(crate) fn check(
+    cx: &Context,
+    feed: Feed<'_>,
+    doubts: &mut Doubts,
+    known: &Known,
+) -> Result<Checked> {
     for _ in 0..CHECKS_PER_CALL {
-        let suspect = at.suspects.pop_first();
-        let cancelled = suspect.is_some();
-        let Some(series) = suspect.or_else(|| at.live.keys().next().cloned()) else { break };
-        let live = at.live.remove(&series);
-        let doubt = Doubt { now: cx.now, cancelled, live, hides_rules: at.hides_rules() };
-        match verdict(cx, feed, &series, &doubt)? {
+        let Some((series, doubt)) = doubts.next() else { break };
+        let verdict = match verdict(cx, feed, &series, &doubt, doubts, known) {
+            Err(failure) if is_of_one(&failure) => {
+                log::warn("a series can't be looked at", &[]);
+                if doubts.are_hopeless() {
+                    return Ok(Checked::Relist);
+                }
+                doubts.postpone(&series);
+                // It may have taken long: a call has its time.
+                break;
+            }
+            verdict => verdict?,
+        };
+        doubts.settle(&series);
+        match verdict {
             Verdict::Keep => {}
             Verdict::Gone => {
                 cancel(feed, &series, None)?;
@@ -132,18 +84,41 @@ pub(crate) fn check(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<St
             }
             Verdict::Cancel => cancel(feed, &series, None)?,
             Verdict::CancelAfter(extent) => cancel(feed, &series, Some(extent))?,
-            Verdict::Relist => return Ok(Step::restart()),
+            Verdict::Relist => return Ok(Checked::Relist),
         }
     }
-    Ok(rest(at))
+    Ok(Checked::Some)
 }
 
-fn verdict(cx: &Context, feed: Feed<'_>, series: &str, doubt: &Doubt) -> Result<Verdict> {
+/// Does the failure say nothing of other series, of the owner or of its grant?
+fn is_of_one(failure: &Failure) -> bool {
+    match failure {
+        Failure::Retry(retry) => retry.scope == RetryScope::ThisStream,
+        Failure::TooLarge(_) | Failure::Bug(_) => true,
+        _ => false,
+    }
+}
+
+fn verdict(
+    cx: &Context,
+    feed: Feed<'_>,
+    series: &str,
+    doubt: &Doubt,
+    doubts: &mut Doubts,
+    known: &Known,
+) -> Result<Verdict> {
     let request = api::get(cx, &["calendars", feed.calendar, "events", series])?;
     let answer = api::call(cx, &request)?;
     if answer.status == 200 {
-        let master: Event<'_> = answer.json()?;
-        return Ok(judge(&master, doubt));
+        return match answer.json::<Event<'_>>() {
+            Ok(master) if master.id.as_ref().map(Text::as_str) == Some(series) => {
+                let origin = doubts.rows_come_from(series, &master, doubt.live, known.full_at);
+                Ok(judge(&master, doubt, origin, known.hides_rules, cx.now))
+            }
+            // Odd; a list takes events as they are.
+            Ok(_) | Err(Failure::Bug(_)) => Ok(Verdict::Relist),
+            Err(failure) => Err(failure),
+        };
     }
     let refusal = Refusal::of(&answer);
     match answer.status {
@@ -152,8 +127,8 @@ fn verdict(cx: &Context, feed: Feed<'_>, series: &str, doubt: &Doubt) -> Result<
         404 if !doubt.cancelled => Ok(Verdict::Keep),
         // Purged, or never to be had alone.
         404 => Ok(Verdict::Relist),
-        // The list that follows finds out what has become of the calendar.
-        403 if refusal.is_unreadable() => Ok(Verdict::Keep),
+        // The listing finds out whether all of the calendar is forbidden.
+        403 if refusal.is_unreadable() => Ok(Verdict::Relist),
         _ => Err(refusal.failure(cx.now)),
     }
 }
@@ -163,30 +138,32 @@ fn gone(doubt: &Doubt) -> Verdict {
     if doubt.live.is_some() { Verdict::Relist } else { Verdict::Gone }
 }
 
-fn judge(master: &Event<'_>, doubt: &Doubt) -> Verdict {
+fn judge(
+    master: &Event<'_>,
+    doubt: &Doubt,
+    origin: Origin,
+    hides_rules: bool,
+    now: i64,
+) -> Verdict {
     if master.is_cancelled() {
         return gone(doubt);
     }
     let extent = match extent(master) {
-        Extent::Single if doubt.live.is_none() && !doubt.hides_rules => return Verdict::Cancel,
+        Extent::Single if doubt.live.is_none() && !hides_rules => return Verdict::Cancel,
         // The rule isn't shown.
         Extent::Single => Extent::Unknown,
         extent => extent,
     };
-    match (doubt.cancelled, doubt.live) {
+    match (doubt.cancelled, doubt.live, origin) {
         // Some instances gone and some new: the rule itself may be another.
-        (true, Some(_)) => return Verdict::Relist,
-        // So may it be where nothing is near enough to be told as gone.
-        (false, Some(live)) => {
-            let unseen = live.may_hide_loss(master, doubt.now);
-            let far = live.first_at > doubt.now + REACH_MICROS;
-            if unseen && far {
-                return Verdict::Relist;
-            }
-            if !unseen && extent == Extent::Unknown {
-                return Verdict::Keep;
-            }
+        (true, Some(_), _) | (false, Some(_), Origin::AnotherRule) => return Verdict::Relist,
+        (false, Some(_), Origin::ThisRule) => return Verdict::Keep,
+        // It may be another where nothing tells: what is gone may all be far, in the gaps of the
+        // next instances, or beyond as many as Google expands.
+        (false, Some(live), Origin::Unknown) if live.may_hide_loss(master, now) => {
+            return Verdict::Relist;
         }
+        (false, Some(_), _) if extent == Extent::Unknown => return Verdict::Keep,
         _ => {}
     }
     match extent {
@@ -196,24 +173,17 @@ fn judge(master: &Event<'_>, doubt: &Doubt) -> Verdict {
     }
 }
 
-/// Notes the series that a page of a delta of the expanded feed is about.
-pub(crate) fn note(items: &[Item<'_, Event<'_>>], at: &mut Position) {
+/// Notes the series that a page of a delta with instances is about.
+pub(crate) fn note(items: &[Item<'_, Event<'_>>], doubts: &mut Doubts) {
     for Item { parsed: event, .. } in items {
-        let Some(series) = event.recurring_event_id.as_ref().map(Text::as_str) else { continue };
-        if !event.is_cancelled() {
-            let live = Live::of(event);
-            match at.live.get_mut(series) {
-                Some(noted) => *noted = noted.and(live),
-                None => drop(at.live.insert(series.to_owned(), live)),
-            }
-        } else if !at.suspects.contains(series) {
-            at.suspects.insert(series.to_owned());
+        if let Some(series) = event.recurring_event_id.as_ref().map(Text::as_str) {
+            doubts.note(series, event);
         }
     }
 }
 
 /// What a delta says of whole series: a cancelled event may be one, and takes its instances or
-/// exceptions with it; one that now ends earlier loses those beyond.
+/// exceptions with it; one that now ends earlier loses those beyond; one that is single now has none.
 pub(crate) fn cascade<'a, 'b: 'a>(
     feed: Feed<'_>,
     events: impl Iterator<Item = &'a Event<'b>>,
@@ -222,8 +192,12 @@ pub(crate) fn cascade<'a, 'b: 'a>(
         let Some(id) = event.id.as_ref().map(Text::as_str) else { continue };
         if event.is_cancelled() {
             cancel(feed, id, None)?;
-        } else if let until @ (Extent::Until(_) | Extent::UntilDay(_)) = extent(event) {
-            cancel(feed, id, Some(until))?;
+            continue;
+        }
+        match extent(event) {
+            Extent::Single => cancel(feed, id, None)?,
+            until @ (Extent::Until(_) | Extent::UntilDay(_)) => cancel(feed, id, Some(until))?,
+            Extent::Open | Extent::Unknown => {}
         }
     }
     Ok(())
@@ -256,59 +230,4 @@ fn cancel(feed: Feed<'_>, series: &str, beyond: Option<Extent>) -> Result<()> {
         _ => {}
     }
     db::update(feed.service, &[(EventTable::STATUS, CANCELLED.into())], &conditions)
-}
-
-/// How far the recurrence of an event goes (RFC 5545). Anything but one rule with a plain `UNTIL`
-/// that fits the start is left to a listing.
-pub(crate) fn extent(event: &Event<'_>) -> Extent {
-    let rules = values(event, "RRULE");
-    let endless = rules.iter().any(|rule| part(rule, "UNTIL").or(part(rule, "COUNT")).is_none());
-    match (rules.as_slice(), values(event, "RDATE").is_empty()) {
-        ([], true) => Extent::Single,
-        ([rule], true) => rule_extent(rule, event),
-        _ if endless => Extent::Open,
-        _ => Extent::Unknown,
-    }
-}
-
-/// Values of the recurrence lines of a name; the name may have parameters (`RDATE;VALUE=DATE:`).
-fn values<'a>(event: &'a Event<'_>, name: &str) -> Vec<&'a str> {
-    let lines = event.recurrence.as_deref().unwrap_or_default().iter().map(Text::as_str);
-    lines
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(key, _)| key.split(';').next().unwrap_or_default().eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
-        .collect()
-}
-
-fn rule_extent(rule: &str, event: &Event<'_>) -> Extent {
-    if part(rule, "COUNT").is_some() {
-        return Extent::Unknown;
-    }
-    let Some(until) = part(rule, "UNTIL") else { return Extent::Open };
-    let day = || {
-        let (year, rest) = until.split_at_checked(4)?;
-        let (month, rest) = rest.split_at_checked(2)?;
-        time::days_from_date(&format!("{year}-{month}-{}", rest.get(..2)?))
-    };
-    if row::day(&event.start).is_some() {
-        return day().map_or(Extent::Unknown, Extent::UntilDay);
-    }
-    let instant = || {
-        let (_, clock) = until.split_once('T')?;
-        let clock = clock.strip_suffix('Z').filter(|clock| clock.len() == 6)?;
-        let (hour, rest) = clock.split_at_checked(2)?;
-        let (minute, second) = rest.split_at_checked(2)?;
-        let midnight = i64::from(day()?) * 86_400_000_000;
-        let since = time::micros_from_rfc3339(&format!("1970-01-01T{hour}:{minute}:{second}Z"))?;
-        Some(midnight + since)
-    };
-    instant().map_or(Extent::Unknown, Extent::Until)
-}
-
-fn part<'a>(rule: &'a str, name: &str) -> Option<&'a str> {
-    rule.split(';').find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        key.eq_ignore_ascii_case(name).then_some(value)
-    })
 }

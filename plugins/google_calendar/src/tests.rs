@@ -1,12 +1,15 @@
 //! The plugin against a scripted host: what it asks for, and what its writes come to.
 
 mod calendars;
+mod doubts;
 mod events;
+mod masters;
 mod paging;
 mod push;
 mod receive;
 mod requests;
 mod series;
+mod told;
 mod unseen;
 
 use rowgate_plugin::db::Scalar;
@@ -105,6 +108,14 @@ impl World {
         let live = rows.filter(|row| text(row, "status").as_deref() != Some("cancelled"));
         live.filter_map(|row| text(row, "google_id")).collect()
     }
+}
+
+/// Does the next call begin with a full listing?
+fn lists_anew(step: &Step<Cursor>) -> bool {
+    let cursor = serde_json::to_value(&step.cursor).unwrap();
+    let listing = &cursor["events"]["listing"];
+    assert!(listing.is_object());
+    step.progress == Progress::More && listing["token"].is_null()
 }
 
 fn events(service: &str) -> StreamId {

@@ -19,6 +19,12 @@ pub(crate) struct Page<'a> {
     pub next_page_token: Option<String>,
     #[serde(default)]
     pub next_sync_token: Option<String>,
+    /// The calendar's title, on a list of events.
+    #[serde(borrow, default)]
+    pub summary: Option<&'a RawValue>,
+    /// The calendar's, on a list of events; may be empty.
+    #[serde(borrow, default)]
+    pub description: Option<&'a RawValue>,
     /// The calendar's, on a list of events.
     #[serde(default)]
     pub time_zone: Option<String>,
@@ -132,7 +138,12 @@ impl<'a> Identified<'a> for Event<'a> {
             let time_zone = text(&value["timeZone"]);
             value.is_object().then_some(Moment { date, date_time, time_zone })
         };
-        let lines = value["recurrence"].as_array();
+        let lines = match &value["recurrence"] {
+            Value::Null => None,
+            Value::Array(lines) => Some(lines.iter().filter_map(text).collect()),
+            // A rule that can't be read is no reason to take a series for a single event.
+            _ => Some(vec![Text(Cow::Borrowed("RRULE:"))]),
+        };
         Self {
             id: text(&value["id"]),
             status: text(&value["status"]),
@@ -142,9 +153,14 @@ impl<'a> Identified<'a> for Event<'a> {
             end: moment(&value["end"]),
             original_start_time: moment(&value["originalStartTime"]),
             recurring_event_id: text(&value["recurringEventId"]),
-            recurrence: lines.map(|lines| lines.iter().filter_map(text).collect()),
+            recurrence: lines,
         }
     }
+}
+
+/// The text that a JSON string holds. None: it is another value, or no text (a lone surrogate).
+pub(crate) fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 fn text(value: &Value) -> Option<Text<'static>> {

@@ -39,7 +39,7 @@ impl From<http::Error> for Failure {
     fn from(error: http::Error) -> Self {
         match error {
             http::Error::Denied(text) => Self::Bug(format!("request denied: {text}")),
-            http::Error::Timeout => Self::TooSlow("no answer in time".into()),
+            http::Error::Timeout => Self::retry("no answer in time"),
             http::Error::TooLarge(cap) => Self::TooLarge(format!("answer above {cap} bytes")),
             http::Error::Connect(text) => Self::retry(format!("no connection: {text}")),
             http::Error::Transfer(text) => Self::retry(format!("answer broke off: {text}")),
@@ -70,7 +70,7 @@ mod tests {
         use http::Error;
         let cases = [
             (Error::Denied("add x".into()), "bug"),
-            (Error::Timeout, "too-slow"),
+            (Error::Timeout, "retry"),
             (Error::TooLarge(1), "too-large"),
             (Error::Connect("refused".into()), "retry"),
             (Error::Transfer("reset".into()), "retry"),
@@ -80,7 +80,6 @@ mod tests {
             let text = format!("{error:?}");
             let found = match Failure::from(error) {
                 Failure::Bug(text) if text.contains("add x") => "bug",
-                Failure::TooSlow(_) => "too-slow",
                 Failure::TooLarge(_) => "too-large",
                 Failure::Retry(Retry { scope: RetryScope::ThisStream, after_ms: None, .. }) => {
                     "retry"

@@ -75,6 +75,11 @@ impl<C> Step<C> {
         Self { cursor: Some(cursor), progress: Progress::Done(None) }
     }
 
+    /// Rest for `ms` milliseconds, or until activated.
+    pub fn done_for(cursor: C, ms: u64) -> Self {
+        Self { cursor: Some(cursor), progress: Progress::Done(Some(ms)) }
+    }
+
     /// Rest for `ms` milliseconds, or until activated, then begin again without a cursor.
     pub fn relist_after(ms: u64) -> Self {
         Self { cursor: None, progress: Progress::Done(Some(ms)) }

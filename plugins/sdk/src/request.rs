@@ -16,6 +16,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     request: http::Request,
+    is_page: bool,
     /// What the builder was given that no request can hold; told by `send`.
     fault: Option<String>,
 }
@@ -31,7 +32,7 @@ impl Request {
             body: http::Body::None,
             timeout_ms: None,
         };
-        Self { request, fault: None }
+        Self { request, is_page: false, fault: None }
     }
 
     /// A GET.
@@ -137,13 +138,25 @@ impl Request {
         self
     }
 
+    /// It asks for a page of a listing: no answer in time is then `TooSlow`, and when that repeats
+    /// the host makes pages smaller. Without this it is a plain retry.
+    pub fn page(mut self) -> Self {
+        self.is_page = true;
+        self
+    }
+
     /// Sends it. Any status is an answer; no answer is a [`Failure`].
     pub fn send(self) -> Result<Answer> {
         if let Some(fault) = self.fault {
             return Err(Failure::Bug(format!("{}: {fault}", self.request.url)));
         }
-        let response = imports::send(&self.request)?;
-        Ok(Answer::new(response))
+        match imports::send(&self.request) {
+            Ok(response) => Ok(Answer::new(response)),
+            Err(http::Error::Timeout) if self.is_page => {
+                Err(Failure::TooSlow("no page in time".into()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn form_part(mut self, name: &str, part: Part) -> Self {
@@ -159,7 +172,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Host;
+    use crate::testing::{Host, HttpError};
 
     #[test]
     fn segments_are_encoded_one_by_one() {
@@ -185,6 +198,16 @@ mod tests {
             assert!(matches!(sent, Err(Failure::Bug(_))), "{segment}");
         }
         assert_eq!(host.requests(), []);
+    }
+
+    #[test]
+    fn only_a_page_can_be_too_slow() {
+        let host = Host::new();
+        host.fail(HttpError::Timeout).fail(HttpError::Timeout);
+        let page = Request::get("https://x").page().send();
+        assert!(matches!(page, Err(Failure::TooSlow(_))), "{page:?}");
+        let other = Request::get("https://x").send();
+        assert!(matches!(other, Err(Failure::Retry(_))), "{other:?}");
     }
 
     #[test]

@@ -66,7 +66,7 @@ async fn private_addresses_are_refused_however_they_are_written() {
 async fn a_name_is_asked_anew_for_each_connection() {
     let DatabaseServer { port, .. } = saying(Vec::new()).await;
     let turning = Turning::new(&["127.0.0.1", "127.0.0.1", "169.254.169.254"]);
-    let relays = Relays::with_lookup(turning.clone(), Chance::from_system()).unwrap();
+    let relays = relays_by(turning.clone());
     let allowed = relays.open(&server("db.example", port, true)).await;
     assert!(allowed.is_ok(), "{allowed:?}");
     for left in [1, 0] {

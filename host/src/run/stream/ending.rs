@@ -86,8 +86,11 @@ impl StreamRun<'_> {
                 let under = at.stand.under.clone();
                 commit::drop_cursor(&tree.replication, under, tables, stream, at.version).await?;
                 self.may_restart = false;
+                // The size was the lost cursor's; what made it small may be long over.
+                self.page_limit = kind.map_or(self.page_limit, |kind| kind.page_limit);
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
-                Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
+                let page_limit = i64::from(self.page_limit);
+                Ok(Next::End(Ended { page_limit, not_before: holder.later(wait_ms), ..failed }))
             }
             Decision::Wait { scope, wait_ms, least_ms, slow_count } => {
                 let not_before = holder.not_before(wait_ms, least_ms);

@@ -24,6 +24,9 @@ pub struct Message {
     pub all_due: bool,
     /// Streams that came, with the size of their first page.
     pub added: Vec<(StreamKey, u32)>,
+    /// Streams that are to be read in full by somebody's wish: service, kind, key (none: all of the
+    /// kind), and the size of their first page.
+    pub read_again: Vec<(String, String, Option<String>, u32)>,
     /// Streams that went.
     pub removed: Vec<StreamKey>,
     /// Streams that are due, at a time or at once.

@@ -156,6 +156,12 @@ impl<'c> Transaction<'c> {
                 .await
                 .map_err(apply_error)?;
         }
+        for service in self.step.tree.tables.keys() {
+            for (name, kind) in self.step.tree.manifest.streams(service) {
+                let of_kind = (service.clone(), name.to_owned(), None, kind.page_limit);
+                self.message.read_again.push(of_kind);
+            }
+        }
         self.message.all_due = true;
         Ok(())
     }
@@ -176,6 +182,11 @@ impl<'c> Transaction<'c> {
                 .execute(&mut *self.connection)
                 .await?;
                 derive::drop_brackets(self.connection, owner_id, &self.step.tree, stream).await?;
+                let mut kinds = self.step.tree.manifest.streams(&stream.service);
+                if let Some((_, kind)) = kinds.find(|(name, _)| *name == stream.kind) {
+                    let (service, name, key) = key(stream);
+                    self.message.read_again.push((service, name, Some(key), kind.page_limit));
+                }
                 self.message.due.push((key(stream), None));
             }
             StreamChange::Remove(stream) => {

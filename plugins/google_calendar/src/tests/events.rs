@@ -6,8 +6,8 @@ use rowgate_plugin::{Progress, Step, StreamId};
 use serde_json::{Value, json};
 
 use super::{
-    CAL, EXPANDED, GOOGLE_CALENDAR_V1, SOURCE, World, calendars, cancelled_instance, error, events,
-    instance, instance_id, last_page, page, single, text,
+    CAL, EXPANDED, SOURCE, World, calendars, cancelled_instance, error, events, instance,
+    instance_id, last_page, page, single, text,
 };
 use crate::Cursor;
 
@@ -206,25 +206,23 @@ fn a_cancelled_instance_says_nothing_of_its_base() {
 }
 
 #[test]
-fn the_calendar_learns_its_time_zone_and_a_new_role_relists() {
-    let mut world = World::new();
-    world.host.answer(200, last_page(vec![json!({"id": CAL, "timeZone": "UTC"})], "s"));
-    world.run(&calendars(), None);
-    let body = |role: &str| json!({"timeZone": "Asia/Tokyo", "accessRole": role, "nextSyncToken": "s", "items": []});
-    let mut cursor = None;
-    let cases = [("owner", 0), ("owner", 0), ("freeBusyReader", 1), ("freeBusyReader", 0)];
-    for (at, (role, resets)) in cases.into_iter().enumerate() {
-        world.host.answer(200, body(role));
-        let (step, did) = world.step(&events(EXPANDED), cursor);
-        cursor = step.unwrap().cursor;
-        if at == 0 {
-            cursor = world.step(&events(EXPANDED), cursor).0.unwrap().cursor;
-        }
-        let reset = vec![StreamChange::Reset(calendars()); resets];
-        assert_eq!(did.streams, reset, "{at} {role}");
+fn who_sees_only_times_has_no_ghosts_in_the_source_table() {
+    let role = |items: Vec<Value>, token: &str| json!({"accessRole": "freeBusyReader", "items": items, "nextSyncToken": token});
+    for service in [SOURCE, EXPANDED] {
+        let mut world = World::new();
+        let items = (0..400).map(|day| instance("abc", day)).chain([single("xyz")]).collect();
+        world.host.answer(200, role(items, "s"));
+        let cursor = world.run(&events(service), None).cursor;
+        assert_eq!(world.live(service).len(), 401);
+        // One series is deleted, a single event becomes another.
+        let mut items: Vec<_> = (0..180).map(|day| cancelled_instance("abc", day)).collect();
+        items.push(instance("xyz", 0));
+        world.host.answer(200, role(items, "s2")).answer(410, error(410, "deleted"));
+        world.host.answer(404, error(404, "notFound"));
+        let step = world.run(&events(service), cursor);
+        assert_eq!(step.progress, Progress::Done(None), "{service}");
+        assert_eq!(world.live(service), [instance_id("xyz", 0)], "{service}");
     }
-    let row = world.row(GOOGLE_CALENDAR_V1, CAL).unwrap();
-    assert_eq!(text(row, "time_zone").as_deref(), Some("Asia/Tokyo"));
 }
 
 #[test]
@@ -279,55 +277,4 @@ fn one_calendar_does_not_touch_another() {
     };
     assert_eq!(of(CAL), ["cancelled"]);
     assert_eq!(of("other"), ["confirmed", "confirmed"]);
-}
-
-#[test]
-fn a_role_that_changed_with_the_cursor_lost_relists_the_calendars_once() {
-    let cases = [
-        (json!({"id": CAL, "accessRole": "writer"}), "writer", 0),
-        (json!({"id": CAL, "accessRole": "writer"}), "freeBusyReader", 1),
-        (json!({"id": CAL}), "writer", 0),
-    ];
-    for (entry, role, resets) in cases {
-        let mut world = World::new();
-        world.host.answer(200, last_page(vec![entry], "s"));
-        world.run(&calendars(), None);
-        let body = json!({"accessRole": role, "nextSyncToken": "s", "items": []});
-        world.host.answer(200, &body);
-        let (step, did) = world.step(&events(EXPANDED), None);
-        let step = step.unwrap();
-        assert_eq!((step.progress, did.streams), (Progress::More, vec![]));
-        let (step, did) = world.step(&events(EXPANDED), step.cursor);
-        let step = step.unwrap();
-        assert_eq!(step.progress, Progress::Done(None));
-        assert_eq!(did.streams, vec![StreamChange::Reset(calendars()); resets], "{role}");
-        world.host.answer(200, &body);
-        let (next, did) = world.step(&events(EXPANDED), step.cursor);
-        assert_eq!((next.unwrap().progress, did.streams), (Progress::Done(None), vec![]));
-        assert_eq!(world.host.requests()[2].query("syncToken"), Some("s"));
-    }
-}
-
-#[test]
-fn a_role_is_compared_where_no_token_is_kept() {
-    let mut world = World::new();
-    world.host.answer(200, last_page(vec![json!({"id": CAL, "accessRole": "owner"})], "s"));
-    world.run(&calendars(), None);
-    world.host.answer(200, json!({"accessRole": "reader", "items": []}));
-    let step = world.step(&events(EXPANDED), None).0.unwrap();
-    let (step, did) = world.step(&events(EXPANDED), step.cursor);
-    assert_eq!(step.unwrap(), Step::relist_after(86_400_000));
-    assert_eq!(did.streams, [StreamChange::Reset(calendars())]);
-}
-
-#[test]
-fn a_listing_that_begins_again_is_completed_before_its_role_is_compared() {
-    let mut world = World::new();
-    let first = json!({"accessRole": "owner", "items": [single("a")], "nextPageToken": "p"});
-    world.host.answer(200, &first).answer(400, error(400, "invalid"));
-    let last = json!({"accessRole": "owner", "items": [single("b")], "nextSyncToken": "s"});
-    world.host.answer(200, &first).answer(200, &last);
-    let step = world.run(&events(EXPANDED), None);
-    assert_eq!(step.progress, Progress::Done(None));
-    assert_eq!(world.live(EXPANDED), ["a", "b"]);
 }

@@ -94,6 +94,17 @@ fn transport_errors_are_the_sdks() {
 }
 
 #[test]
+fn a_slow_token_endpoint_is_no_reason_for_a_smaller_page() {
+    let mut world = World::new();
+    expired(&world).host.fail(HttpError::Timeout);
+    for stream in [calendars(), events(EXPANDED)] {
+        let slow = world.step(&stream, None).0;
+        assert!(matches!(slow, Err(Failure::Retry(_))), "{slow:?}");
+        world.host.fail(HttpError::Timeout);
+    }
+}
+
+#[test]
 fn parameters_of_the_lists() {
     let mut world = World::new();
     for stream in [calendars(), events(EXPANDED), events(SOURCE)] {

@@ -4,7 +4,8 @@ use rowgate_plugin::{Progress, Step};
 use serde_json::{Value, json};
 
 use super::{
-    EXPANDED, World, cancelled_instance, error, events, instance, last_page, single, start,
+    EXPANDED, NOW, World, cancelled_instance, error, events, instance, last_page, lists_anew, page,
+    single, start,
 };
 use crate::Cursor;
 
@@ -36,15 +37,6 @@ fn changed(days: std::ops::Range<u32>, status: u16, answer: &Value) -> (World, S
 }
 
 #[test]
-fn an_end_beyond_what_is_told_counts() {
-    let until = start(400).replace(['-', ':'], "");
-    let rule = master(&format!("RRULE:FREQ=DAILY;UNTIL={until}"));
-    let (world, step) = changed(0..401, 200, &rule);
-    assert_eq!(step.progress, Progress::Done(None));
-    assert_eq!(world.live(EXPANDED).len(), 401 + 1);
-}
-
-#[test]
 fn all_is_listed_only_where_instances_may_have_gone_unseen() {
     let cases = [
         (0..400, "RRULE:FREQ=DAILY;COUNT=400", true),
@@ -54,12 +46,20 @@ fn all_is_listed_only_where_instances_may_have_gone_unseen() {
         (0..10, "RRULE:FREQ=DAILY;BYMONTH=2;COUNT=10", true),
         (0..10, "RRULE:FREQ=YEARLY;COUNT=10", true),
         (0..10, "RDATE:20260301T090000Z", true),
-        (0..DAYS, "RRULE:FREQ=DAILY", false),
+        // It may have been a weekly one, of which Google expands fourteen years.
+        (0..DAYS, "RRULE:FREQ=DAILY", true),
+        (0..10, "RRULE:FREQ=DAILY", false),
         (300..DAYS, "RRULE:FREQ=DAILY", true), // all of it far away
+        // Wide gaps: far instances may have gone, and the next ones are as they were.
+        (0..DAYS, "RRULE:FREQ=DAILY;BYMONTH=2,3", true),
+        (0..DAYS, "RRULE:FREQ=DAILY;BYMONTH=2,3;UNTIL=20300101T000000Z", true),
+        (0..DAYS, "RRULE:FREQ=MONTHLY", true),
+        (0..DAYS, "RRULE:FREQ=WEEKLY;UNTIL=20300101T000000Z", true),
+        (0..10, "RRULE:FREQ=WEEKLY;UNTIL=20300101T000000Z", false),
     ];
     for (days, rule, relists) in cases {
         let (world, step) = changed(days.clone(), 200, &master(rule));
-        assert_eq!(step == Step::restart(), relists, "{rule}");
+        assert_eq!(lists_anew(&step), relists, "{rule}");
         assert_eq!(world.live(EXPANDED).len() as u32, DAYS - days.start + 1, "{rule}");
     }
 }
@@ -89,7 +89,7 @@ fn live_instances_outlive_what_is_told_of_their_series() {
     ];
     for (status, answer, relists) in cases {
         let (world, step) = changed(0..DAYS, status, &answer);
-        assert_eq!(step == Step::restart(), relists, "{answer}");
+        assert_eq!(lists_anew(&step), relists, "{answer}");
         assert_eq!(world.live(EXPANDED).len() as u32, DAYS + 1, "{answer}");
     }
 }
@@ -105,7 +105,7 @@ fn who_sees_only_times_sees_no_rules() {
     world.host.answer(200, single("abc"));
     let step = world.step(&events(EXPANDED), cursor).0.unwrap();
     let step = world.step(&events(EXPANDED), step.cursor).0.unwrap();
-    assert_eq!(step, Step::restart());
+    assert!(lists_anew(&step));
     assert_eq!(world.live(EXPANDED).len(), 8);
 }
 
@@ -121,5 +121,88 @@ fn a_single_event_that_was_a_series_for_a_while_goes_with_it() {
         world.host.answer(200, last_page(items, "s2")).answer(status, answer);
         world.run(&events(EXPANDED), cursor);
         assert_eq!(world.live(EXPANDED), ["abcd"]);
+    }
+}
+
+/// A delta with all instances of an endless series, which changed at that time; then the series.
+fn all_told(
+    world: &mut World,
+    cursor: Option<Cursor>,
+    updated: &str,
+    days: std::ops::Range<u32>,
+    master: &Value,
+) -> Step<Cursor> {
+    let told = |mut event: Value| {
+        event["updated"] = updated.into();
+        event
+    };
+    let items = days.map(|day| told(instance("abc", day))).collect();
+    world.host.answer(200, last_page(items, "s")).answer(200, told(master.clone()));
+    let step = world.step(&events(EXPANDED), cursor).0.unwrap();
+    world.step(&events(EXPANDED), step.cursor).0.unwrap()
+}
+
+#[test]
+fn with_the_rule_that_is_known_no_instance_has_gone() {
+    let mut world = World::new();
+    let cursor = synced(&mut world, 0);
+    let monthly = master("RRULE:FREQ=MONTHLY");
+    let step = all_told(&mut world, cursor, "2026-01-02T00:00:00Z", 0..DAYS, &monthly);
+    assert!(lists_anew(&step), "it may have been another rule");
+    let items = (0..DAYS).map(|day| instance("abc", day)).collect();
+    world.host.answer(200, last_page(items, "s"));
+    let cursor = world.run(&events(EXPANDED), step.cursor).cursor;
+    // Somebody accepts the invitation: all comes again.
+    let step = all_told(&mut world, cursor, "2026-01-03T00:00:00Z", 0..DAYS, &monthly);
+    assert_eq!(step.progress, Progress::Done(None));
+    // The series changed again after its instances were told: what was told is of neither rule.
+    let items = (0..DAYS).map(|day| instance("abc", day)).collect();
+    let yearly = master("RRULE:FREQ=YEARLY");
+    let mut later = yearly.clone();
+    later["updated"] = "2026-01-04T00:00:01Z".into();
+    world.host.answer(200, page(items, "p")).answer(200, last_page(vec![], "s")).answer(200, later);
+    let step = world.step(&events(EXPANDED), step.cursor).0.unwrap();
+    let step = world.step(&events(EXPANDED), step.cursor).0.unwrap();
+    let step = world.step(&events(EXPANDED), step.cursor).0.unwrap();
+    assert!(lists_anew(&step));
+    world.host.answer(200, last_page(vec![instance("abc", 0)], "s"));
+    let cursor = world.run(&events(EXPANDED), step.cursor).cursor;
+    let step = all_told(&mut world, cursor, "2026-01-05T00:00:00Z", 0..DAYS, &yearly);
+    assert!(lists_anew(&step));
+}
+
+#[test]
+fn another_rule_than_the_known_one_is_listed_however_near_all_is() {
+    let mut world = World::new();
+    let cursor = synced(&mut world, DAYS - 1);
+    let daily = master("RRULE:FREQ=DAILY;COUNT=10");
+    let step = all_told(&mut world, cursor, "2026-01-02T00:00:00Z", 0..10, &daily);
+    assert_eq!(step.progress, Progress::Done(None));
+    let weekly = master("RRULE:FREQ=WEEKLY;COUNT=2");
+    let step = all_told(&mut world, step.cursor, "2026-01-03T00:00:00Z", 0..10, &weekly);
+    assert!(lists_anew(&step));
+}
+
+#[test]
+fn a_series_younger_than_the_listing_has_lost_nothing() {
+    for (created, relists) in
+        [("2026-01-01T00:30:00Z", true), ("2026-01-01T02:00:00Z", false), ("long ago", true)]
+    {
+        let mut world = World::new();
+        let cursor = synced(&mut world, DAYS - 1);
+        world.now = NOW + 3 * 3_600_000_000;
+        let mut monthly = master("RRULE:FREQ=MONTHLY");
+        monthly["created"] = created.into();
+        let step = all_told(&mut world, cursor, "2026-01-01T02:00:00Z", 0..DAYS, &monthly);
+        assert_eq!(lists_anew(&step), relists, "{created}");
+        if relists {
+            continue;
+        }
+        // From now on its rule is known.
+        let step = all_told(&mut world, step.cursor, "2026-01-01T02:01:00Z", 0..DAYS, &monthly);
+        assert!(!lists_anew(&step));
+        let yearly = master("RRULE:FREQ=YEARLY");
+        let step = all_told(&mut world, step.cursor, "2026-01-01T02:02:00Z", 0..DAYS, &yearly);
+        assert!(lists_anew(&step));
     }
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Model;
 use super::calendar::{Calendar, Role};
 use super::event::Event;
-use super::time::EventTime;
+use super::time::{EventTime, timestamp};
+
+/// 0001-01-01T00:00:00Z.
+const YEAR_1_US: i64 = -62_135_596_800_000_000;
 
 /// Calendar lists and live events of every user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,12 @@ pub struct ExpectedEvent {
     pub start: String,
     /// The same; exclusive for days.
     pub end: String,
+    /// On instances and exceptions: where the rule puts it.
+    pub original_start: Option<String>,
+    /// `2026-11-02T10:00:00.001Z`; None if it is no time, or the viewer doesn't see it.
+    pub created: Option<String>,
+    /// The same.
+    pub updated: String,
     /// On instances and exceptions.
     pub recurring_event_id: Option<String>,
     /// Title, for messages; None where the viewer doesn't see it.
@@ -104,6 +114,7 @@ fn expanded(calendar: &Calendar, times_only: bool) -> BTreeMap<String, ExpectedE
             let end = event.instance_end(&original, length_us);
             let mut found = row(event, &original, &end, times_only);
             found.recurring_event_id = Some(event.id.clone());
+            found.original_start = Some(original.to_utc_text());
             rows.insert(event.instance_id(&original), found);
         }
     }
@@ -112,11 +123,18 @@ fn expanded(calendar: &Calendar, times_only: bool) -> BTreeMap<String, ExpectedE
 
 fn row(event: &Event, start: &EventTime, end: &EventTime, times_only: bool) -> ExpectedEvent {
     let summary = event.fields.get("summary").filter(|_| !times_only);
+    let exception = event.exception.as_ref();
+    // Imported events may be older than any calendar.
+    let created = event.created.parse::<Timestamp>().ok();
+    let created = created.filter(|created| !times_only && created.as_microsecond() >= YEAR_1_US);
     ExpectedEvent {
         status: event.status.name().to_owned(),
         start: start.to_utc_text(),
         end: end.to_utc_text(),
-        recurring_event_id: event.exception.as_ref().map(|exception| exception.master.clone()),
+        original_start: exception.map(|exception| exception.original.to_utc_text()),
+        created: created.map(|created| created.to_string()),
+        updated: timestamp(event.updated_us).to_string(),
+        recurring_event_id: exception.map(|exception| exception.master.clone()),
         summary: summary.and_then(|summary| summary.as_str()).map(str::to_owned),
     }
 }

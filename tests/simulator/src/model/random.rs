@@ -30,6 +30,15 @@ pub fn random_change(model: &mut Model, rng: &mut ChaCha8Rng) -> Option<String> 
     })
 }
 
+/// Rules that a series may change to: with an end or none, dense or with gaps.
+const RULES: &[&str] = &[
+    "FREQ=DAILY;COUNT=5",
+    "FREQ=WEEKLY;COUNT=30",
+    "FREQ=DAILY;BYMONTH=11,12,1,2,3,4",
+    "FREQ=WEEKLY",
+    "FREQ=MONTHLY",
+];
+
 /// A change that couldn't be made is no error: another one is tried.
 type Done = Result<Option<String>, ApiError>;
 
@@ -125,7 +134,13 @@ fn change_series(model: &mut Model, rng: &mut ChaCha8Rng, calendar: &str, kind: 
             model.make_single(calendar, &id)?;
             "make single"
         }
-        79 => return reschedule(model, rng, calendar, &id),
+        79 if rng.random_bool(0.5) => return reschedule(model, rng, calendar, &id),
+        79 => {
+            let Some(rule) = RULES.choose(rng) else { return Ok(None) };
+            let patch = json!({ "recurrence": [format!("RRULE:{rule}")] });
+            model.patch_event(calendar, &id, &patch)?;
+            "change the rule of"
+        }
         _ => return change_instance(model, rng, calendar, &id, kind),
     };
     Ok(Some(format!("{what} {id}")))
