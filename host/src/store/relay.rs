@@ -161,20 +161,7 @@ async fn tell(
         .execute(&mut *connection)
         .await?;
     }
-    for (service, kind, key, page_limit) in &message.read_again {
-        // A page that was too large or too slow once isn't so for ever.
-        query(
-            "update streams set page_limit = $1
-             where owner_id = $2 and service = $3 and kind = $4 and ($5 is null or key = $5)",
-        )
-        .bind(*page_limit)
-        .bind(owner_id)
-        .bind(service)
-        .bind(kind)
-        .bind(key)
-        .execute(&mut *connection)
-        .await?;
-    }
+    read_again(connection, owner_id, message).await?;
     for stream in &message.removed {
         on_stream(connection, "delete from streams", owner_id, stream).await?;
     }
@@ -213,6 +200,28 @@ async fn tell(
             .bind(item)
             .execute(connection)
             .await?;
+    }
+    Ok(())
+}
+
+/// A page that was too large or too slow once isn't so for ever.
+async fn read_again(
+    connection: &mut Connection,
+    owner_id: OwnerId,
+    message: &Message,
+) -> Result<(), Error> {
+    for (service, kind, key, page_limit) in &message.read_again {
+        query(
+            "update streams set page_limit = $1
+             where owner_id = $2 and service = $3 and kind = $4 and ($5 is null or key = $5)",
+        )
+        .bind(*page_limit)
+        .bind(owner_id)
+        .bind(service)
+        .bind(kind)
+        .bind(key)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }

@@ -125,7 +125,7 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
     }
     let answer = match at.listing.get(cx, request(cx, feed)?)? {
         Got::Page(answer) => answer,
-        Got::Again => return Ok(Step::more(Cursor::Events(at))),
+        Got::Again => return Ok(Step::more(Cursor::Events(Box::new(at)))),
         Got::Unreadable(text) => return Ok(unreadable(text)),
     };
     let page: Page<'_> = answer.json()?;
@@ -133,10 +133,10 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
     write(feed, &page, full, &mut at)?;
     let last = at.listing.turn(page.next_page_token, page.next_sync_token)?;
     if at.doubts.are_too_many() {
-        return Ok(Step::more(Cursor::Events(at.listed_anew(feed, cx.now))));
+        return Ok(Step::more(Cursor::Events(Box::new(at.listed_anew(feed, cx.now)))));
     }
     if !last {
-        return Ok(Step::more(Cursor::Events(at)));
+        return Ok(Step::more(Cursor::Events(Box::new(at))));
     }
     if full {
         let cancelled = [(EventTable::STATUS, CANCELLED.into())];
@@ -149,7 +149,7 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
 /// still hold at their commits, and a page need not be asked for again then.
 fn go_on(cx: &Context, feed: Feed<'_>, mut at: Position) -> Step<Cursor> {
     at.settling = at.told_anew || at.doubts.next().is_some() || at.must_read_masters(cx.now);
-    if at.settling { Step::more(Cursor::Events(at)) } else { rest(feed, at) }
+    if at.settling { Step::more(Cursor::Events(Box::new(at))) } else { rest(feed, at) }
 }
 
 fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
@@ -159,7 +159,7 @@ fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>
     } else if at.doubts.next().is_some() {
         let known = Known { full_at: at.full_at, hides_rules: at.told.hides_rules() };
         if series::check(cx, feed, &mut at.doubts, &known)? == Checked::Relist {
-            return Ok(Step::more(Cursor::Events(at.listed_anew(feed, cx.now))));
+            return Ok(Step::more(Cursor::Events(Box::new(at.listed_anew(feed, cx.now)))));
         }
     } else if at.must_read_masters(cx.now)
         && let Some(masters) = &mut at.masters
@@ -177,8 +177,8 @@ fn rest(feed: Feed<'_>, mut at: Position) -> Step<Cursor> {
         return Step::relist_after(DAY_MS);
     }
     match at.doubts.end_run() {
-        Some(ms) => Step::done_for(Cursor::Events(at), ms),
-        None => Step::done(Cursor::Events(at)),
+        Some(ms) => Step::done_for(Cursor::Events(Box::new(at)), ms),
+        None => Step::done(Cursor::Events(Box::new(at))),
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Cursor {
     /// A list of calendars.
     Calendars(calendars::Position),
     /// A feed of events.
-    Events(events::Position),
+    Events(Box<events::Position>),
 }
 
 impl Plugin for GoogleCalendar {
@@ -69,7 +69,7 @@ impl Plugin for GoogleCalendar {
             }
             (stream_kinds::CALENDARS, _) => calendars::sync(cx, None, page_limit),
             (stream_kinds::EVENTS, Some(Cursor::Events(at))) => {
-                events::sync(cx, stream, Some(at), page_limit)
+                events::sync(cx, stream, Some(*at), page_limit)
             }
             (stream_kinds::EVENTS, _) => events::sync(cx, stream, None, page_limit),
             (kind, _) => Err(Failure::bug(format!("no stream kind `{kind}`"))),

@@ -265,8 +265,13 @@ async fn what_a_target_lacks_is_known_by_time(dialect: Dialect) {
     release(control, &held, NOW + 60_000_000, Some(NOW + 5)).await.unwrap();
     assert_eq!(behind_since(&store).await, Some(NOW + 4));
     // Neither a failure nor who gives it back early has delivered all.
-    let failed =
-        Failed { error: "answered 500".into(), at: NOW + 100, rows_max: None, pause: None };
+    let failed = Failed {
+        error: "answered 500".into(),
+        at: NOW + 100,
+        rows_max: None,
+        alert: false,
+        pause: None,
+    };
     let held = claim_at(&store, NOW + 6).await.unwrap();
     settle_failure(control, &held, failed.clone(), NOW + 7).await.unwrap();
     let held = claim_at(&store, NOW + 100).await.unwrap();

@@ -25,6 +25,7 @@ fn statements(dialect: Dialect) -> String {
         now: 0,
         commit_id: 1,
         mapping_version: 1,
+        stale_before: None,
     };
     let batch = two_things();
     let rows = Rows::new(&spec, &batch, Some("a")).unwrap();
