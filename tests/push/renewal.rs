@@ -202,7 +202,8 @@ async fn a_calendar_without_push_is_asked_once_a_day() {
     let polled = || {
         let events = case.asked("/events").into_iter();
         let expanded = events
-            .filter(|seen| seen.path.contains("holidays"))
+            // Not the day's look for series that end far away, which asks for a few fields.
+            .filter(|seen| seen.path.contains("holidays") && !seen.query.contains("fields="))
             .map(|seen| seen.query.contains("singleEvents=true"));
         let mut expanded: Vec<bool> = expanded.collect();
         expanded.sort_unstable();

@@ -52,13 +52,13 @@ impl TestHost {
     /// A calendar that is gone may have a row, marked so, or none if it was never seen.
     async fn calendar_facts(&self, tree: &Tree) -> Facts {
         let query = format!(
-            "select external_owner_id as o, google_id as c, time_zone as z, data as d from {} \
+            "select external_owner_id as o, google_id as c, time_zone as z, data from {} \
              where deleted is not true",
             tree.calendar.table
         );
         let rows = self.sql(&query).await.into_iter();
         rows.map(|row| {
-            let (zone, entry) = (text(&row["z"]), &row["d"]);
+            let (zone, entry) = (text(&row["z"]), &row["data"]);
             let (title, role) = (entry["summary"].as_str(), text(&entry["accessRole"]));
             let is_hidden = entry["hidden"].as_bool().unwrap_or_default();
             (path(&[text(&row["o"]), text(&row["c"])]), live_in(zone, title, role, is_hidden))
