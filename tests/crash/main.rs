@@ -25,7 +25,7 @@ const CHANGES: usize = 5;
 const OPERATIONS: usize = 4;
 /// Events of an owner at the beginning, and of a page: a full listing has several.
 const EVENTS: usize = 30;
-const EVENTS_A_PAGE: usize = 15;
+const EVENTS_A_PAGE: usize = 80;
 
 /// What the kills hit.
 #[derive(Debug, Default)]
