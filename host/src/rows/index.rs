@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 use rowgate_manifest::{ColumnType, PartialCondition, Table};
+use sha2::{Digest as _, Sha256};
 
 use super::name::index_name;
 use super::{Role, StaleSpec, TableSpec};
@@ -57,11 +58,17 @@ fn index(
     })
 }
 
-/// Of an owner's stale rows the oldest first; the others stand in it nowhere.
+/// Of an owner's stale rows the oldest first; the others stand in it nowhere. A version for which other rows are
+/// stale needs another index, so the name says which.
 fn stale_index(spec: &TableSpec, stale: &StaleSpec) -> IndexSpec {
+    let conditions = stale.conditions.iter();
+    let which: Vec<_> = conditions.map(|(at, test)| (&spec.columns[*at].name, test)).collect();
+    let which = serde_json::to_vec(&which).unwrap_or_default();
+    let which: String =
+        Sha256::digest(which).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let updated_at = spec.columns.iter().position(|column| column.role == Role::UpdatedAt);
     IndexSpec {
-        name: index_name(&spec.table_name, &["stale"]),
+        name: index_name(&spec.table_name, &["stale", &which]),
         columns: spec.owner.into_iter().chain(updated_at).collect(),
         partial: stale.conditions.clone(),
     }

@@ -27,9 +27,11 @@ select min(oldest.due_at) from (
   from organizations g
 ) as oldest";
 
-/// So many owners of an organization are asked for streams that are due, those first that are due the longest.
-/// Each costs a look at its row and at its streams: ten times as many would cost half a second.
+/// So many owners are asked for streams that are due: of each organization as many, those first that are due the
+/// longest. Each costs a look at its row and at its streams: ten times as many would cost half a second.
 const LOOKED_AT_MAX: i64 = 10_000;
+/// Of each organization at least, however many those are.
+const LOOKED_AT_MIN: i64 = 10;
 
 /// Those that are being read are due no more. Of an owner that isn't linked none is.
 const STREAMS_DUE: &str = "
@@ -92,7 +94,10 @@ impl Store {
             query_scalar(INBOX_OPEN).bind(COUNTED_MAX).fetch_one(control.readers()).await?;
         let parked: i64 =
             query_scalar(INBOX_PARKED).bind(COUNTED_MAX).fetch_one(control.readers()).await?;
-        let streams_due = query_scalar(STREAMS_DUE).bind(now).bind(LOOKED_AT_MAX);
+        let organizations: i64 =
+            query_scalar("select count(*) from organizations").fetch_one(control.readers()).await?;
+        let looked_at = (LOOKED_AT_MAX / organizations.max(1)).max(LOOKED_AT_MIN);
+        let streams_due = query_scalar(STREAMS_DUE).bind(now).bind(looked_at);
         let streams_due: i64 = streams_due.fetch_one(control.readers()).await?;
         let mut replication = Connections::default();
         for database in self.opened.all() {

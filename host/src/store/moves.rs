@@ -176,16 +176,16 @@ impl Store {
                 })
             })
             .await?;
-        let admin = self.outside()?.database(&self.own_way(&current.id).await?);
-        // Also one that was given: whoever stored other URLs at the same moment may have ended it.
-        let reads = self.let_read(&admin, &current.id).await?;
-        let ended = match before {
-            Ok(before) => self.end_reader(&admin, before, &reads).await,
-            Err(error) => Err(error),
+        // Stored is stored: what of this fails is made good when the role is told again.
+        let ended = async {
+            let admin = self.outside()?.database(&self.own_way(&current.id).await?);
+            // Also one that was given: whoever stored other URLs at the same moment may have ended it.
+            let reads = self.let_read(&admin, &current.id).await?;
+            self.end_reader(&admin, before?, &reads).await
         };
-        if let Err(error) = ended {
+        if let Err(error) = ended.await {
             let id = &current.id;
-            tracing::warn!(id, %error, "the role that read before stays in a customer's database");
+            tracing::warn!(id, %error, "the role that reads waits, or the one before stays, in a customer's database");
         }
         Ok(Move { shown_url, ..current })
     }

@@ -122,7 +122,7 @@ mod tests {
         let store = opened().await;
         let server = store.server.as_ref().unwrap();
         let mut slow = server.alone().await.unwrap();
-        let limit = "set idle_in_transaction_session_timeout = '2s'";
+        let limit = "set idle_in_transaction_session_timeout = '5s'";
         slow.connection.execute(limit).await.unwrap();
         slow.beat = Duration::from_millis(10);
         let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
@@ -132,7 +132,7 @@ mod tests {
         // Until it has worked for longer than it might stand still, and the next one waits still.
         let works = async {
             let for_long = format!(
-                "select clock_timestamp() - xact_start > interval '3 s' from pg_stat_activity
+                "select clock_timestamp() - xact_start > interval '6 s' from pg_stat_activity
                  where pid = {pid}"
             );
             loop {

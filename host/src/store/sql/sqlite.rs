@@ -29,6 +29,8 @@ pub(super) async fn query(
     let mut connection = connect(path).await?;
     // The first to read, so the log and its index are open, too.
     let json = json_columns(&mut connection).await?;
+    // The time zone is read from its file at the first use.
+    connection.execute("select datetime(0, 'unixepoch', 'localtime')").await?;
     opened().map_err(|error| Error::Unavailable(error.to_string()))?;
     let out_of_time = Arc::new(AtomicBool::new(false));
     let over = Over(Arc::default());

@@ -36,9 +36,25 @@ pub(super) fn check_verb(text: &str) -> Result<(), String> {
 
 /// Says what is wrong with a text that isn't one reading statement of SQLite.
 pub(super) fn check(text: &str) -> Result<(), String> {
+    // To SQLite the text ends there.
+    if text.contains('\0') {
+        return Err("there is a NUL in the statement".into());
+    }
     check_verb(text)?;
     let mut rest = skip_blank(text)?;
     let verb = word(rest);
+    // Many pragmas do their work while SQLite compiles them, so also if they are only explained.
+    if verb == "explain" {
+        let mut explained = rest;
+        for passed in ["explain", "query", "plan"] {
+            if word(explained) == passed {
+                explained = skip_blank(&explained[passed.len()..])?;
+            }
+        }
+        if word(explained) == "pragma" {
+            return Err("a pragma can't be explained here".into());
+        }
+    }
     if verb == "pragma" {
         let name = word(skip_blank(&rest[verb.len()..])?);
         if !PRAGMAS.contains(&name.as_str()) {
@@ -58,8 +74,6 @@ pub(super) fn check(text: &str) -> Result<(), String> {
             '$' | '?' | ':' | '@' | '#' => {
                 return Err(format!("`{first}` begins a parameter: write its value instead"));
             }
-            // To SQLite the text ends there.
-            '\0' => return Err("there is a NUL in the statement".into()),
             _ => &rest[first.len_utf8()..],
         };
         rest = skip_blank(rest)?;
@@ -138,6 +152,9 @@ mod tests {
             ("select 1 where x = :c", "parameter"),
             ("select ?1", "parameter"),
             ("select 1 \0; attach 'x' as y", "NUL"),
+            ("select 1 --\0", "NUL"),
+            ("explain pragma query_only=off", "explained"),
+            ("EXPLAIN /* */ query plan -- x\n pragma x=1", "explained"),
         ] {
             let refusal = check(text).unwrap_err();
             assert!(refusal.contains(reason), "{text}: {refusal}");

@@ -171,6 +171,12 @@ fn as_on_sqlite(row: &sqlx::postgres::PgRow, at: usize) -> Option<String> {
     })
 }
 
+/// The name of the index of stale rows.
+fn stale_index(spec: &TableSpec) -> String {
+    let mut names = spec.indexes.iter().map(|index| &index.name);
+    names.find(|name| name.contains("_stale_")).unwrap().clone()
+}
+
 /// Compares with a file beside the tests; `UPDATE_SNAPSHOTS=1` writes it anew.
 fn assert_snapshot(name: &str, text: &str) {
     let path = format!("{}/src/store/tables/tests/{name}", env!("CARGO_MANIFEST_DIR"));

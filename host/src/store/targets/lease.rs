@@ -108,14 +108,16 @@ pub(super) fn next_due_sql() -> String {
 }
 
 /// Makes all targets of these trees due: their tables changed. Writes nothing where that is known. One
-/// whose lease is over isn't: its holder may only be slow, and renew it.
+/// whose lease is over isn't: its holder may only be slow, and renew it. One that is due by its period is behind
+/// from now on.
 pub async fn mark_due(
     control: &Database,
     roots: &BTreeSet<String>,
     now: Micros,
 ) -> Result<(), Error> {
     for root_id in roots {
-        let unmarked = "from targets where root_id = $1 and (due_at > $2 or due_at = lease_until)
+        let unmarked = "from targets where root_id = $1
+          and (due_at > $2 or due_at = lease_until or behind_since is null)
           and paused is null
           and not exists (select 1 from subscriptions n
                           where n.id = targets.subscription_id and not n.tells_rows)";
@@ -126,7 +128,8 @@ pub async fn mark_due(
             .await?;
         if any {
             let mark = query(format!(
-                "update targets set due_at = $2, behind_since = coalesce(behind_since, $2)
+                "update targets set behind_since = coalesce(behind_since, $2),
+                   due_at = case when due_at > $2 or due_at = lease_until then $2 else due_at end
                  where id in (select id {unmarked})"
             ));
             control.execute(mark.bind(root_id.clone()).bind(now)).await?;

@@ -103,6 +103,8 @@ impl Store {
             "update targets set period_s = $2, page_size = $3, deletions = $4, rows_max = null,
                     due_at = $5,
                     bookmark = case when $4 and not deletions then $6 else bookmark end,
+                    behind_since = case when $4 and not deletions then coalesce(behind_since, $5)
+                                        else behind_since end,
                     rewinds = case when $4 and not deletions then rewinds + 1 else rewinds end,
                     fence = case when $4 and not deletions then fence + 1 else fence end
              where id = $1",

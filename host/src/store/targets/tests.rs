@@ -288,6 +288,11 @@ async fn what_a_target_lacks_is_known_by_time(dialect: Dialect) {
     release(control, &held, NOW + 400, Some(NOW + 300)).await.unwrap();
     store.rewind_target(&made.id, &Bookmark::Start).await.unwrap();
     assert_eq!(behind_since(&store).await, Some(NOW), "by the clock, which stands still here");
+    let held = claim_at(&store, NOW + 400).await.unwrap();
+    release(control, &held, NOW + 500, Some(NOW + 400)).await.unwrap();
+    assert_eq!(behind_since(&store).await, None);
+    store.update_target(&made.id, 60, 200, true).await.unwrap();
+    assert_eq!(behind_since(&store).await, Some(NOW), "a copy is to come");
 }
 
 async fn what_fails_waits_and_comes_last(dialect: Dialect) {

@@ -79,7 +79,7 @@ async fn the_index_of_stale_rows_comes_to_a_table_that_is_there() {
             Dialect::Sqlite => "select name from pragma_index_list('google_calendar_event_v1')",
             Dialect::Postgres => "select indexname from pg_indexes",
         };
-        let stale = "google_calendar_event_v1_stale_idx".to_owned();
+        let stale = stale_index(&spec(service));
         assert!(!fixture.rows(indexes).await.contains(&stale));
         create(&mut fixture.conn, &spec(service)).await.unwrap();
         assert!(fixture.rows(indexes).await.contains(&stale));

@@ -80,7 +80,8 @@ async fn stale_rows_are_found_by_their_own_index() {
         let mut query = Query::new(Dialect::Sqlite, "");
         push_stale(&mut query, &scope, &spec, String::new(), 1);
         let plan = plan(&mut fixture, query.sql()).await;
-        let index = format!("INDEX {service}_stale_idx (external_owner_id=? AND row_updated_at<?)");
+        let index = stale_index(&spec);
+        let index = format!("INDEX {index} (external_owner_id=? AND row_updated_at<?)");
         assert!(plan.contains(&index) && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 }
