@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rowgate::clock::Clock;
 use serde_json::json;
-use simulator::{Options, Simulator, Then, When};
+use simulator::{Fault, Options, Simulator, Then, When};
 use tests::{Settings, TestHost};
 
 use crate::setup::{ANA, Case, OWNER, live, series, single};
@@ -145,13 +145,7 @@ async fn a_series_that_cannot_be_had_holds_up_nothing_else() {
 /// before the source feed is asked for the first time, the second between two times.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_far_series_is_gone_within_a_day_of_its_deletion() {
-    const DAY_S: i64 = 86_400;
-    let simulator = Arc::new(Simulator::start(Options::default()).unwrap());
-    let clock = Clock::simulated(simulator.model().now_us);
-    let settings = Settings::default().simulator(simulator).clock(clock.clone());
-    let host = settings.start().await;
-    host.simulator.model().create_user(ANA);
-    host.simulator.model().add_event(ANA, &single("one", 3)).unwrap();
+    let (host, clock) = timed().await;
     let tree = host.integrations().await;
     let look = async || {
         host.refresh(&tree, OWNER, ANA).await;
@@ -169,9 +163,56 @@ async fn a_far_series_is_gone_within_a_day_of_its_deletion() {
         host.assert_matches_model(&tree).await;
         host.simulator.model().delete_series(ANA, id).unwrap();
         assert_eq!(look().await, 1 + 3, "{id}: a delta is silent about it");
-        host.simulator.advance(DAY_S);
-        clock.advance(Duration::from_secs(DAY_S.unsigned_abs()));
+        a_day_passes(&host, &clock);
         assert_eq!(look().await, 1, "{id}");
         host.assert_matches_model(&tree).await;
     }
+}
+
+/// What is asked of the source feed once a day is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_feed_that_fails_keeps_no_delta_from_coming() {
+    let (host, clock) = timed().await;
+    let tree = host.integrations().await;
+    host.link(&tree, OWNER, ANA).await;
+    host.settle().await;
+    let answers = [
+        Then::Answer { status: 503, body: String::new() },
+        Then::Error("badRequest".into()),
+        Then::Answer { status: 410, body: String::new() },
+        Then::TruncatedJson,
+    ];
+    for (n, then) in answers.into_iter().enumerate() {
+        let of_source = When { query: Some("*fields=*".into()), ..When::path("*/events") };
+        let fault = host.simulator.add_fault(Fault::when(of_source, then));
+        a_day_passes(&host, &clock);
+        // The first run meets the refusal, the second one comes after it.
+        for when in ["with", "after"] {
+            let id = format!("{when}{n}");
+            host.simulator.model().add_event(ANA, &single(&id, 4)).unwrap();
+            host.refresh(&tree, OWNER, ANA).await;
+            host.settle().await;
+            host.assert_matches_model(&tree).await;
+        }
+        let armed = host.simulator.faults();
+        assert!(armed.iter().any(|armed| armed.id == fault && armed.hit > 0), "{armed:?}");
+        host.simulator.clear_faults(Some(fault));
+    }
+}
+
+/// A host on a clock of its own; Ana's calendar has `one`.
+async fn timed() -> (TestHost, Clock) {
+    let simulator = Arc::new(Simulator::start(Options::default()).unwrap());
+    let clock = Clock::simulated(simulator.model().now_us);
+    let settings = Settings::default().simulator(simulator).clock(clock.clone());
+    let host = settings.start().await;
+    host.simulator.model().create_user(ANA);
+    host.simulator.model().add_event(ANA, &single("one", 3)).unwrap();
+    (host, clock)
+}
+
+fn a_day_passes(host: &TestHost, clock: &Clock) {
+    const DAY_S: i64 = 86_400;
+    host.simulator.advance(DAY_S);
+    clock.advance(Duration::from_secs(DAY_S.unsigned_abs()));
 }

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use rowgate_plugin::{Batch, Context, Result, Step, StreamId, db, streams};
+use rowgate_plugin::{Batch, Context, Failure, Result, Step, StreamId, db, streams};
 use serde::{Deserialize, Serialize};
 
 use crate::listing::{Got, Listing};
+use crate::manifest::config;
 use crate::manifest::lists::DELTAS_WITHOUT_DELETIONS;
 use crate::manifest::services::GOOGLE_CALENDAR_EVENT_V1;
 use crate::manifest::tables::{Event as EventTable, EventRow};
@@ -21,6 +22,11 @@ use crate::{Cursor, api, row};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 pub(crate) const DAY_MICROS: i64 = 24 * 3_600_000_000;
+/// What a listing left open is settled within this time, or after the next one. No call lasts so
+/// long, so something is settled between two listings.
+const FRESH_MICROS: i64 = 300_000_000;
+/// Longer than this a feed isn't left alone while it waits for a full listing.
+const WAIT_MAX_MS: u64 = 900_000;
 /// Google's clock and ours may be so far apart.
 pub(crate) const CLOCKS_APART_MICROS: i64 = 3_600_000_000;
 pub(crate) const CANCELLED: &str = "cancelled";
@@ -31,6 +37,9 @@ pub struct Position {
     listing: Listing,
     /// When its full listing began, microseconds since the epoch.
     full_at: i64,
+    /// When the last page of a listing was read, microseconds since the epoch.
+    #[serde(default)]
+    listed_at: i64,
     /// The listing is complete; before the next one what it left open is settled.
     #[serde(default)]
     settling: bool,
@@ -78,12 +87,20 @@ impl Position {
         Self {
             listing: Listing::new(size),
             full_at: now,
+            listed_at: now,
             settling: false,
             told: Told::default(),
             told_anew: false,
             doubts: Doubts::default(),
             masters: tells_no_end.then(|| Masters::new(size, now)),
         }
+    }
+
+    /// A call begins. Nothing that is open, and can't be settled, keeps a run from listing.
+    fn begun(mut self, now: i64) -> Self {
+        let stale = now >= self.listed_at + FRESH_MICROS;
+        self.settling &= self.listing.is_full() || !stale;
+        self
     }
 
     /// Where rules aren't shown, nothing tells of a series that ended far away but a day's full list.
@@ -96,6 +113,14 @@ impl Position {
     fn listed_anew(self, feed: Feed<'_>, now: i64) -> Self {
         let doubts = self.doubts.before_full_listing();
         Self { doubts, ..Self::new(feed, self.listing.size(), now) }
+    }
+
+    /// When doubts may have all listed, microseconds since the epoch.
+    fn relist_at(&self, cx: &Context) -> Result<i64> {
+        let seconds = cx.config(config::RELIST_AFTER_S)?.parse::<u32>();
+        let seconds =
+            seconds.map_err(|e| Failure::misconfigured(format!("relist_after_s: {e}")))?;
+        Ok(self.full_at + i64::from(seconds) * 1_000_000)
     }
 
     fn must_read_masters(&self, now: i64) -> bool {
@@ -113,7 +138,10 @@ pub(crate) fn sync(
     let feed = Feed { service: &stream.service, calendar: &stream.key };
     let usable = |at: &Position| at.listing.fits(page_limit) && !at.is_out_of_date(cx.now);
     let fresh = || Position::new(feed, page_limit, cx.now);
-    let at = cursor.filter(usable).unwrap_or_else(fresh);
+    let mut at = cursor.map(|at| at.begun(cx.now)).filter(usable).unwrap_or_else(fresh);
+    if at.doubts.await_listing() && cx.now >= at.relist_at(cx)? {
+        at = at.listed_anew(feed, cx.now);
+    }
     if at.settling { settle(cx, feed, at) } else { list(cx, feed, at) }
 }
 
@@ -142,14 +170,15 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
         let cancelled = [(EventTable::STATUS, CANCELLED.into())];
         db::end_full_set(feed.service, &feed.scope(), &cancelled)?;
     }
-    Ok(go_on(cx, feed, at))
+    at.listed_at = cx.now;
+    go_on(cx, feed, at)
 }
 
 /// The listing is complete. What it left open is settled in calls of its own: what those read must
 /// still hold at their commits, and a page need not be asked for again then.
-fn go_on(cx: &Context, feed: Feed<'_>, mut at: Position) -> Step<Cursor> {
+fn go_on(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
     at.settling = at.told_anew || at.doubts.next().is_some() || at.must_read_masters(cx.now);
-    if at.settling { Step::more(Cursor::Events(Box::new(at))) } else { rest(feed, at) }
+    if at.settling { Ok(Step::more(Cursor::Events(Box::new(at)))) } else { rest(cx, feed, at) }
 }
 
 fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
@@ -159,27 +188,38 @@ fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>
     } else if at.doubts.next().is_some() {
         let known = Known { full_at: at.full_at, hides_rules: at.told.hides_rules() };
         if series::check(cx, feed, &mut at.doubts, &known)? == Checked::Relist {
-            return Ok(Step::more(Cursor::Events(Box::new(at.listed_anew(feed, cx.now)))));
+            at.doubts.wait_for_listing();
+            if cx.now >= at.relist_at(cx)? {
+                return Ok(Step::more(Cursor::Events(Box::new(at.listed_anew(feed, cx.now)))));
+            }
         }
     } else if at.must_read_masters(cx.now)
         && let Some(masters) = &mut at.masters
-        && let Some(text) = masters.read(cx, feed)?
     {
-        return Ok(unreadable(text));
+        masters.read(cx, feed)?;
     }
-    Ok(go_on(cx, feed, at))
+    go_on(cx, feed, at)
 }
 
 /// Everything is settled, or put off.
-fn rest(feed: Feed<'_>, mut at: Position) -> Step<Cursor> {
+fn rest(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
     if at.listing.is_full() || feed.omits_deletions() {
         // No token to go on with, or one whose deltas would hide deletions.
-        return Step::relist_after(DAY_MS);
+        return Ok(Step::relist_after(DAY_MS));
     }
-    match at.doubts.end_run() {
+    if at.doubts.await_listing() {
+        let ms = ms_until(at.relist_at(cx)?, cx.now).min(WAIT_MAX_MS);
+        return Ok(Step::done_for(Cursor::Events(Box::new(at)), ms));
+    }
+    Ok(match at.doubts.end_run(cx.now) {
         Some(ms) => Step::done_for(Cursor::Events(Box::new(at)), ms),
         None => Step::done(Cursor::Events(Box::new(at))),
-    }
+    })
+}
+
+/// Whole milliseconds between two times in microseconds; 0 if it has come.
+pub(crate) fn ms_until(at: i64, now: i64) -> u64 {
+    u64::try_from(at - now).unwrap_or_default().div_ceil(1_000)
 }
 
 /// The list of calendars decides what has become of it.
@@ -209,7 +249,7 @@ fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Resu
     live.upsert()?;
     stubs.upsert()?;
     if !full {
-        series::cascade(feed, items.iter().map(|item| &item.parsed))?;
+        series::cascade(feed, items.iter().map(|item| &item.parsed), None)?;
     }
     if feed.is_expanded() || at.told.hides_rules() {
         bases(feed, &items)?;

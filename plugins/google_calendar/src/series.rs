@@ -11,14 +11,14 @@ use rowgate_plugin::db::Op;
 use rowgate_plugin::{Context, Failure, Result, RetryScope, db, log};
 
 use crate::api;
-use crate::events::{CANCELLED, Feed};
+use crate::events::{CANCELLED, DAY_MICROS, Feed};
 use crate::manifest::tables::Event as EventTable;
 use crate::recurrence::{Extent, extent};
 use crate::refusal::Refusal;
 use crate::wire::{Event, Item, Text};
 
-pub(crate) use doubts::Doubts;
 use doubts::{Doubt, Origin};
+pub(crate) use doubts::{Doubts, REACH_MICROS};
 
 /// Series looked at in one call.
 const CHECKS_PER_CALL: usize = 8;
@@ -66,10 +66,10 @@ pub(crate) fn check(
         let verdict = match verdict(cx, feed, &series, &doubt, doubts, known) {
             Err(failure) if is_of_one(&failure) => {
                 log::warn("a series can't be looked at", &[]);
-                if doubts.are_hopeless() {
+                if doubts.are_hopeless(cx.now) {
                     return Ok(Checked::Relist);
                 }
-                doubts.postpone(&series);
+                doubts.postpone(&series, cx.now);
                 // It may have taken long: a call has its time.
                 break;
             }
@@ -79,6 +79,7 @@ pub(crate) fn check(
         match verdict {
             Verdict::Keep => {}
             Verdict::Gone => {
+                doubts.forget_rule(&series);
                 cancel(feed, &series, None)?;
                 cancel_base(feed, &series)?;
             }
@@ -91,7 +92,7 @@ pub(crate) fn check(
 }
 
 /// Does the failure say nothing of other series, of the owner or of its grant?
-fn is_of_one(failure: &Failure) -> bool {
+pub(crate) fn is_of_one(failure: &Failure) -> bool {
     match failure {
         Failure::Retry(retry) => retry.scope == RetryScope::ThisStream,
         Failure::TooLarge(_) | Failure::Bug(_) => true,
@@ -112,7 +113,8 @@ fn verdict(
     if answer.status == 200 {
         return match answer.json::<Event<'_>>() {
             Ok(master) if master.id.as_ref().map(Text::as_str) == Some(series) => {
-                let origin = doubts.rows_come_from(series, &master, doubt.live, known.full_at);
+                let (live, full_at) = (doubt.live, known.full_at);
+                let origin = doubts.rows_come_from(series, &master, live, full_at, cx.now);
                 Ok(judge(&master, doubt, origin, known.hides_rules, cx.now))
             }
             // Odd; a list takes events as they are.
@@ -149,8 +151,9 @@ fn judge(
         return gone(doubt);
     }
     let extent = match extent(master) {
-        Extent::Single if doubt.live.is_none() && !hides_rules => return Verdict::Cancel,
-        // The rule isn't shown.
+        // The rule isn't shown. What has gone the day's listing tells.
+        Extent::Single if hides_rules => return Verdict::Keep,
+        Extent::Single if doubt.live.is_none() => return Verdict::Cancel,
         Extent::Single => Extent::Unknown,
         extent => extent,
     };
@@ -184,23 +187,36 @@ pub(crate) fn note(items: &[Item<'_, Event<'_>>], doubts: &mut Doubts) {
 
 /// What a delta says of whole series: a cancelled event may be one, and takes its instances or
 /// exceptions with it; one that now ends earlier loses those beyond; one that is single now has none.
+/// With an instant, those that start before it or then are left alone.
 pub(crate) fn cascade<'a, 'b: 'a>(
     feed: Feed<'_>,
     events: impl Iterator<Item = &'a Event<'b>>,
+    after: Option<i64>,
 ) -> Result<()> {
     for event in events.filter(|event| event.recurring_event_id.is_none()) {
         let Some(id) = event.id.as_ref().map(Text::as_str) else { continue };
-        if event.is_cancelled() {
-            cancel(feed, id, None)?;
-            continue;
-        }
-        match extent(event) {
-            Extent::Single => cancel(feed, id, None)?,
-            until @ (Extent::Until(_) | Extent::UntilDay(_)) => cancel(feed, id, Some(until))?,
-            Extent::Open | Extent::Unknown => {}
+        let extent = if event.is_cancelled() { Extent::Single } else { extent(event) };
+        for beyond in lost(extent, after) {
+            cancel(feed, id, beyond)?;
         }
     }
     Ok(())
+}
+
+/// Beyond what a series of this extent has lost its instances; None: all of them.
+fn lost(extent: Extent, after: Option<i64>) -> Vec<Option<Extent>> {
+    let day = |at: i64| i32::try_from(at.div_euclid(DAY_MICROS)).unwrap_or(i32::MAX);
+    match (extent, after) {
+        (Extent::Open | Extent::Unknown, _) => vec![],
+        (Extent::Single, None) => vec![None],
+        // Of either kind: it may have been another series than it is an event.
+        (Extent::Single, Some(at)) => {
+            vec![Some(Extent::Until(at)), Some(Extent::UntilDay(day(at)))]
+        }
+        (Extent::Until(end), Some(at)) => vec![Some(Extent::Until(end.max(at)))],
+        (Extent::UntilDay(end), Some(at)) => vec![Some(Extent::UntilDay(end.max(day(at))))],
+        (until, None) => vec![Some(until)],
+    }
 }
 
 /// Cancels the single event that became a series.

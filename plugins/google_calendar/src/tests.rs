@@ -7,6 +7,7 @@ mod masters;
 mod paging;
 mod push;
 mod receive;
+mod relists;
 mod requests;
 mod series;
 mod told;
@@ -35,6 +36,7 @@ struct World {
     host: Host,
     tables: Tables,
     now: i64,
+    relist_after_s: u32,
 }
 
 impl World {
@@ -48,11 +50,13 @@ impl World {
             .with::<Calendar>(GOOGLE_CALENDAR_V1)
             .with::<Event>(EXPANDED)
             .with::<Event>(SOURCE);
-        Self { host, tables, now: NOW }
+        Self { host, tables, now: NOW, relist_after_s: 0 }
     }
 
     fn cx(&self, service: &str) -> Context {
-        let config = [("api_url", API), ("token_url", TOKEN)];
+        let relist_after_s = self.relist_after_s.to_string();
+        let config =
+            [("api_url", API), ("token_url", TOKEN), ("relist_after_s", relist_after_s.as_str())];
         let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         Context { config, now: self.now, ..testing::context(service) }
     }
