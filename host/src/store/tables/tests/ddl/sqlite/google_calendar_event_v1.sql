@@ -29,5 +29,5 @@ create index if not exists "google_calendar_event_v1_8dcc0d502750b0a9_idx" on "g
 create index if not exists "google_calendar_event_v1_3ae3fe4efaa1a463_idx" on "google_calendar_event_v1" ("external_owner_id", "google_calendar_id", "start_date", "end_date")
   where "status" is distinct from 'cancelled'
   and "start_date" is not null;
-create index if not exists "google_calendar_event_v1_stale_idx" on "google_calendar_event_v1" ("external_owner_id", "row_updated_at")
+create index if not exists "google_calendar_event_v1_stale_f9aa014e_idx" on "google_calendar_event_v1" ("external_owner_id", "row_updated_at")
   where "status" = 'cancelled';

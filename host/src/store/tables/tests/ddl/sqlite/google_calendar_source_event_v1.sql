@@ -29,6 +29,6 @@ create index if not exists "google_calendar_source_event_v1_a78a9dba17587ebd_idx
 create index if not exists "google_calendar_source_event_v1_6b1712b596b53f47_idx" on "google_calendar_source_event_v1" ("external_owner_id", "google_calendar_id", "start_date", "end_date")
   where "status" is distinct from 'cancelled'
   and "start_date" is not null;
-create index if not exists "google_calendar_source_event_v1_stale_idx" on "google_calendar_source_event_v1" ("external_owner_id", "row_updated_at")
+create index if not exists "google_calendar_source_event_v1_stale_e349c14a_idx" on "google_calendar_source_event_v1" ("external_owner_id", "row_updated_at")
   where "status" = 'cancelled'
   and "recurring_event_id" is null;
