@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use indexmap::IndexMap;
-use rowgate_manifest::{ColumnType, PartialCondition, Table};
-use sha2::{Digest as _, Sha256};
+use rowgate_manifest::{PartialCondition, Table};
 
-use super::name::index_name;
+use super::name::{hash, index_name};
 use super::{Role, StaleSpec, TableSpec};
 
 /// One index.
@@ -63,9 +62,7 @@ fn index(
 fn stale_index(spec: &TableSpec, stale: &StaleSpec) -> IndexSpec {
     let conditions = stale.conditions.iter();
     let which: Vec<_> = conditions.map(|(at, test)| (&spec.columns[*at].name, test)).collect();
-    let which = serde_json::to_vec(&which).unwrap_or_default();
-    let which: String =
-        Sha256::digest(which).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let which = hash(&serde_json::to_vec(&which).unwrap_or_default(), 4);
     let updated_at = spec.columns.iter().position(|column| column.role == Role::UpdatedAt);
     IndexSpec {
         name: index_name(&spec.table_name, &["stale", &which]),
@@ -86,11 +83,7 @@ pub(super) fn conditions(
     let resolved = conditions.iter().map(|(name, condition)| {
         let column = position(spec, name)?;
         let kind = spec.columns[column].kind;
-        let asked = match condition {
-            PartialCondition::Equal(value) => value.kind(),
-            PartialCondition::DistinctFrom(_) => ColumnType::Text,
-            PartialCondition::Null(_) => kind,
-        };
+        let asked = condition.kind().unwrap_or(kind);
         match asked == kind {
             true => Ok((column, condition.clone())),
             false => Err(format!("a condition on {name} compares {asked:?} with {kind:?}")),

@@ -21,10 +21,13 @@ pub(super) fn index_name(table: &str, columns: &[&str]) -> String {
     if name.len() <= NAME_MAX_BYTES {
         return name;
     }
-    let digest = Sha256::digest(name.as_bytes());
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     // 42 + `_` + 16 + `_idx` = 63 bytes. The table's name is ASCII (`is_identifier`).
-    format!("{table:.42}_{hash}_idx")
+    format!("{table:.42}_{}_idx", hash(name.as_bytes(), 8))
+}
+
+/// So many bytes of the text's hash, in hexadecimal digits.
+pub(super) fn hash(text: &[u8], bytes: usize) -> String {
+    Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

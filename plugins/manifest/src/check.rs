@@ -11,10 +11,15 @@ mod webhooks;
 
 use std::fmt;
 
-use crate::Manifest;
+use crate::{ColumnType, Manifest};
 
 /// Columns that every table has by itself.
-pub(crate) const RESERVED_COLUMNS: [&str; 4] = ["pk", "row_created_at", "row_updated_at", "data"];
+pub(crate) const RESERVED_COLUMNS: [(&str, ColumnType); 4] = [
+    ("pk", ColumnType::Int),
+    ("row_created_at", ColumnType::Timestamptz),
+    ("row_updated_at", ColumnType::Timestamptz),
+    ("data", ColumnType::Json),
+];
 
 /// Longest identifier; Postgres cuts names at 63 bytes, and a table's name gets a suffix.
 const IDENTIFIER_MAX: usize = 56;

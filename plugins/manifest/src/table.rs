@@ -66,6 +66,17 @@ pub enum PartialCondition {
     Null(bool),
 }
 
+impl PartialCondition {
+    /// The type of what a column is compared with. None: it is only asked whether it is null.
+    pub fn kind(&self) -> Option<ColumnType> {
+        match self {
+            Self::Equal(value) => Some(value.kind()),
+            Self::DistinctFrom(_) => Some(ColumnType::Text),
+            Self::Null(_) => None,
+        }
+    }
+}
+
 /// A value of a column of type text, int or bool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a text, a whole number, true or false")]
@@ -77,8 +88,7 @@ pub enum Literal {
 }
 
 impl Literal {
-    /// The type of its column.
-    pub fn kind(&self) -> ColumnType {
+    fn kind(&self) -> ColumnType {
         match self {
             Self::Bool(_) => ColumnType::Bool,
             Self::Int(_) => ColumnType::Int,

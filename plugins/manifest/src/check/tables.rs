@@ -43,7 +43,8 @@ impl Check<'_> {
 
     fn column_name(&mut self, path: &str, name: &str) {
         self.identifier(path, name);
-        self.require(!RESERVED_COLUMNS.contains(&name), path, || {
+        let reserved = RESERVED_COLUMNS.iter().any(|(reserved, _)| *reserved == name);
+        self.require(!reserved, path, || {
             format!("every table has `{name}` by itself; leave it out or rename it")
         });
     }
@@ -148,11 +149,7 @@ impl Check<'_> {
                 self.problem(path, no_column(column));
                 continue;
             };
-            let asked = match condition {
-                PartialCondition::Equal(value) => value.kind(),
-                PartialCondition::DistinctFrom(_) => ColumnType::Text,
-                PartialCondition::Null(_) => kind,
-            };
+            let asked = condition.kind().unwrap_or(kind);
             self.require(asked == kind, &path, || {
                 format!("compares {asked:?} with a column of type {kind:?}").to_lowercase()
             });
@@ -180,12 +177,7 @@ impl Table {
         if self.computed.contains_key(name) || self.owner.as_deref() == Some(name) {
             return Some(ColumnType::Text);
         }
-        match name {
-            "pk" => Some(ColumnType::Int),
-            "row_created_at" | "row_updated_at" => Some(ColumnType::Timestamptz),
-            "data" => Some(ColumnType::Json),
-            _ => None,
-        }
+        RESERVED_COLUMNS.iter().find(|(reserved, _)| *reserved == name).map(|(_, kind)| *kind)
     }
 }
 
