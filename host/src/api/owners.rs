@@ -150,7 +150,7 @@ async fn streams_of_any(call: Call) -> Result<Answer, Failure> {
     let (limit, after, store) = (limit(&call)?, place(&call)?, &call.app.store);
     let (page, has_more) = match call.values.given("owner") {
         Some(owner) => (store.streams_of_owner(&of.root_id, &owner).await?, false),
-        None => cut(store.stream_page(&of.root_id, after.as_ref(), limit + 1).await?, limit),
+        None => cut(store.stream_page(&of.root_id, &after, limit + 1).await?, limit),
     };
     let page = owners::streams(&call.app, of.organization_id, page).await?;
     let items = page.iter().map(stream_entity).collect();
@@ -176,16 +176,12 @@ fn cut<T>(mut page: Vec<T>, limit: i64) -> (Vec<T>, bool) {
 }
 
 /// The place behind which a page of streams begins.
-fn place(call: &Call) -> Result<Option<StreamPlace>, Failure> {
-    let Some(after) = call.values.given("after") else { return Ok(None) };
+fn place(call: &Call) -> Result<StreamPlace, Failure> {
+    let Some(after) = call.values.given("after") else { return Ok(StreamPlace::default()) };
     let place = serde_json::from_str::<StreamPlace>(&after).ok();
-    match place.filter(|place| place.iter().all(|part| !part.contains('\0'))) {
-        Some(place) => Ok(Some(place)),
-        None => Err(Failure::field(
-            "after",
-            "must be a JSON array of a stream's owner, service, kind and key",
-        )),
-    }
+    place.filter(|place| place.iter().all(|part| !part.contains('\0'))).ok_or_else(|| {
+        Failure::field("after", "must be a JSON array of a stream's owner, service, kind and key")
+    })
 }
 
 async fn integration(call: &Call) -> Result<Integration, Failure> {

@@ -1,5 +1,7 @@
 //! Owners and their streams as they are shown, whoever looks.
 
+use std::collections::HashMap;
+
 use super::App;
 use crate::model::{Micros, OrganizationId};
 use crate::store::Error;
@@ -79,23 +81,22 @@ pub async fn owner(
     })
 }
 
-/// Streams with what is counted for them, those of an owner behind each other.
+/// Streams with what is counted for them.
 pub async fn streams(
     app: &App,
     organization: OrganizationId,
     streams: Vec<StreamStatus>,
 ) -> Result<Vec<StreamShown>, Error> {
-    let mut topics_of: Option<((String, String), Vec<TopicStatus>)> = None;
+    let mut topics_of = HashMap::new();
     let mut shown = Vec::with_capacity(streams.len());
     for stream in streams {
         let rows = stream_rows(app, organization, &stream).await?;
         let owner = (stream.root_id.clone(), stream.external_owner_id.clone());
-        let topics = match topics_of.take() {
-            Some((of, topics)) if of == owner => topics,
-            _ => app.store.topic_statuses(&owner.0, &owner.1).await?,
-        };
-        let push = push(app, &stream, &topics).await?;
-        topics_of = Some((owner, topics));
+        if !topics_of.contains_key(&owner) {
+            let topics = app.store.topic_statuses(&owner.0, &owner.1).await?;
+            topics_of.insert(owner.clone(), topics);
+        }
+        let push = push(app, &stream, &topics_of[&owner]).await?;
         shown.push(StreamShown {
             id: stream.id,
             state: stream_state(&stream),

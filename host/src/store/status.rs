@@ -129,30 +129,20 @@ impl Store {
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
-    /// Streams of a tree, if it is said only those behind a place, in the order of places.
+    /// Streams of a tree behind a place, in the order of places. The default place is before all.
     pub async fn stream_page(
         &self,
         root_id: &str,
-        after: Option<&StreamPlace>,
+        after: &StreamPlace,
         limit: i64,
     ) -> Result<Vec<StreamStatus>, Error> {
-        const ORDER: &str = "order by o.external_owner_id, s.service, s.kind, s.key";
-        let query = match after {
-            None => query_as(format!("{STREAMS} where o.root_id = $1 {ORDER} limit $2"))
-                .bind(root_id)
-                .bind(limit),
-            Some([owner, service, kind, key]) => query_as(format!(
-                "{STREAMS} where o.root_id = $1 and o.external_owner_id >= $2
-                   and (o.external_owner_id > $2 or (s.service, s.kind, s.key) > ($3, $4, $5))
-                 {ORDER} limit $6"
-            ))
-            .bind(root_id)
-            .bind(owner)
-            .bind(service)
-            .bind(kind)
-            .bind(key)
-            .bind(limit),
-        };
+        let [owner, service, kind, key] = after;
+        let query = query_as(format!(
+            "{STREAMS} where o.root_id = $1 and o.external_owner_id >= $2
+               and (o.external_owner_id > $2 or (s.service, s.kind, s.key) > ($3, $4, $5))
+             order by o.external_owner_id, s.service, s.kind, s.key limit $6"
+        ));
+        let query = query.bind(root_id).bind(owner).bind(service).bind(kind).bind(key).bind(limit);
         Ok(query.fetch_all(self.control.readers()).await?)
     }
 
@@ -248,7 +238,8 @@ mod tests {
         for limit in 1..=9 {
             let mut all: Vec<StreamPlace> = Vec::new();
             loop {
-                let page = store.stream_page("svi_1", all.last(), limit).await.unwrap();
+                let after = all.last().cloned().unwrap_or_default();
+                let page = store.stream_page("svi_1", &after, limit).await.unwrap();
                 let is_last = page.len() < usize::try_from(limit).unwrap();
                 all.extend(page.into_iter().map(|stream| {
                     [stream.external_owner_id, stream.service, stream.kind, stream.key]

@@ -76,7 +76,11 @@ async fn a_tree_goes_with_its_owners_slice_by_slice(dialect: Dialect) {
     assert_eq!(store.integration("svi_1").await.unwrap(), None, "nobody sees it any more");
     assert_eq!(store.integrations(1).await.unwrap().len(), 1);
     for (root, left) in [("svi_1", 0), ("svi_2", 1)] {
-        assert_eq!(store.stream_page(root, None, 9).await.unwrap().len(), left, "{root}");
+        assert_eq!(
+            store.stream_page(root, &Default::default(), 9).await.unwrap().len(),
+            left,
+            "{root}"
+        );
     }
     assert!(store.is_ending(1, Some("svi_1")).await.unwrap());
     work(&store).await.unwrap();
