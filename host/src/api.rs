@@ -24,6 +24,7 @@ mod owners;
 mod replay;
 mod saved_queries;
 mod services;
+mod sessions;
 mod targets;
 mod values;
 
@@ -76,6 +77,7 @@ pub fn document() -> Value {
 fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
     all.extend(login::endpoints());
+    all.extend(sessions::endpoints());
     all.extend(organizations::endpoints());
     all.extend(members::endpoints());
     all.extend(migrations::endpoints());

@@ -20,8 +20,7 @@ pub struct Load {
     pub owners_due: i64,
     /// How long the oldest of them has been.
     pub oldest_due_s: f64,
-    /// Due streams of linked owners that are due, of not more of these in an organization than are
-    /// worth looking at.
+    /// Due streams of linked owners that are due, of not more of these than are worth looking at.
     pub streams_due: i64,
     /// What vendors push through.
     pub channels: Channels,
@@ -136,8 +135,7 @@ impl Gauges {
         let oldest = "How long the owner that is due the longest has been";
         let oldest_due_s = gauges.oldest_due_s.clone();
         registry.register_with_unit("oldest_due", oldest, Unit::Seconds, oldest_due_s);
-        let streams =
-            "Due streams of linked owners that are due, of each organization's first 10,000";
+        let streams = "Due streams of linked owners that are due, of the first 10,000 of these";
         registry.register("streams_due", streams, gauges.streams_due.clone());
         let channels =
             "Push channels that are live, and those of them that should be replaced by now";
