@@ -153,7 +153,7 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
     }
     let answer = match at.listing.get(cx, request(cx, feed)?)? {
         Got::Page(answer) => answer,
-        Got::Again => return Ok(Step::more(Cursor::Events(Box::new(at)))),
+        Got::Again => return Ok(Step::more(at.into())),
         Got::Unreadable(text) => return Ok(unreadable(text)),
     };
     let page: Page<'_> = answer.json()?;
@@ -161,10 +161,10 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
     write(feed, &page, full, &mut at)?;
     let last = at.listing.turn(page.next_page_token, page.next_sync_token)?;
     if at.doubts.are_too_many() {
-        return Ok(Step::more(Cursor::Events(Box::new(at.listed_anew(feed, cx.now)))));
+        return Ok(Step::more(at.listed_anew(feed, cx.now).into()));
     }
     if !last {
-        return Ok(Step::more(Cursor::Events(Box::new(at))));
+        return Ok(Step::more(at.into()));
     }
     if full {
         let cancelled = [(EventTable::STATUS, CANCELLED.into())];
@@ -178,7 +178,7 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
 /// still hold at their commits, and a page need not be asked for again then.
 fn go_on(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
     at.settling = at.told_anew || at.doubts.next().is_some() || at.must_read_masters(cx.now);
-    if at.settling { Ok(Step::more(Cursor::Events(Box::new(at)))) } else { rest(cx, feed, at) }
+    if at.settling { Ok(Step::more(at.into())) } else { rest(cx, feed, at) }
 }
 
 fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> {
@@ -190,7 +190,7 @@ fn settle(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>
         if series::check(cx, feed, &mut at.doubts, &known)? == Checked::Relist {
             at.doubts.wait_for_listing();
             if cx.now >= at.relist_at(cx)? {
-                return Ok(Step::more(Cursor::Events(Box::new(at.listed_anew(feed, cx.now)))));
+                return Ok(Step::more(at.listed_anew(feed, cx.now).into()));
             }
         }
     } else if at.must_read_masters(cx.now)
@@ -209,11 +209,11 @@ fn rest(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
     }
     if at.doubts.await_listing() {
         let ms = ms_until(at.relist_at(cx)?, cx.now).min(WAIT_MAX_MS);
-        return Ok(Step::done_for(Cursor::Events(Box::new(at)), ms));
+        return Ok(Step::done_for(at.into(), ms));
     }
     Ok(match at.doubts.end_run(cx.now) {
-        Some(ms) => Step::done_for(Cursor::Events(Box::new(at)), ms),
-        None => Step::done(Cursor::Events(Box::new(at))),
+        Some(ms) => Step::done_for(at.into(), ms),
+        None => Step::done(at.into()),
     })
 }
 

@@ -50,6 +50,12 @@ pub enum Cursor {
     Events(Box<events::Position>),
 }
 
+impl From<events::Position> for Cursor {
+    fn from(at: events::Position) -> Self {
+        Self::Events(Box::new(at))
+    }
+}
+
 impl Plugin for GoogleCalendar {
     type Cursor = Cursor;
 

@@ -93,11 +93,11 @@ impl Masters {
     /// Begins anew, later. With smaller pages, where a page was too much.
     fn put_off(&mut self, failure: &Failure, now: i64) {
         log::warn("ends of far series can't be read", &[]);
-        let size = match failure {
-            Failure::TooSlow(_) | Failure::TooLarge(_) => (self.listing.size() / 2).max(SIZE_MIN),
-            _ => self.listing.size(),
-        };
-        self.listing = Listing::new(size.min(self.listing.size()));
+        let mut size = self.listing.size();
+        if matches!(failure, Failure::TooSlow(_) | Failure::TooLarge(_)) {
+            size = size.min(SIZE_MIN.max(size / 2));
+        }
+        self.listing = Listing::new(size);
         self.retry_at = now + RETRY_MICROS;
     }
 

@@ -2,6 +2,7 @@
 
 use rowgate_plugin::time;
 
+use crate::events::DAY_MICROS;
 use crate::row;
 use crate::wire::{Event, Text};
 
@@ -89,7 +90,7 @@ fn rule_extent(rule: &str, event: &Event<'_>) -> Extent {
         let clock = clock.strip_suffix('Z').filter(|clock| clock.len() == 6)?;
         let (hour, rest) = clock.split_at_checked(2)?;
         let (minute, second) = rest.split_at_checked(2)?;
-        let midnight = i64::from(day()?) * 86_400_000_000;
+        let midnight = i64::from(day()?) * DAY_MICROS;
         let since = time::micros_from_rfc3339(&format!("1970-01-01T{hour}:{minute}:{second}Z"))?;
         Some(midnight + since)
     };

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use rowgate_plugin::time;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{CLOCKS_APART_MICROS, ms_until};
+use crate::events::{CLOCKS_APART_MICROS, DAY_MICROS, ms_until};
 use crate::recurrence::{fingerprint, is_dense};
 use crate::row;
 use crate::wire::{Event, Text};
 
 /// What starts later than this may vanish without a word: a cautious half year.
-pub(crate) const REACH_MICROS: i64 = 150 * 86_400_000_000;
+pub(crate) const REACH_MICROS: i64 = 150 * DAY_MICROS;
 
 /// More than so many are settled by a full listing: a cursor has an end.
 const SERIES_MAX: usize = 2_000;
@@ -234,7 +234,7 @@ impl Doubts {
 impl Live {
     fn of(event: &Event<'_>) -> Self {
         let start = &event.original_start_time;
-        let day = || row::day(start).map(|day| i64::from(day) * 86_400_000_000);
+        let day = || row::day(start).map(|day| i64::from(day) * DAY_MICROS);
         let at = row::at(start).or_else(day);
         let updated_at = updated_at(event).unwrap_or_default();
         Self {

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::{GOOGLE_CALENDAR_V1, NOW, World, calendars, error, last_page, page, text};
 use crate::Cursor;
-
-const DAY_MICROS: i64 = 86_400_000_000;
+use crate::events::DAY_MICROS;
 
 fn entry(id: &str) -> Value {
     json!({"kind": "calendar#calendarListEntry", "id": id, "summary": id, "timeZone": "Europe/Oslo",

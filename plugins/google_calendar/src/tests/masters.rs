@@ -9,8 +9,8 @@ use super::{
     start,
 };
 use crate::Cursor;
+use crate::events::DAY_MICROS;
 
-const DAY_MICROS: i64 = 86_400_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
 
 fn synced(world: &mut World, service: &str) -> Option<Cursor> {
