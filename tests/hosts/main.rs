@@ -45,6 +45,11 @@ fn settings() -> Settings {
         .env("ROWGATE_RUN_POLL_MS", "100")
 }
 
+/// Of hosts that look at the schedule when they are told, and by themselves only after longer than any test takes.
+fn listening() -> Settings {
+    settings().env("ROWGATE_RUN_LEASE_TTL_MS", "30000").env("ROWGATE_RUN_POLL_MS", "3600000")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_accepted_post_is_lost_whoever_dies() {
     let _alone = ALONE.lock().await;

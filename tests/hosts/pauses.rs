@@ -3,21 +3,16 @@
 use simulator::model::directory::CalendarSpec;
 use simulator::model::generate::Mix;
 use simulator::{Fault, Held, Moment, Pages, Then, When};
-use tests::{Settings, TestHost, us_until};
+use tests::{TestHost, us_until};
 
 use crate::posts::email;
-use crate::{ALONE, settings};
+use crate::{ALONE, listening};
 
 /// What the vendor asks for, and what a wait that it causes is at least when a test looks at it.
 const PAUSE_S: &str = "3600";
 const LEFT_US: i64 = 3_000_000_000;
 /// The second calendar of the owner whom the vendor refuses.
 const SECOND: &str = "team@group.calendar.google.com";
-
-/// They look at the schedule when they are told, not before.
-fn listening() -> Settings {
-    settings().env("ROWGATE_RUN_LEASE_TTL_MS", "30000").env("ROWGATE_RUN_POLL_MS", "3600000")
-}
 
 fn of(owner: &str) -> When {
     When { user: Some(email(owner)), ..When::path("*/events") }

@@ -1,8 +1,6 @@
 //! Hosts that die in the midst of push work: in the end each calendar has one live channel, the vendor
 //! has none that nobody here knows, and no change is missed.
 
-use std::time::Duration;
-
 use simulator::{Fault, Moment, Then, When};
 
 use crate::setup::{ANA, Case, LIST, OWNER};
@@ -40,9 +38,6 @@ async fn an_orphan_is_stopped_in_the_end() {
 /// Where vendors reach the host, whatever its port: as behind a proxy that never moves.
 const PROXY: &str = "http://push.example";
 
-/// No host needs longer to come to where it dies.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Where a host dies that asks for the second channel of an owner, and whether what changes while it is
 /// dead is told to nobody. Where it isn't, the vendor repeats what met nobody.
 const ASKING: [(&str, bool); 4] = [
@@ -69,13 +64,6 @@ impl Case {
         self.host.restart().await;
         let address = self.base_url().to_owned();
         self.rules(|rules| rules.via = Some(address));
-    }
-
-    /// Waits until the host has died at its failpoint.
-    async fn dies(&mut self) {
-        let ended = tokio::time::timeout(PATIENCE, self.host.ended()).await;
-        let status = ended.expect("the host comes to its failpoint");
-        assert!(!status.success(), "the host was to die: {status}");
     }
 
     /// Waits until the vendor has one live channel for the list and one for Ana's calendar, and the host
@@ -110,7 +98,7 @@ async fn an_asking_that_died_leaves_one_channel_and_no_gap() {
         let mut case = Case::behind_a_proxy().await;
         case.begin(Some(&format!("{edge}:2"))).await;
         case.host.link(&case.tree, OWNER, ANA).await;
-        case.dies().await;
+        case.host.dies().await;
         if is_lost {
             case.rules(|rules| rules.drop = 1.0);
         }
@@ -130,7 +118,7 @@ async fn a_stop_that_died_is_made_again() {
     let mut case = Case::behind_a_proxy().await.linked().await;
     case.begin(Some("channel_stopped:1")).await;
     case.host.unlink(&case.tree, OWNER).await;
-    case.dies().await;
+    case.host.dies().await;
     assert_eq!(case.live_channels().len(), 1, "one is stopped, and nobody here knows");
     assert_eq!(case.number("select count(*) from channels where state = 'stopping'").await, 2);
     case.begin(None).await;
@@ -146,7 +134,7 @@ async fn a_notification_that_was_stored_has_its_effect() {
     case.rules(|rules| rules.retries = 0);
     case.begin(Some("notification_stored:1")).await;
     case.add(ANA, "told");
-    case.dies().await;
+    case.host.dies().await;
     case.begin(None).await;
     case.arrives(ANA, "told").await;
     assert!(case.asked("/watch").is_empty(), "the channels are as they were");

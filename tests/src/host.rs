@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postgres_cluster::Database;
 use rowgate::clock::Clock;
@@ -21,6 +22,9 @@ use crate::process::HostProcess;
 use crate::storage::Storage;
 
 pub use settings::Settings;
+
+/// No host needs longer to come to where it dies.
+const DEATH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A host process, its data directory and the simulator it talks to. When a test fails, dropping it
 /// prints the host's log.
@@ -110,6 +114,13 @@ impl TestHost {
             Running::Beside(process) => process.ended().await,
             Running::Inside(_) => panic!("a host inside the test has no process of its own"),
         }
+    }
+
+    /// Waits until the process has died at its failpoint.
+    pub async fn dies(&mut self) {
+        let ended = tokio::time::timeout(DEATH_PATIENCE, self.ended()).await;
+        let status = ended.expect("the host comes to its failpoint");
+        assert!(!status.success(), "the host was to die: {status}");
     }
 
     /// Gives the next process a variable, or none of that name.
