@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::setup::Api;
+use crate::setup::{Api, Person};
 use crate::steps::{EVENT, LIST, OF, SECRET};
 
 #[tokio::test]
@@ -125,4 +125,29 @@ async fn a_dead_grant_says_why() {
     let eve = owner.get(&path).await.ok();
     assert!(eve["reason"].is_string() && !eve.to_string().contains("1//unknown"), "{eve}");
     assert_eq!(eve["last_success"], Value::Null);
+}
+
+#[tokio::test]
+async fn of_keys_only_that_of_the_top_reads_owners() {
+    let api = Api::start().await;
+    let owner = api.owner().await;
+    let [list, _, event] = owner.make_tree().await;
+    api.link(&list, "ana").await;
+    api.host.settle().await;
+    let mut programs = Vec::new();
+    for id in [&list.id, &event.id] {
+        let rolled = owner.post(&format!("{OF}/{id}/roll_api_key"), json!({})).await.ok();
+        let key = rolled["webhookdb_api_key"].as_str().unwrap().to_owned();
+        programs.push(Person { api: &api, token: Some(key) });
+    }
+    for below in ["owners", "owners/ana", "owners/nobody", "owners/ana/streams", "streams"] {
+        let (of_top, of_part) =
+            (format!("{OF}/{}/{below}", list.id), format!("{OF}/{}/{below}", event.id));
+        // Whether there is such an owner isn't told either.
+        assert_eq!(programs[1].get(&of_part).await.refused(), (403, "forbidden"), "{below}");
+        assert_eq!(programs[1].get(&of_top).await.status, 401, "{below}");
+        let (read, seen) = (programs[0].get(&of_top).await, owner.get(&of_top).await);
+        assert_eq!((read.status, &read.body), (seen.status, &seen.body), "{below}");
+    }
+    programs[1].get(&format!("{OF}/{}/stats", event.id)).await.ok();
 }

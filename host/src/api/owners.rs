@@ -1,9 +1,10 @@
-//! Owners of an integration's tree, their streams, and how they are.
+//! Owners of an integration's tree, their streams, and how they are. With an integration's key they are
+//! read at the top of the tree alone.
 
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::call::Call;
+use super::call::{Call, Caller};
 use super::endpoint::Access::Member;
 use super::endpoint::Json::{Integer, IntegerOrNull, Text, TextOrNull};
 use super::endpoint::{Endpoint, Field, Kind, Param, Shape, field};
@@ -185,7 +186,16 @@ fn place(call: &Call) -> Result<StreamPlace, Failure> {
 }
 
 async fn integration(call: &Call) -> Result<Integration, Failure> {
-    Ok(integrations::find(&call.app, call.organization().id, call.path("i")).await?)
+    let of = integrations::find(&call.app, call.organization().id, call.path("i")).await?;
+    match call.caller {
+        // It would read of the whole tree with a key that is good for a part.
+        Caller::Key(_) if of.id != of.root_id => {
+            let message = "Owners are a whole tree's: of all integrations' keys only that of the one \
+                           at its top reads them";
+            Err(Failure::forbidden("forbidden", message))
+        }
+        _ => Ok(of),
+    }
 }
 
 /// The owner of the path.
