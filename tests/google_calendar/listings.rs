@@ -88,6 +88,36 @@ async fn pages_grow_back_when_all_is_read_again() {
     }
 }
 
+#[tokio::test]
+async fn pages_grow_back_though_a_small_one_fails_meanwhile() {
+    let case = Case::unlinked().await;
+    let slow = case.fault(of_size(2000), Then::Error("html-504".into()));
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    case.simulator.clear_faults(Some(slow));
+    let small =
+        || When { query: Some("*singleEvents=true*maxResults=1000*".into()), ..of_size(1000) };
+    let fails = case.fault(small().times(1), Then::Error("html-504".into()));
+    case.fault(small().times(1), Then::Hold(Moment::Before));
+    case.refresh(&case.tree, OWNER, ANA).await;
+    case.simulator.await_held(1).await;
+    case.until("the other feed is read", async || {
+        stream(&case, "google_calendar_source_event_v1").await["state"] == "current"
+    })
+    .await;
+    case.resync(&case.tree, OWNER).await;
+    case.until("RESYNC is applied", async || case.owner(OWNER).await["inbox_waiting"] == 0).await;
+    assert_eq!(case.hits(fails), 1, "what is held will fail");
+    case.simulator.clear_requests();
+    case.simulator.clear_faults(None);
+    case.settle().await;
+    assert_eq!(sizes(&case), BTreeSet::from([2000]));
+    case.simulator.clear_requests();
+    case.catch_up().await;
+    assert_eq!(sizes(&case), BTreeSet::from([2000]), "the size stays");
+    case.matches().await;
+}
+
 /// Only pages can be too slow: a token endpoint that hangs shrinks none.
 #[tokio::test]
 async fn a_slow_token_endpoint_costs_no_sync_token() {

@@ -71,7 +71,7 @@ impl PageRun {
         let stage = std::mem::replace(&mut self.stage, Stage::Start);
         let next = match stage {
             Stage::Start if held.interrupted => {
-                Ok(Some(Stage::End(self.ended(world, Some(world.now())))))
+                Ok(Some(Stage::End(ended(world, Some(world.now())))))
             }
             Stage::Start => self.load(held, host, world).await,
             Stage::Loaded(stand, stored) => {
@@ -134,7 +134,7 @@ impl PageRun {
         let fails = if world.has_faults && stands { chance % 1_000 } else { u32::MAX };
         if fails < RETRIES {
             let not_before = world.now() + BACK_OFF;
-            let ended = self.ended(world, Some(world.now()));
+            let ended = ended(world, Some(world.now()));
             return Ok(Some(Stage::End(Ended { not_before, attempts: 1, ..ended })));
         }
         if fails < RETRIES + EXPIRED && stored.cursor.is_some() {
@@ -212,8 +212,8 @@ impl PageRun {
         held.must_relay = committed.outbox;
         Ok(Some(match page.is_last {
             false => Stage::Start,
-            true if self.resumed == Some(true) => Stage::End(self.ended(world, Some(world.now()))),
-            true => Stage::End(self.ended(world, Some(world.now() + POLL))),
+            true if self.resumed == Some(true) => Stage::End(ended(world, Some(world.now()))),
+            true => Stage::End(ended(world, Some(world.now() + POLL))),
         }))
     }
 
@@ -235,7 +235,7 @@ impl PageRun {
         let lease = host.control_lease(world, &held.lease).await?;
         let (control, now) = (world.control(host.index), world.now());
         streams::grant_is_dead(control, &lease, "revoked".to_owned(), now).await?;
-        Ok(Some(Stage::End(self.ended(world, Some(world.now())))))
+        Ok(Some(Stage::End(ended(world, Some(world.now())))))
     }
 
     async fn put_back(
@@ -255,11 +255,10 @@ impl PageRun {
         world.put_off(&self.due.stream(), not_before);
         Ok(None)
     }
+}
 
-    fn ended(&self, world: &World, next_at: Option<i64>) -> Ended {
-        let page_limit = self.due.page_limit;
-        Ended { next_at, page_limit, at: world.now(), succeeded: true, ..Ended::default() }
-    }
+fn ended(world: &World, next_at: Option<i64>) -> Ended {
+    Ended { next_at, at: world.now(), succeeded: true, ..Ended::default() }
 }
 
 /// Lets the page count itself on the account's row: what is written follows from what was read.

@@ -2,6 +2,8 @@
 //! fence; a write whose fence has passed on changes nothing and is reported as superseded.
 
 mod pauses;
+#[cfg(test)]
+mod tests;
 
 use sqlx::FromRow;
 
@@ -22,7 +24,6 @@ pub struct DueStream {
     pub service: String,
     pub kind: String,
     pub key: String,
-    pub page_limit: i64,
     pub slow_count: i64,
     pub attempts: i64,
 }
@@ -43,7 +44,7 @@ pub async fn due(
     limit: u32,
 ) -> Result<Vec<DueStream>, Error> {
     let streams = query_as(
-        "select id, service, kind, key, page_limit, slow_count, attempts from streams
+        "select id, service, kind, key, slow_count, attempts from streams
          where owner_id = $1 and not_before <= $2
            and ((taken is null and due_at <= $2) or taken <> $3)
          order by coalesce(due_at, 0), id limit $4",
@@ -78,6 +79,28 @@ pub async fn take(control: &Database, lease: &Lease, streams: Vec<i64>) -> Resul
         .await
 }
 
+/// The size of a stream's next page; none: the stream is gone.
+pub async fn page_limit(control: &Database, stream: i64) -> Result<Option<i64>, Error> {
+    let limit = query_scalar("select page_limit from streams where id = $1").bind(stream);
+    Ok(limit.fetch_optional(control.readers()).await?)
+}
+
+/// Makes the pages of a stream as large as `to`, if they are still as large as `from`: what a wish
+/// to read the stream in full has set meanwhile stands.
+pub async fn resize(
+    control: &Database,
+    lease: &Lease,
+    stream: i64,
+    from: u32,
+    to: u32,
+) -> Result<(), Error> {
+    let statement = query("update streams set page_limit = $1 where id = $2 and page_limit = $3")
+        .bind(to)
+        .bind(stream)
+        .bind(from);
+    write_held(control, lease, statement).await
+}
+
 /// How a stream's run ended, as the schedule keeps it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ended {
@@ -87,8 +110,6 @@ pub struct Ended {
     pub not_before: Micros,
     /// Failed attempts in a row.
     pub attempts: i64,
-    /// Size of the next page.
-    pub page_limit: i64,
     /// Timeouts in a row.
     pub slow_count: i64,
     /// Why the stream stopped alone.
@@ -115,7 +136,6 @@ pub async fn put_back(
         .bind(ended.next_at)
         .bind(ended.not_before)
         .bind(ended.attempts)
-        .bind(ended.page_limit)
         .bind(ended.slow_count)
         .bind(ended.unreadable)
         .bind(ended.error)
@@ -129,15 +149,15 @@ pub async fn put_back(
 const PUT_BACK: &str = "
 update streams set taken = null,
   due_at = case when due_at < $2 or $2 is null then due_at else $2 end,
-  not_before = $3, attempts = $4, page_limit = $5, slow_count = $6, unreadable = $7,
-  last_error = $8, last_error_at = case when $8 is null then last_error_at else $9 end,
-  last_success_at = case when $10 then $9 else last_success_at end,
-  last_full_at = case when $11 then $9 else last_full_at end,
-  unsynced = unsynced and not $10 and $7 is null,
-  failing_since = case when $10 then null when $7 is null and $8 is null then failing_since
-                       else coalesce(failing_since, $9) end,
-  failing_told = failing_told and not $10
-where id = $1 and taken = $12";
+  not_before = $3, attempts = $4, slow_count = $5, unreadable = $6,
+  last_error = $7, last_error_at = case when $7 is null then last_error_at else $8 end,
+  last_success_at = case when $9 then $8 else last_success_at end,
+  last_full_at = case when $10 then $8 else last_full_at end,
+  unsynced = unsynced and not $9 and $6 is null,
+  failing_since = case when $9 then null when $6 is null and $7 is null then failing_since
+                       else coalesce(failing_since, $8) end,
+  failing_told = failing_told and not $9
+where id = $1 and taken = $11";
 
 /// Runs one statement if the lease still stands.
 pub(super) async fn write_held(

@@ -76,7 +76,7 @@ impl StreamRun<'_> {
         };
         match decision {
             Decision::SmallerPage(page_limit) => {
-                self.page_limit = page_limit;
+                self.resize(page_limit).await?;
                 self.slow_count = 0;
                 Ok(Next::Again)
             }
@@ -87,10 +87,9 @@ impl StreamRun<'_> {
                 commit::drop_cursor(&tree.replication, under, tables, stream, at.version).await?;
                 self.may_restart = false;
                 // The size was the lost cursor's; what made it small may be long over.
-                self.page_limit = kind.map_or(self.page_limit, |kind| kind.page_limit);
+                self.resize(kind.map_or(self.page_limit, |kind| kind.page_limit)).await?;
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
-                let page_limit = i64::from(self.page_limit);
-                Ok(Next::End(Ended { page_limit, not_before: holder.later(wait_ms), ..failed }))
+                Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
             }
             Decision::Wait { scope, wait_ms, least_ms, slow_count } => {
                 let not_before = holder.not_before(wait_ms, least_ms);
@@ -127,13 +126,15 @@ impl StreamRun<'_> {
         Ok(Next::End(failed))
     }
 
+    /// Stored at once: to give the stream back says nothing of its pages, which an item that comes just
+    /// then may have made large again.
+    async fn resize(&self, page_limit: u32) -> Result<(), Error> {
+        let (control, lease) = (self.holder.control(), self.holder.lease());
+        streams::resize(control, &lease, self.due.id, self.page_limit, page_limit).await
+    }
+
     pub(super) fn ended(&self) -> Ended {
-        Ended {
-            page_limit: i64::from(self.page_limit),
-            slow_count: i64::from(self.slow_count),
-            at: self.holder.now(),
-            ..Ended::default()
-        }
+        Ended { slow_count: i64::from(self.slow_count), at: self.holder.now(), ..Ended::default() }
     }
 
     pub(super) async fn put_back(&self, ended: Ended) -> Result<Run, Error> {

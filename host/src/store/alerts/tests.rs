@@ -265,7 +265,7 @@ async fn what_fails_for_long_is_told_once(dialect: Dialect) {
     let lease = leases::claim(control, &by, 1, NOW).await.unwrap().unwrap();
     let ends = async |stream: i64, at: Micros, how: Ended| {
         streams::take(control, &lease, vec![stream]).await.unwrap();
-        let ended = Ended { at, page_limit: 10, ..how };
+        let ended = Ended { at, ..how };
         streams::put_back(control, &lease, stream, ended).await.unwrap();
     };
     let unreadable = || Ended { unreadable: Some("it is forbidden".into()), ..Ended::default() };

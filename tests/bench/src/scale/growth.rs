@@ -108,14 +108,9 @@ async fn run(control: &Database, lease: &Lease, now: Micros) -> Result<u32, Erro
     let due = streams::due(control, lease, now, 4).await?;
     streams::take(control, lease, due.iter().map(|stream| stream.id).collect()).await?;
     let mut count = 0;
-    for DueStream { id, page_limit, .. } in due {
-        let ended = Ended {
-            next_at: Some(now + NEXT_IN),
-            page_limit,
-            at: now,
-            succeeded: true,
-            ..Ended::default()
-        };
+    for DueStream { id, .. } in due {
+        let ended =
+            Ended { next_at: Some(now + NEXT_IN), at: now, succeeded: true, ..Ended::default() };
         streams::put_back(control, lease, id, ended).await?;
         count += 1;
     }
