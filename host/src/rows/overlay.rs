@@ -29,7 +29,7 @@ pub struct Overlay<'s> {
 pub struct Bracketed {
     /// Its scope.
     pub scope: Vec<Test<'static>>,
-    /// The row's key was presented since it began.
+    /// The row's key was presented since it began; only where it ends is that asked for.
     pub seen: bool,
 }
 

@@ -194,12 +194,13 @@ pub async fn drop_brackets(
     Ok(())
 }
 
-/// The open brackets as far as one key is concerned.
-pub(super) async fn seen(
+/// The open brackets, and whether they have seen a key, if one is given. That is looked for in all that they
+/// have seen: not to be asked for page by page.
+pub(super) async fn open(
     conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
-    key: &Value<'_>,
+    key: Option<&Value<'_>>,
 ) -> sqlx::Result<BTreeMap<String, Bracketed>> {
     let mut brackets = BTreeMap::new();
     for (id, text, mapping_version) in stored(conn, scope.owner_id, &spec.table_name).await? {
@@ -207,21 +208,33 @@ pub(super) async fn seen(
         if mapping_version != scope.mapping_version {
             continue;
         }
-        let mut page = Query::new(conn.dialect(), "select page.bracket_id from ");
-        page.push("rowgate_bracket_keys as page, ");
-        page.push(conn.dialect().bracket_keys());
-        page.push(" where page.bracket_id = ");
-        page.push_integer(id);
-        page.push(" and seen.value = ");
-        match (conn.dialect(), key) {
-            (Dialect::Postgres, Value::Integer(key)) => page.push_text(key.to_string()),
-            _ => page.push_value(key, spec.unique_column().kind),
-        }
-        page.push(" limit 1");
-        let seen = !page.fetch(conn, query_scalar::<i64>).await?.is_empty();
+        let seen = match key {
+            Some(key) => has_seen(conn, id, spec, key).await?,
+            None => false,
+        };
         brackets.insert(text, Bracketed { scope: tests, seen });
     }
     Ok(brackets)
+}
+
+async fn has_seen(
+    conn: &mut Connection,
+    id: i64,
+    spec: &TableSpec,
+    key: &Value<'_>,
+) -> sqlx::Result<bool> {
+    let mut page = Query::new(conn.dialect(), "select page.bracket_id from ");
+    page.push("rowgate_bracket_keys as page, ");
+    page.push(conn.dialect().bracket_keys());
+    page.push(" where page.bracket_id = ");
+    page.push_integer(id);
+    page.push(" and seen.value = ");
+    match (conn.dialect(), key) {
+        (Dialect::Postgres, Value::Integer(key)) => page.push_text(key.to_string()),
+        _ => page.push_value(key, spec.unique_column().kind),
+    }
+    page.push(" limit 1");
+    Ok(!page.fetch(conn, query_scalar::<i64>).await?.is_empty())
 }
 
 /// Id, scope and mapping version of the owner's open brackets of a table.

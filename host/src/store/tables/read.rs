@@ -34,13 +34,11 @@ pub async fn lookup(
     let key = overlay.unique_key();
     let row = committed(conn, spec, owner, &key).await?;
     let stale_before = scope.stale_before.filter(|_| spec.stale.is_some());
-    let listed = pending.iter().any(|write| match write {
-        Write::EndFull { .. } => true,
-        Write::Upsert(_) => stale_before.is_some(),
-        _ => false,
-    });
-    let open = match listed {
-        true => brackets::seen(conn, scope, spec, &key).await?,
+    // To sweep, a listing must know what it has seen; to pass over, only what it lists.
+    let sweeps = pending.iter().any(|write| matches!(write, Write::EndFull { .. }));
+    let upserts = pending.iter().any(|write| matches!(write, Write::Upsert(_)));
+    let open = match sweeps || (upserts && stale_before.is_some()) {
+        true => brackets::open(conn, scope, spec, sweeps.then_some(&key)).await?,
         false => BTreeMap::new(),
     };
     overlay.begin(row, open, stale_before.and_then(timestamp_text));

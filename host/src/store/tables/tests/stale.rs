@@ -3,7 +3,7 @@ use crate::model::{Condition, Unseen};
 use crate::rows::fixture::validity;
 
 on_both! {
-    old_stale_rows_of_the_owner_go_in_slices, a_full_listing_passes_over_what_is_long_stale, what_is_long_stale_comes_where_nothing_is_listed_in_full, a_lookup_foresees_what_is_passed_over
+    old_stale_rows_of_the_owner_go_in_slices, a_full_listing_passes_over_what_is_long_stale, what_is_long_stale_comes_where_nothing_is_listed_in_full, a_lookup_foresees_what_is_passed_over, a_lookup_amid_a_listing_reads_none_of_its_keys
 }
 
 const EXPANDED: &str = "google_calendar_event_v1";
@@ -182,4 +182,23 @@ async fn a_lookup_foresees_what_is_passed_over(dialect: Dialect) {
     commit(&mut fixture, &[begin(EXPANDED)]).await;
     let conn = &mut fixture.conn;
     assert_eq!(lookup(conn, &scope, &spec, &key, &status, alone).await.unwrap(), None);
+}
+
+/// There are as many of them as the listing has rows, and each page may look things up.
+async fn a_lookup_amid_a_listing_reads_none_of_its_keys(dialect: Dialect) {
+    let mut fixture = fixture(dialect).await;
+    let first = events(EXPANDED, &[("first", "confirmed", None, Some(9))]);
+    commit(&mut fixture, &[begin(EXPANDED), first]).await;
+    fixture.conn.run("drop table rowgate_bracket_keys").await.unwrap();
+    let gone = events(EXPANDED, &[("gone", "cancelled", None, Some(9))]);
+    let spec = Arc::clone(&fixture.tables[EXPANDED]);
+    let key = [text("c"), text("gone")];
+    let status = ["status".to_owned()];
+    let scope = ApplyScope { stale_before: Some(10 * SECOND), ..fixture.scope("a") };
+    let conn = &mut fixture.conn;
+    let amid = std::slice::from_ref(&gone);
+    assert_eq!(lookup(conn, &scope, &spec, &key, &status, amid).await.unwrap(), None);
+    let last = [gone, end(EXPANDED)];
+    let swept = lookup(conn, &scope, &spec, &key, &status, &last).await;
+    assert!(swept.is_err(), "what a listing sweeps hangs on its keys");
 }
