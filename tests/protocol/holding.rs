@@ -223,7 +223,7 @@ async fn newest_item(control: &Database, owner_id: i64) -> Result<Option<InboxIt
 /// What `streams::due` answers, without the condition that is switched off.
 async fn due_all_the_same(world: &World, lease: &Lease) -> Result<Vec<DueStream>, Error> {
     let due = query_as(
-        "select id, service, kind, key, slow_count, attempts from streams
+        "select id, service, kind, key, page_limit, slow_count, attempts from streams
          where owner_id = $1 and (not_before <= $2 or $4)
            and ((taken is null and due_at <= $2) or (taken <> $3 and $5))
          order by coalesce(due_at, 0), id limit $6",

@@ -78,10 +78,11 @@ enum Next {
 impl<'h> StreamRun<'h> {
     pub(super) fn new(holder: &'h Holder, due: DueStream) -> Self {
         let stream = due.stream();
+        let page_limit = u32::try_from(due.page_limit).unwrap_or(1);
         let slow_count = u32::try_from(due.slow_count).unwrap_or(0);
         // After failures in a row an expired cursor must not be asked for again at once.
         let may_restart = due.attempts == 0;
-        let (page_limit, full, resumed) = (1, false, None);
+        let (full, resumed) = (false, None);
         Self { holder, due, stream, page_limit, slow_count, may_restart, full, resumed }
     }
 
@@ -142,10 +143,12 @@ impl<'h> StreamRun<'h> {
             streams::forget(holder.control(), &holder.lease(), self.due.id).await?;
             return Ok(Next::Gone);
         };
-        // Since the stream was taken, or the call before failed, somebody may have wished to read it in full.
-        let page_limit = streams::page_limit(holder.control(), self.due.id).await?;
-        let Some(page_limit) = page_limit else { return Ok(Next::Gone) };
-        self.page_limit = u32::try_from(page_limit).unwrap_or(1);
+        if self.resumed.is_some() {
+            // Not the run's first: while the call before failed, an item may have wished to read it in full.
+            let page_limit = streams::page_limit(holder.control(), self.due.id).await?;
+            let Some(page_limit) = page_limit else { return Ok(Next::Gone) };
+            self.page_limit = u32::try_from(page_limit).unwrap_or(1);
+        }
         let cursor = readable(&tree, &stored);
         self.full |= cursor.is_none();
         self.resumed.get_or_insert(cursor.is_some() && stored.half_read);

@@ -24,6 +24,7 @@ pub struct DueStream {
     pub service: String,
     pub kind: String,
     pub key: String,
+    pub page_limit: i64,
     pub slow_count: i64,
     pub attempts: i64,
 }
@@ -44,7 +45,7 @@ pub async fn due(
     limit: u32,
 ) -> Result<Vec<DueStream>, Error> {
     let streams = query_as(
-        "select id, service, kind, key, slow_count, attempts from streams
+        "select id, service, kind, key, page_limit, slow_count, attempts from streams
          where owner_id = $1 and not_before <= $2
            and ((taken is null and due_at <= $2) or taken <> $3)
          order by coalesce(due_at, 0), id limit $4",
