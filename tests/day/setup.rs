@@ -14,9 +14,12 @@ use simulator::{Fault, Options, Outcome, Simulator, Then, When};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 use tests::{Settings, TestHost, Tree};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::report::difference;
 
 pub(crate) const HOUR_S: i64 = 3_600;
-const SECOND_US: i64 = 1_000_000;
+pub(crate) const SECOND_US: i64 = 1_000_000;
 
 /// The vendor's channels live so long, those of every other owner so long at first.
 const LIFE_S: i64 = 18 * HOUR_S;
@@ -35,7 +38,8 @@ const LINKED_WITHIN_S: i64 = HOUR_S;
 const LINK_STEP_S: i64 = 10;
 
 /// A change at the vendor.
-struct Change {
+pub(crate) struct Change {
+    calendar: String,
     event: String,
     at_us: i64,
 }
@@ -45,13 +49,18 @@ pub(crate) struct Day {
     pub(crate) tree: Tree,
     /// Notifications that were lost.
     pub(crate) lost: usize,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    pub(crate) control: SqliteConnection,
+    pub(crate) changes: Vec<Change>,
+    /// In real time, and on the clock.
+    pub(crate) began: Instant,
+    pub(crate) began_us: i64,
+    /// The last hour that a line told of.
+    pub(crate) told_hour: i64,
     simulator: Arc<Simulator>,
-    control: SqliteConnection,
     random: ChaCha8Rng,
     users: Vec<String>,
     calendars: Vec<String>,
-    changes: Vec<Change>,
     refusal: Option<u64>,
     refused: u64,
 }
@@ -75,19 +84,23 @@ impl Day {
             host,
             tree,
             lost: 0,
+            began: rowgate::clock::monotonic(),
+            began_us: clock.now(),
+            told_hour: 0,
             clock,
-            simulator,
             control,
+            changes: Vec::new(),
+            simulator,
             random: ChaCha8Rng::seed_from_u64(seed),
             users: Vec::new(),
             calendars: Vec::new(),
-            changes: Vec::new(),
             refusal: None,
             refused: 0,
         };
         for life_s in [FIRST_LIFE_S, LIFE_S] {
             day.simulator.model().push_rules.life_max_s = life_s;
             day.link(owners / 2, calendars_an_owner).await;
+            day.tell().await;
         }
         day.assert_watched_once().await;
         day.simulator.model().push_rules.drop = LOST;
@@ -116,7 +129,8 @@ impl Day {
                 return;
             }
         }
-        panic!("{} channels after {LINKED_WITHIN_S} s", self.live_channels().len());
+        let (busy, unlike) = (self.busy_owners().await, self.not_watched_once());
+        panic!("after {LINKED_WITHIN_S} s not one channel each: {unlike:#?}, busy: {busy:#?}");
     }
 
     /// Adds events to calendars, any of them.
@@ -131,7 +145,8 @@ impl Day {
                 "end": { "dateTime": "2026-11-20T11:00:00Z" },
             });
             model.add_event(calendar, &body).unwrap();
-            self.changes.push(Change { event, at_us: model.now_us });
+            let (calendar, at_us) = (calendar.clone(), model.now_us);
+            self.changes.push(Change { calendar, event, at_us });
         }
     }
 
@@ -165,6 +180,7 @@ impl Day {
         self.simulator.clear_requests();
         self.advance(seconds * SECOND_US);
         self.rest().await;
+        self.tell_of_hour().await;
     }
 
     fn advance(&self, micros: i64) {
@@ -175,44 +191,46 @@ impl Day {
     /// Waits until no notification is under way, no owner is due or held, and no post is open.
     async fn rest(&mut self) {
         let mut looks = tokio::time::interval(LOOK);
+        // One that took long isn't made up for: the clock would leap past what is under way.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let until = self.clock.now() + REST_MAX_US;
         loop {
             self.simulator.await_no_push().await;
             let now = self.clock.now();
+            // From indexes alone: it is asked all the time.
             let busy = format!(
-                "select (select count(*) from owners where due_at <= {now} or lease_host is not null)
+                "select (select count(*) from owners where due_at <= {now})
+                      + (select count(*) from owners where lease_host is not null)
                       + (select count(*) from inbox where done_at is null)"
             );
-            let busy = self.number(&busy).await;
-            if busy == 0 {
+            if self.number(&busy).await == 0 {
                 return;
             }
-            assert!(now < until, "{busy} owners don't come to rest");
+            if now >= until {
+                panic!("these don't come to rest: {:#?}", self.busy_owners().await);
+            }
             looks.tick().await;
             self.advance(TICK_US);
         }
     }
 
-    /// Streams whose last success lies further back.
-    pub(crate) async fn streams_not_run_for(&mut self, seconds: i64) -> i64 {
-        let since = self.clock.now() - seconds * SECOND_US;
-        let late = "select count(*) from streams where coalesce(last_success_at, 0) < ";
-        self.number(&format!("{late}{since}")).await
-    }
-
-    /// How long each change took to become a row.
-    pub(crate) async fn lateness_s(&self) -> Vec<i64> {
+    /// How long each change took to become a row, and which it is.
+    pub(crate) async fn lateness_s(&self) -> Vec<(i64, String)> {
         let mut rows = open(&self.host, "replication/default.db").await;
         let arrived =
             format!("select google_id, unixepoch(row_created_at) from {}", self.tree.events());
         let arrived: Vec<(String, i64)> =
             sqlx::query_as(&arrived).fetch_all(&mut rows).await.unwrap();
         let arrived: BTreeMap<String, i64> = arrived.into_iter().collect();
-        let late = self.changes.iter().map(|change| {
-            let at_s = arrived.get(&change.event);
-            at_s.unwrap_or_else(|| panic!("{} has no row", change.event)) - change.at_us / SECOND_US
-        });
-        late.collect()
+        let missing: Vec<String> = self
+            .changes
+            .iter()
+            .filter(|change| !arrived.contains_key(&change.event))
+            .map(Change::name)
+            .collect();
+        assert!(missing.is_empty(), "{} have no row, the first: {}", missing.len(), missing[0]);
+        let late = |change: &Change| arrived[&change.event] - change.at_us / SECOND_US;
+        self.changes.iter().map(|change| (late(change), change.name())).collect()
     }
 
     pub(crate) fn live_channels(&self) -> Vec<Channel> {
@@ -228,28 +246,34 @@ impl Day {
 
     /// Every list and every calendar has exactly one live channel, and the host knows those and no other.
     pub(crate) async fn assert_watched_once(&mut self) {
-        let live = self.live_channels();
-        let mut watched: Vec<String> = live.iter().map(resource).collect();
-        watched.sort();
-        let lists = self.users.iter().map(|user| format!("list of {user}"));
-        let mut all: Vec<String> = lists.chain(self.calendars.iter().cloned()).collect();
-        all.sort();
-        assert_eq!(watched, all);
+        let unlike = self.not_watched_once();
+        assert!(unlike.is_empty(), "live channels, more than one each: {unlike:#?}");
         // Of one that the vendor refused nobody can know that it wasn't made: without the vendor's id
         // it stays until it would have expired.
         let known = "select id, state from channels
-                     where state <> 'gone' and (state <> 'stopping' or vendor_id is not null)
-                     order by id";
+                     where state <> 'gone' and (state <> 'stopping' or vendor_id is not null)";
         let known: Vec<(String, String)> =
             sqlx::query_as(known).fetch_all(&mut self.control).await.unwrap();
-        let mut live: Vec<(String, String)> =
-            live.into_iter().map(|channel| (channel.id, "active".to_owned())).collect();
-        live.sort();
-        assert!(known == live, "the host knows {known:?}, the vendor {live:?}");
+        let live = self.live_channels().into_iter();
+        let unlike = difference(known, live.map(|channel| (channel.id, "active".to_owned())));
+        assert!(unlike.is_empty(), "the host knows more than the vendor: {unlike:#?}");
     }
 
-    async fn number(&mut self, sql: &str) -> i64 {
+    /// What has more live channels than one, or none.
+    fn not_watched_once(&self) -> Vec<(String, i64)> {
+        let lists = self.users.iter().map(|user| format!("list of {user}"));
+        let all = lists.chain(self.calendars.iter().cloned());
+        difference(self.live_channels().iter().map(resource), all)
+    }
+
+    pub(crate) async fn number(&mut self, sql: &str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&mut self.control).await.unwrap()
+    }
+}
+
+impl Change {
+    fn name(&self) -> String {
+        format!("{} of {}", self.event, self.calendar)
     }
 }
 

@@ -171,10 +171,9 @@ impl Simulator {
     }
 
     /// Waits until no push is under way; held ones stay.
-    pub async fn await_no_push(&self) -> Vec<Delivery> {
+    pub async fn await_no_push(&self) {
         let under_way = |push: &Delivery| push.outcome == Outcome::UnderWay;
         self.shared.pushes.until(|pushes| !pushes.values().any(under_way)).await;
-        self.pushes()
     }
 
     /// Lets held pushes leave: one, or all. Returns how many.

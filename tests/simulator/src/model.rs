@@ -52,6 +52,8 @@ pub struct Model {
     users: BTreeMap<String, User>,
     calendars: BTreeMap<String, Calendar>,
     access_tokens: BTreeMap<String, AccessToken>,
+    /// Emails by refresh token, dead ones too.
+    token_holders: BTreeMap<String, String>,
     tokens_valid_from: u64,
     seq: u64,
     last_change_us: i64,
@@ -100,6 +102,7 @@ impl Model {
             users: BTreeMap::new(),
             calendars: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
+            token_holders: BTreeMap::new(),
             tokens_valid_from: 0,
             seq: 0,
             last_change_us: now_us,

@@ -26,8 +26,6 @@ pub struct User {
     pub subject: String,
     /// Refresh tokens that work.
     pub refresh_tokens: BTreeSet<String>,
-    /// Refresh tokens that were revoked or rotated away.
-    pub dead_tokens: BTreeSet<String>,
     /// What the user granted.
     pub scopes: Vec<String>,
     /// What happens to the refresh token when it is used.
@@ -123,10 +121,9 @@ impl TokenError {
 impl Model {
     /// Exchanges a refresh token for an access token; `scope` asks for a subset.
     pub fn refresh(&mut self, token: &str, scope: Option<&str>) -> Result<TokenAnswer, TokenError> {
-        let owner = |user: &&User| user.refresh_tokens.contains(token);
-        let Some(user) = self.users.values().find(owner).cloned() else {
-            let dead = self.users.values().any(|user| user.dead_tokens.contains(token));
-            let why = if dead { "Token has been expired or revoked." } else { "Bad Request" };
+        let Some(user) = self.grantor(token).cloned() else {
+            let was_alive = self.token_holders.contains_key(token);
+            let why = if was_alive { "Token has been expired or revoked." } else { "Bad Request" };
             return Err(TokenError::new(400, "invalid_grant", why));
         };
         let scopes = match scope {
@@ -154,14 +151,14 @@ impl Model {
     pub fn add_refresh_token(&mut self, email: &str) -> Option<String> {
         let token = self.secret("1//0", 60);
         self.users.get_mut(email)?.refresh_tokens.insert(token.clone());
+        self.token_holders.insert(token.clone(), email.to_owned());
         Some(token)
     }
 
     /// Ends a user's grant: every refresh and access token dies. False: no such user.
     pub fn revoke_grant(&mut self, email: &str) -> bool {
         let Some(user) = self.users.get_mut(email) else { return false };
-        let tokens = std::mem::take(&mut user.refresh_tokens);
-        user.dead_tokens.extend(tokens);
+        user.refresh_tokens.clear();
         self.access_tokens.retain(|_, token| token.user != email);
         true
     }
@@ -169,9 +166,8 @@ impl Model {
     /// Ends the grant that a refresh or access token belongs to. False: unknown token.
     pub fn revoke_token(&mut self, token: &str) -> bool {
         let holder = self.access_tokens.get(token).map(|access| access.user.clone());
-        let owner = |user: &&User| user.refresh_tokens.contains(token);
-        let owner = || self.users.values().find(owner).map(|user| user.email.clone());
-        match holder.or_else(owner) {
+        let grantor = || self.grantor(token).map(|user| user.email.clone());
+        match holder.or_else(grantor) {
             Some(email) => self.revoke_grant(&email),
             None => false,
         }
@@ -190,12 +186,14 @@ impl Model {
 
     /// Email of the user that a refresh or access token belongs to, alive or expired.
     pub fn holder(&self, token: &str) -> Option<&str> {
-        if let Some(access) = self.access_tokens.get(token) {
-            return Some(&access.user);
-        }
-        let knows =
-            |user: &&User| user.refresh_tokens.contains(token) || user.dead_tokens.contains(token);
-        self.users.values().find(knows).map(|user| user.email.as_str())
+        let access = self.access_tokens.get(token).map(|access| &access.user);
+        access.or_else(|| self.token_holders.get(token)).map(String::as_str)
+    }
+
+    /// The user whose refresh token this is, if it is alive.
+    fn grantor(&self, token: &str) -> Option<&User> {
+        let user = self.users.get(self.token_holders.get(token)?)?;
+        user.refresh_tokens.contains(token).then_some(user)
     }
 
     fn rotate(&mut self, user: &User, old: &str) -> Option<String> {
@@ -204,9 +202,7 @@ impl Model {
         }
         let new = self.add_refresh_token(&user.email)?;
         if user.rotation == Rotation::KillOld {
-            let user = self.users.get_mut(&user.email)?;
-            user.refresh_tokens.remove(old);
-            user.dead_tokens.insert(old.to_owned());
+            self.users.get_mut(&user.email)?.refresh_tokens.remove(old);
         }
         Some(new)
     }

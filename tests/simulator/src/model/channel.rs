@@ -1,6 +1,6 @@
 //! Channels: who watches what, until when, and where notifications go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -64,6 +64,10 @@ pub struct Channel {
 #[derive(Clone, Debug)]
 pub(super) struct Channels {
     pub(super) by_id: BTreeMap<String, Channel>,
+    /// Ids by the calendar whose events are watched, and by the user whose list is: a change looks at
+    /// no other channel.
+    pub(super) on_events: BTreeMap<String, BTreeSet<String>>,
+    pub(super) on_list: BTreeMap<String, BTreeSet<String>>,
     pub(super) outbox: Vec<Push>,
     pub(super) last_push: u64,
     /// Of its own, so that the data don't depend on who watches.
@@ -73,7 +77,23 @@ pub(super) struct Channels {
 impl Channels {
     pub(super) fn new(seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x9054);
-        Self { by_id: BTreeMap::new(), outbox: Vec::new(), last_push: 0, rng }
+        Self {
+            by_id: BTreeMap::new(),
+            on_events: BTreeMap::new(),
+            on_list: BTreeMap::new(),
+            outbox: Vec::new(),
+            last_push: 0,
+            rng,
+        }
+    }
+
+    fn add(&mut self, channel: Channel) {
+        let watching = match &channel.resource {
+            Resource::Events(calendar) => self.on_events.entry(calendar.clone()),
+            Resource::CalendarList => self.on_list.entry(channel.user.clone()),
+        };
+        watching.or_default().insert(channel.id.clone());
+        self.by_id.insert(channel.id.clone(), channel);
     }
 }
 
@@ -109,10 +129,10 @@ impl Model {
             last_message: 1,
             client_id: self.client_id.clone(),
             notified: 0,
-            id: asked.id.clone(),
+            id: asked.id,
         };
         let answer = channel.answer(self.push_rules.numeric_expiration);
-        self.channels.by_id.insert(asked.id, channel);
+        self.channels.add(channel);
         Ok(answer)
     }
 

@@ -33,7 +33,6 @@ impl Model {
                 email: email.to_owned(),
                 subject: format!("1{:020}", self.seq + 1),
                 refresh_tokens: BTreeSet::new(),
-                dead_tokens: BTreeSet::new(),
                 scopes: DEFAULT_SCOPES.iter().map(|&scope| scope.to_owned()).collect(),
                 rotation: Rotation::Off,
                 list: BTreeMap::new(),

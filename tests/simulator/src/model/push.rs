@@ -1,11 +1,13 @@
 //! Notifications: which channels a change concerns, and what becomes of each on its way.
 
+use std::collections::BTreeSet;
+
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Model;
-use super::channel::{CHANNEL_TTL_MAX_S, Channel, Resource};
+use super::channel::{CHANNEL_TTL_MAX_S, Channel};
 use super::error::ApiError;
 use super::time::{http_date, timestamp};
 
@@ -184,29 +186,27 @@ impl Model {
 
     /// Tells everybody who watches the events of a calendar.
     pub(super) fn notify_events(&mut self, calendar: &str, state: State, seq: u64) {
-        self.notify(state, seq, |channel| match &channel.resource {
-            Resource::Events(watched) => watched == calendar,
-            Resource::CalendarList => false,
-        });
+        let watching = self.channels.on_events.get(calendar).cloned();
+        self.notify(watching.unwrap_or_default(), state, seq);
     }
 
     /// Tells the channels on a user's calendar list.
     pub(super) fn notify_list(&mut self, email: &str, seq: u64) {
-        self.notify(State::Exists, seq, |channel| {
-            channel.resource == Resource::CalendarList && channel.user == email
-        });
+        let watching = self.channels.on_list.get(email).cloned();
+        self.notify(watching.unwrap_or_default(), State::Exists, seq);
     }
 
-    fn notify(&mut self, state: State, seq: u64, concerns: impl Fn(&Channel) -> bool) {
+    fn notify(&mut self, watching: BTreeSet<String>, state: State, seq: u64) {
         let (now_us, late_s) = (self.now_us, self.push_rules.late_s);
         let mut told = Vec::new();
-        for channel in self.channels.by_id.values_mut() {
+        for id in watching {
+            let Some(channel) = self.channels.by_id.get_mut(&id) else { continue };
             // A change may touch several things, and is still one.
-            if concerns(channel) && channel.notified != seq && channel.is_heard(now_us, late_s) {
+            if channel.notified != seq && channel.is_heard(now_us, late_s) {
                 channel.notified = seq;
                 let gap = self.channels.rng.random_range(0..=self.push_rules.gap_max);
                 channel.last_message += 1 + gap;
-                told.push((channel.id.clone(), channel.last_message));
+                told.push((id, channel.last_message));
             }
         }
         for (channel, message_number) in told {
