@@ -55,10 +55,29 @@ const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
 
+/// How much of a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// The one test of this name.
+    Test(&'static str),
+}
+
+/// The change feed under kills of hosts and receivers.
+const FEED: Part = Part::Test("feed::each_copy_becomes_its_table");
+
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [&str; 6] = [HOSTS, "api", "contract", "convergence", "keeping", "webhookdb"];
-/// And what takes so long there, with a database a test and a connection a command, that it runs with
-/// `--soak`.
+const ON_POSTGRES: [(&str, Part); 7] = [
+    (HOSTS, Part::Whole),
+    ("api", Part::Whole),
+    ("contract", Part::Whole),
+    ("convergence", Part::Whole),
+    ("delivery", FEED),
+    ("keeping", Part::Whole),
+    ("webhookdb", Part::Whole),
+];
+/// And what takes so long there, with a database a test and a connection a command, that the whole of it
+/// runs with `--soak`.
 const ON_POSTGRES_SOAKING: [&str; 7] =
     [PROTOCOL, "crash", "delivery", "google_calendar", "hostile", "push", "swap"];
 
@@ -138,11 +157,9 @@ impl Suite {
                 tests.run(|test| of_the_whole(test).is_some_and(wanted))
             }
             Suite::Postgres => {
-                let more = if soak { &ON_POSTGRES_SOAKING[..] } else { &[] };
-                let wanted = |name: &str| ON_POSTGRES.contains(&name) || more.contains(&name);
                 let mut tests = Tests::build(checkout, soak)?.with_host(checkout)?;
                 tests.environment.push(("ROWGATE_TEST_DATABASE", "postgres".into()));
-                tests.run(|test| of_the_whole(test).is_some_and(wanted))
+                tests.run_parts(|test| on_postgres(of_the_whole(test)?, soak))
             }
             Suite::Demo => {
                 demo::run(checkout, &demo::Options::CI)?;
@@ -183,14 +200,27 @@ impl Tests {
         Ok(self)
     }
 
-    /// Run the wanted ones, all of them whatever fails. To run no test at all is a failure.
+    /// Run the wanted ones.
     fn run(&self, wanted: impl Fn(&TestProgram) -> bool) -> Result<Passed> {
+        self.run_parts(|test| wanted(test).then_some(Part::Whole))
+    }
+
+    /// Run the wanted parts, all of them whatever fails. To run no test at all is a failure, and so is one
+    /// that isn't there.
+    fn run_parts(&self, wanted: impl Fn(&TestProgram) -> Option<Part>) -> Result<Passed> {
         let (mut passed, mut failed) = (0, Vec::new());
-        for test in self.programs.iter().filter(|test| wanted(test)) {
+        for (test, part) in self.programs.iter().filter_map(|test| Some((test, wanted(test)?))) {
             eprintln!("-- {} --", test.target);
-            match counted(test.command().envs(self.environment.iter().cloned())) {
-                Ok(Passed(tests)) => passed += tests,
-                Err(error) => failed.push(format!("{}: {error:#}", test.target)),
+            let mut command = test.command();
+            if let Part::Test(name) = part {
+                command.args(["--exact", name]);
+            }
+            match (counted(command.envs(self.environment.iter().cloned())), part) {
+                (Ok(Passed(0)), Part::Test(name)) => {
+                    failed.push(format!("{}: there is no test {name}", test.target));
+                }
+                (Ok(Passed(tests)), _) => passed += tests,
+                (Err(error), _) => failed.push(format!("{}: {error:#}", test.target)),
             }
         }
         match (passed, failed.is_empty()) {
@@ -199,6 +229,15 @@ impl Tests {
             (tests, true) => Ok(Passed(tests)),
         }
     }
+}
+
+/// How much of a test of the whole runs on PostgreSQL: once, whatever lists it stands in.
+fn on_postgres(name: &str, soak: bool) -> Option<Part> {
+    if soak && ON_POSTGRES_SOAKING.contains(&name) {
+        return Some(Part::Whole);
+    }
+    let part = ON_POSTGRES.iter().find(|(known, _)| *known == name);
+    part.map(|(_, part)| *part)
 }
 
 /// The name of a test of the whole.
@@ -296,6 +335,20 @@ mod tests {
         assert_eq!(selected(&[]), all);
         assert_eq!(selected(&[Unit, Tidy]), [Tidy, Unit]);
         assert_eq!(selected(&[EndToEnd]), [Plugins, EndToEnd]);
+    }
+
+    #[test]
+    fn what_runs_on_postgres() {
+        for (name, usually, soaking) in [
+            (HOSTS, Some(Part::Whole), Some(Part::Whole)),
+            ("api", Some(Part::Whole), Some(Part::Whole)),
+            ("delivery", Some(FEED), Some(Part::Whole)),
+            ("crash", None, Some(Part::Whole)),
+            (TIDY, None, None),
+        ] {
+            assert_eq!(on_postgres(name, false), usually, "{name}");
+            assert_eq!(on_postgres(name, true), soaking, "{name}, soaking");
+        }
     }
 
     #[test]
