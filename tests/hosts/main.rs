@@ -3,6 +3,7 @@
 
 mod beginning;
 mod blows;
+mod caps;
 mod draining;
 mod frozen;
 mod heard;
