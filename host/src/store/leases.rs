@@ -53,7 +53,8 @@ pub struct Claimant {
     /// Life of the lease, unless it is renewed.
     pub ttl: Micros,
     /// Leases that an organization may have at once, on all hosts. Those that live are counted, so
-    /// none can leak.
+    /// none can leak. Hosts that claim in the same instant don't see each other's: each may pass it by
+    /// one. A lock would have the claims of an organization wait for each other's sync to disk.
     pub organization_leases_max: i64,
 }
 
