@@ -6,7 +6,11 @@ mod bookkeeping;
 mod derive;
 mod message;
 mod stale;
+mod step;
 mod transaction;
+
+#[cfg(test)]
+mod fixture;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,13 +20,14 @@ use sqlx::FromRow;
 
 use super::tables::{self, ApplyError, ApplyScope, Prepared};
 use super::{Connection, Database, Error, query, query_as, unstorable};
-use crate::model::{Effects, InboxId, Micros, OwnerChange, OwnerId, StreamChange, StreamId, Write};
+use crate::model::{Micros, OwnerId, StreamId, Write};
 use crate::rows::TableSpec;
 
 pub use bookkeeping::show;
 use message::store as store_message;
 pub use message::{Message, StreamKey};
 pub use stale::{Forgotten, forget_stale};
+pub use step::{CommitOf, Committed, ReadyEffects, StepCommit};
 use transaction::Transaction;
 
 /// The tables of an integration tree as the running manifest has them.
@@ -42,68 +47,6 @@ pub struct Under {
     pub external_owner_id: Option<String>,
     pub fence: i64,
     pub generation: i64,
-}
-
-/// What a call did, its rows checked and ready for a database. Clones are cheap.
-#[derive(Clone, Debug, Default)]
-pub struct ReadyEffects {
-    writes: Arc<[Prepared]>,
-    streams: Vec<StreamChange>,
-    owner: Vec<OwnerChange>,
-}
-
-impl ReadyEffects {
-    /// Pure, and the long part of the work before the database's: it is done while the call before is being
-    /// committed. [`Error::Refused`]: the guest's rows are none of its tables.
-    pub fn of(owner: Option<&str>, tree: &TreeTables, effects: Effects) -> Result<Self, Error> {
-        let writes = prepare(owner, tree, &effects.writes)?.into();
-        Ok(Self { writes, streams: effects.streams, owner: effects.owner })
-    }
-}
-
-/// What a call of the guest wants committed.
-#[derive(Clone, Debug)]
-pub struct StepCommit {
-    /// Lease and generation of the call.
-    pub under: Under,
-    /// Time of the call.
-    pub now: Micros,
-    /// The tree's tables.
-    pub tree: Arc<TreeTables>,
-    /// Which call it was.
-    pub step: CommitOf,
-    /// What it did.
-    pub effects: ReadyEffects,
-    /// A call that used `lookup` commits only if the owner's commit number is still this one.
-    pub read_at: Option<i64>,
-    /// A full listing passes over rows that have been stale since before this time. None: over none.
-    pub stale_before: Option<Micros>,
-}
-
-/// Which call is committed.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "fields say it")]
-pub enum CommitOf {
-    /// `receive` of an inbox item; `grants`: it brought sealed secrets.
-    Item { id: InboxId, grants: bool },
-    /// `sync`: one page. The stored cursor must still have this version.
-    /// `half_read`: more pages follow.
-    Page { stream: StreamId, version: i64, cursor: Option<Vec<u8>>, half_read: bool },
-}
-
-/// What a commit did.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Committed {
-    /// The owner's generation from now on.
-    pub generation: i64,
-    /// The item that brought the owner's grant.
-    pub grant_id: Option<i64>,
-    /// Rows inserted, updated or deleted.
-    pub rows_changed: u64,
-    /// Something waits in the outbox.
-    pub outbox: bool,
-    /// An UNLINK with more rows to delete: commit the same again.
-    pub unfinished: bool,
 }
 
 /// A stored cursor.

@@ -36,6 +36,7 @@ pub use stale::{delete_stale_rows, has_stale_rows};
 pub use sweep::{delete_owner_rows, set_bookkeeping};
 
 use brackets::OpenBrackets;
+use sweep::Slice;
 
 /// For whom, when and as which commit writes are applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +66,9 @@ pub struct Applied {
     pub changed_pks: BTreeMap<String, Vec<i64>>,
     /// Rows deleted.
     pub deleted: u64,
+    /// Writes that are done. Fewer than all: the next one ends a full listing, and rows are left that
+    /// it is to sweep.
+    pub writes_done: usize,
 }
 
 /// Why writes were not applied.
@@ -167,16 +171,25 @@ fn owned_set(spec: &TableSpec, set: &[(String, Scalar)]) -> Result<Assignments, 
     Ok(set.map(|(column, value)| (column, value.into_owned())).collect())
 }
 
-/// Applies what [`prepare`] made for the scope's owner, in order.
+/// Whether a full listing is ended: only then may [`apply`] leave something undone.
+pub fn end_listings(writes: &[Prepared]) -> bool {
+    writes.iter().any(|write| matches!(write.action, Action::EndFull { .. }))
+}
+
+/// Applies what [`prepare`] made for the scope's owner, in order. Of what full listings didn't show at
+/// most `slice` rows are swept: where more may be left their bracket stays open, and what follows isn't
+/// begun.
 pub async fn apply(
     conn: &mut Connection,
     scope: &ApplyScope,
     writes: &[Prepared],
+    slice: u32,
 ) -> Result<Applied, ApplyError> {
     let specs = writes.iter().map(|write| write.spec.as_ref());
     let mut brackets = OpenBrackets::load(conn, scope, specs).await?;
-    let (mut changed, mut applied) = (BTreeMap::new(), Applied::default());
-    for Prepared { spec, action } in writes {
+    let (mut changed, mut limit) = (BTreeMap::new(), slice);
+    let mut applied = Applied { writes_done: writes.len(), ..Applied::default() };
+    for (at, Prepared { spec, action }) in writes.iter().enumerate() {
         let moved = match action {
             Action::Upsert(rows) | Action::Patch(rows) => {
                 applied.rows_presented += rows.rows as u64;
@@ -198,18 +211,24 @@ pub async fn apply(
             }
             Action::EndFull { scope: tests, unseen } => {
                 let bracket = brackets.end(conn, scope, spec, tests).await?;
+                let unseen_rows = Some(Slice { bracket, limit });
                 let moved = match unseen {
-                    None => sweep::delete(conn, scope, spec, tests, Some(bracket)).await?,
-                    Some(set) => {
-                        sweep::update(conn, scope, spec, set, tests, Some(bracket)).await?
-                    }
+                    None => sweep::delete(conn, scope, spec, tests, unseen_rows).await?,
+                    Some(set) => sweep::update(conn, scope, spec, set, tests, unseen_rows).await?,
                 };
-                brackets::delete(conn, bracket).await?;
+                limit = limit.saturating_sub(moved.rows());
+                if limit > 0 {
+                    brackets::delete(conn, bracket).await?;
+                }
                 moved
             }
         };
         feed::record(conn, spec, scope.commit_id, &moved).await?;
         count(changed.entry(spec.service.as_str()).or_default(), &mut applied, &moved);
+        if limit == 0 {
+            applied.writes_done = at;
+            break;
+        }
     }
     brackets.store(conn, scope).await?;
     for (service, pks) in changed {
@@ -226,6 +245,16 @@ enum Moved {
     Upserted(Vec<i64>),
     /// With their unique keys.
     Deleted(Vec<(i64, String)>),
+}
+
+impl Moved {
+    fn rows(&self) -> u32 {
+        let rows = match self {
+            Self::Upserted(pks) => pks.len(),
+            Self::Deleted(rows) => rows.len(),
+        };
+        u32::try_from(rows).unwrap_or(u32::MAX)
+    }
 }
 
 fn count(changed: &mut BTreeSet<i64>, applied: &mut Applied, moved: &Moved) {

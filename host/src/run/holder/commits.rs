@@ -10,7 +10,8 @@ use crate::store::commit::{CommitOf, Committed, ReadyEffects, StepCommit};
 use crate::store::{Error, relay, streams};
 
 impl Holder {
-    /// Commits a call, unless the owner has moved on since `at`.
+    /// Commits a call, unless the owner has moved on since `at`. A sweep of many rows takes several
+    /// transactions, and inbox items wait for the last.
     pub(in crate::run) async fn commit(
         &self,
         tree: &Tree,
@@ -23,26 +24,32 @@ impl Holder {
         if *received != at.received {
             return Err(Error::Superseded("an inbox item came between"));
         }
-        let tables = Arc::clone(&tree.tables);
-        let step = StepCommit {
+        let mut step = StepCommit {
             under: at.under.clone(),
             now: self.now(),
-            tree: tables,
+            tree: Arc::clone(&tree.tables),
             step,
             effects,
             read_at,
             stale_before: self.stale_before(),
         };
-        failpoint::reach("page_called");
-        let committed = self.store(tree, "page", step).await?;
-        failpoint::reach("page_committed");
-        if committed.outbox {
-            self.relay(tree).await?;
+        let mut rows_changed = 0;
+        loop {
+            failpoint::reach("page_called");
+            let committed = self.store(tree, "page", step.clone()).await?;
+            failpoint::reach("page_committed");
+            if committed.outbox {
+                self.relay(tree).await?;
+            }
+            rows_changed += committed.rows_changed;
+            if !committed.unfinished {
+                return Ok(Committed { rows_changed, ..committed });
+            }
+            step = step.behind(&committed, self.now());
         }
-        Ok(committed)
     }
 
-    /// Commits a `receive`. An UNLINK of many rows takes several transactions.
+    /// Commits a `receive`. An UNLINK of many rows takes several transactions, as a sweep does.
     pub(in crate::run) async fn commit_item(
         &self,
         tree: &Tree,
@@ -52,18 +59,18 @@ impl Holder {
     ) -> Result<(), Error> {
         let mut received = self.received.write().await;
         let mut moved = false;
+        let mut step = StepCommit {
+            under: self.under_now(),
+            now: self.now(),
+            tree: Arc::clone(&tree.tables),
+            step,
+            effects,
+            read_at,
+            stale_before: self.stale_before(),
+        };
         loop {
-            let step = StepCommit {
-                under: self.under_now(),
-                now: self.now(),
-                tree: Arc::clone(&tree.tables),
-                step: step.clone(),
-                effects: effects.clone(),
-                read_at,
-                stale_before: self.stale_before(),
-            };
             failpoint::reach("item_called");
-            let committed = self.store(tree, "item", step).await?;
+            let committed = self.store(tree, "item", step.clone()).await?;
             failpoint::reach("item_committed");
             if committed.generation != self.generation.load(Ordering::Acquire) {
                 self.interrupted.store(true, Ordering::Release);
@@ -75,6 +82,8 @@ impl Holder {
             if !committed.unfinished {
                 break;
             }
+            let left = step.behind(&committed, self.now());
+            step = StepCommit { under: self.under_now(), ..left };
         }
         self.relay(tree).await?;
         if moved {

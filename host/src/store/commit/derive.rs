@@ -5,6 +5,7 @@
 use rowgate_manifest::StreamKind;
 use serde_json::Value;
 
+use super::step::SLICE;
 use super::{Message, TreeTables, apply_error, key, prepare, row_error};
 use crate::model::{Condition, Op, OwnerId, Scalar, StreamId, Write};
 use crate::rows::TableSpec;
@@ -114,7 +115,7 @@ async fn settle_rows(
     let update =
         Write::Update { table: stream.service.clone(), set, conditions: rows_of(kind, stream) };
     let writes = prepare(scope.external_owner_id.as_deref(), tree, &[update])?;
-    tables::apply(connection, scope, &writes).await.map(drop).map_err(apply_error)
+    tables::apply(connection, scope, &writes, SLICE).await.map(drop).map_err(apply_error)
 }
 
 /// The rows that are a stream's, as conditions.

@@ -2,21 +2,18 @@
 
 use super::derive;
 use super::message::store as store_message;
+use super::step::SLICE;
 use super::{
     CommitOf, Committed, Message, StepCommit, advance, apply_error, apply_scope, key, new_commit,
 };
 use crate::failpoint;
-use crate::model::{InboxId, OwnerChange, StreamChange, StreamId};
-use crate::store::tables::{self, ApplyScope};
+use crate::model::{InboxId, OwnerChange, StreamChange};
+use crate::store::tables::{self, ApplyError, ApplyScope};
 use crate::store::{Connection, Error, query};
-
-/// Rows that one transaction deletes at most; an UNLINK of more goes on in the next one (R7).
-const UNLINK_SLICE: u32 = 5_000;
 
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
     step: &'c StepCommit,
-    commit_no: i64,
     scope: ApplyScope,
     message: Message,
     committed: Committed,
@@ -37,37 +34,32 @@ impl<'c> Transaction<'c> {
         };
         let scope = apply_scope(&step.under, &step.tree, step.now, commit_id);
         let scope = ApplyScope { stale_before: step.stale_before, ..scope };
-        let committed = Committed { generation: step.under.generation, ..Committed::default() };
+        let generation = step.under.generation;
+        let committed = Committed { generation, commit_no, ..Committed::default() };
         let message = Message::default();
-        Ok(Self { connection, step, commit_no, scope, message, committed })
+        Ok(Self { connection, step, scope, message, committed })
     }
 
     pub(super) async fn run(mut self) -> Result<Committed, Error> {
         let step = self.step;
+        let may_be_unfinished = tables::end_listings(step.effects.writes_left());
         // First: the rows may end the stream, which is then no other's doing.
-        if let CommitOf::Page { stream, version, cursor, half_read } = &step.step {
-            self.page(stream, *version, cursor.as_deref(), *half_read).await?;
+        match may_be_unfinished {
+            true => self.hold_cursor().await?,
+            false => self.move_cursor().await?,
         }
         self.rows().await?;
-        for change in self.step.effects.owner.clone() {
-            match change {
-                OwnerChange::Link => self.link().await?,
-                OwnerChange::Unlink => self.unlink().await?,
-                OwnerChange::Resync => self.resync().await?,
+        if !self.committed.unfinished {
+            if may_be_unfinished && !self.has_ended_its_stream() {
+                self.move_cursor().await?;
             }
+            self.changes().await?;
         }
-        for change in &self.step.effects.streams {
-            self.stream(change).await?;
-        }
-        if let CommitOf::Item { id, .. } = self.step.step
-            && !self.committed.unfinished
-        {
-            self.item(id).await?;
-        }
+        let commit_no = self.committed.commit_no;
         self.committed.outbox =
-            store_message(self.connection, &self.step.under, self.commit_no, &self.message).await?;
+            store_message(self.connection, &step.under, commit_no, &self.message).await?;
         let row = query("select generation, grant_id from rowgate_owners where owner_id = $1")
-            .bind(self.step.under.owner_id)
+            .bind(step.under.owner_id)
             .fetch_one(&mut *self.connection)
             .await?;
         self.committed.generation = row.get("generation");
@@ -77,15 +69,45 @@ impl<'c> Transaction<'c> {
 
     /// The call's rows, and the streams that follow from the rows of parents.
     async fn rows(&mut self) -> Result<(), Error> {
-        let tree = &self.step.tree;
-        let applied = tables::apply(self.connection, &self.scope, &self.step.effects.writes).await;
-        let applied = applied.map_err(apply_error)?;
+        let (tree, effects) = (&self.step.tree, &self.step.effects);
+        let writes = effects.writes_left();
+        let applied = tables::apply(self.connection, &self.scope, writes, SLICE).await;
+        let applied = applied.map_err(|error| match error {
+            // It was there for the slices before.
+            ApplyError::NotListed(_) if effects.is_begun => {
+                Error::Superseded("the full listing is gone whose rest was to be swept")
+            }
+            error => apply_error(error),
+        })?;
+        self.committed.writes_done = applied.writes_done;
+        self.committed.unfinished = applied.writes_done < writes.len();
         self.committed.rows_changed += applied.rows_changed + applied.deleted;
         let parents: Vec<&str> = match applied.deleted > 0 {
             true => tree.tables.keys().map(String::as_str).collect(),
             false => applied.changed_pks.keys().map(String::as_str).collect(),
         };
         derive::streams(self.connection, &self.scope, tree, &parents, &mut self.message).await
+    }
+
+    /// What the call changed beside rows, once those are all there.
+    async fn changes(&mut self) -> Result<(), Error> {
+        let step = self.step;
+        for change in &step.effects.owner {
+            match change {
+                OwnerChange::Link => self.link().await?,
+                OwnerChange::Unlink => self.unlink().await?,
+                OwnerChange::Resync => self.resync().await?,
+            }
+        }
+        for change in &step.effects.streams {
+            self.stream(change).await?;
+        }
+        if let CommitOf::Item { id, .. } = step.step
+            && !self.committed.unfinished
+        {
+            self.item(id).await?;
+        }
+        Ok(())
     }
 
     async fn link(&mut self) -> Result<(), Error> {
@@ -123,7 +145,7 @@ impl<'c> Transaction<'c> {
             .bind(owner_id)
             .execute(&mut *self.connection)
             .await?;
-        let mut left = UNLINK_SLICE;
+        let mut left = SLICE;
         for spec in self.step.tree.tables.values() {
             tables::drop_brackets(self.connection, owner_id, spec, None)
                 .await
@@ -208,35 +230,66 @@ impl<'c> Transaction<'c> {
         Ok(())
     }
 
-    /// Moves the stream's cursor, if it is the one that the call had.
-    async fn page(
-        &mut self,
-        stream: &StreamId,
-        version: i64,
-        cursor: Option<&[u8]>,
-        half_read: bool,
-    ) -> Result<(), Error> {
-        let manifest = &self.step.tree.manifest.plugin;
+    /// Makes sure that a page's stream has the cursor yet that the call had. It stays where it is: rows may
+    /// be left to sweep.
+    async fn hold_cursor(&mut self) -> Result<(), Error> {
+        let step = self.step;
+        let CommitOf::Page { stream, version, .. } = &step.step else { return Ok(()) };
+        let held = query(
+            "update rowgate_cursors set version = version
+             where owner_id = $1 and service = $2 and kind = $3 and key = $4 and version = $5",
+        )
+        .bind(step.under.owner_id)
+        .bind(&stream.service)
+        .bind(&stream.kind)
+        .bind(&stream.key)
+        .bind(*version)
+        .execute(&mut *self.connection)
+        .await?;
+        unmoved(held.rows_affected())
+    }
+
+    /// Moves the cursor of a page's stream, if it is the one that the call had.
+    async fn move_cursor(&mut self) -> Result<(), Error> {
+        let step = self.step;
+        let CommitOf::Page { stream, version, cursor, half_read } = &step.step else {
+            return Ok(());
+        };
+        let manifest = &step.tree.manifest.plugin;
         let moved = query(
             "update rowgate_cursors set version = version + 1, cursor = $1,
                     cursor_version = $2, mapping_version = $3, half_read = $9
              where owner_id = $4 and service = $5 and kind = $6 and key = $7
                and version = $8",
         )
-        .bind(cursor.map(<[u8]>::to_vec))
+        .bind(cursor)
         .bind(manifest.cursor.writes)
         .bind(manifest.mapping_version)
-        .bind(self.step.under.owner_id)
+        .bind(step.under.owner_id)
         .bind(&stream.service)
         .bind(&stream.kind)
         .bind(&stream.key)
-        .bind(version)
-        .bind(half_read)
+        .bind(*version)
+        .bind(*half_read)
         .execute(&mut *self.connection)
         .await?;
-        if moved.rows_affected() == 0 {
-            return Err(Error::Superseded("the cursor has moved"));
-        }
-        Ok(())
+        unmoved(moved.rows_affected())
+    }
+
+    /// The rows of this commit left the page's own stream without its parent row.
+    fn has_ended_its_stream(&self) -> bool {
+        let CommitOf::Page { stream, .. } = &self.step.step else { return false };
+        self.message.removed.contains(&key(stream))
     }
 }
+
+/// `cursors`: how many were found as the call had them.
+fn unmoved(cursors: u64) -> Result<(), Error> {
+    match cursors {
+        0 => Err(Error::Superseded("the cursor has moved")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

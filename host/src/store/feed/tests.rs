@@ -110,7 +110,7 @@ async fn write(
         stale_before: None,
     };
     let prepared = tables::prepare(Some(owner), 1_000, tables, writes).unwrap();
-    tables::apply(connection, &scope, &prepared).await.unwrap();
+    tables::apply(connection, &scope, &prepared, u32::MAX).await.unwrap();
 }
 
 fn put(ids: &[&str], color: &str) -> Write {

@@ -10,16 +10,24 @@ use crate::model::Scalar;
 use crate::rows::{Overlay, TableSpec, Test, Value, bookkeeping, timestamp_text};
 use crate::store::{Connection, Dialect};
 
-/// Sets columns of the owner's rows that meet all tests, and of a bracket's only those not seen.
+/// The part of what a full listing didn't show that one transaction takes.
+#[derive(Clone, Copy)]
+pub(super) struct Slice {
+    pub(super) bracket: i64,
+    pub(super) limit: u32,
+}
+
+/// Sets columns of the owner's rows that meet all tests; of a full listing's only a slice of those not
+/// seen. Fewer than its limit: none is left.
 pub(super) async fn update(
     conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     set: &[(usize, Value<'_>)],
     tests: &[Test<'_>],
-    bracket: Option<i64>,
+    slice: Option<Slice>,
 ) -> sqlx::Result<Moved> {
-    let query = update_query(conn.dialect(), scope, spec, set, tests, bracket);
+    let query = update_query(conn.dialect(), scope, spec, set, tests, slice);
     Ok(Moved::Upserted(query.fetch_pks(conn).await?))
 }
 
@@ -29,7 +37,7 @@ pub(super) fn update_query<'q>(
     spec: &'q TableSpec,
     set: &'q [(usize, Value<'q>)],
     tests: &'q [Test<'q>],
-    bracket: Option<i64>,
+    slice: Option<Slice>,
 ) -> Query<'q> {
     let table = quoted(&spec.table_name);
     let name = |column: usize| quoted(&spec.columns[column].name);
@@ -41,6 +49,7 @@ pub(super) fn update_query<'q>(
     }
     query.push("row_updated_at = ");
     query.push_timestamp(timestamp_text(scope.now).unwrap_or_default());
+    push_choice(&mut query, spec, slice);
     push_where(&mut query, spec, scope.external_owner_id.as_deref(), tests);
     query.push("\nand (");
     for (at, (column, value)) in set.iter().enumerate() {
@@ -54,20 +63,21 @@ pub(super) fn update_query<'q>(
         query.push_value(value, spec.columns[*column].kind);
         query.push_fmt(format_args!(" < {table}.{}) is not true", name(*column)));
     }
-    push_unseen(&mut query, spec, bracket);
+    push_unseen(&mut query, spec, slice);
     query.push("\nreturning pk");
     query
 }
 
-/// Deletes the owner's rows that meet all tests, and of a bracket's only those not seen.
+/// Deletes the owner's rows that meet all tests; of a full listing's only a slice of those not seen.
+/// Fewer than its limit: none is left.
 pub(super) async fn delete(
     conn: &mut Connection,
     scope: &ApplyScope,
     spec: &TableSpec,
     tests: &[Test<'_>],
-    bracket: Option<i64>,
+    slice: Option<Slice>,
 ) -> sqlx::Result<Moved> {
-    let query = delete_query(conn.dialect(), scope, spec, tests, bracket);
+    let query = delete_query(conn.dialect(), scope, spec, tests, slice);
     Ok(Moved::Deleted(query.fetch_keys(conn).await?))
 }
 
@@ -76,18 +86,27 @@ pub(super) fn delete_query<'q>(
     scope: &'q ApplyScope,
     spec: &'q TableSpec,
     tests: &'q [Test<'q>],
-    bracket: Option<i64>,
+    slice: Option<Slice>,
 ) -> Query<'q> {
     let table = quoted(&spec.table_name);
     let mut query = Query::new(dialect, format!("delete from {table}"));
+    push_choice(&mut query, spec, slice);
     push_where(&mut query, spec, scope.external_owner_id.as_deref(), tests);
-    push_unseen(&mut query, spec, bracket);
+    push_unseen(&mut query, spec, slice);
     query.push_fmt(format_args!("\nreturning pk, {}", key_text(spec, "")));
     query
 }
 
-fn push_unseen(query: &mut Query<'_>, spec: &TableSpec, bracket: Option<i64>) {
-    let Some(bracket) = bracket else { return };
+/// Begins the choice of a slice's rows; [`push_unseen`] ends it.
+fn push_choice(query: &mut Query<'_>, spec: &TableSpec, slice: Option<Slice>) {
+    if slice.is_some() {
+        let table = quoted(&spec.table_name);
+        query.push_fmt(format_args!("\nwhere pk in (select pk from {table}"));
+    }
+}
+
+fn push_unseen(query: &mut Query<'_>, spec: &TableSpec, slice: Option<Slice>) {
+    let Some(Slice { bracket, limit }) = slice else { return };
     let column = spec.unique_column();
     let key = format!("{}.{}", quoted(&spec.table_name), quoted(&column.name));
     query.push_fmt(format_args!(
@@ -97,6 +116,8 @@ fn push_unseen(query: &mut Query<'_>, spec: &TableSpec, bracket: Option<i64>) {
         query.dialect.bracket_keys(),
     ));
     query.push_integer(bracket);
+    query.push(")\nlimit ");
+    query.push_integer(i64::from(limit));
     query.push(")");
 }
 

@@ -91,9 +91,18 @@ impl Fixture {
         scope: &ApplyScope,
         writes: &[Write],
     ) -> Result<Applied, ApplyError> {
+        self.apply_slice(scope, writes, u32::MAX).await
+    }
+
+    async fn apply_slice(
+        &mut self,
+        scope: &ApplyScope,
+        writes: &[Write],
+        slice: u32,
+    ) -> Result<Applied, ApplyError> {
         let writes = self.prepared(scope, writes)?;
         self.conn.run("begin").await?;
-        let applied = apply(&mut self.conn, scope, &writes).await;
+        let applied = apply(&mut self.conn, scope, &writes, slice).await;
         let end = if applied.is_ok() { "commit" } else { "rollback" };
         self.conn.run(end).await?;
         applied

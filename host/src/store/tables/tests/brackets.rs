@@ -2,7 +2,7 @@ use super::*;
 use crate::model::{Condition, Unseen};
 
 on_both! {
-    a_full_listing_sweeps_what_it_did_not_see, a_row_refused_as_older_was_seen, an_end_needs_its_own_beginning, a_bracket_of_another_mapping_is_dropped_at_the_first_write, beginning_again_starts_over, several_scopes_may_be_open_and_be_dropped, number_keys_are_seen_as_numbers
+    a_full_listing_sweeps_what_it_did_not_see, a_row_refused_as_older_was_seen, an_end_needs_its_own_beginning, a_bracket_of_another_mapping_is_dropped_at_the_first_write, beginning_again_starts_over, several_scopes_may_be_open_and_be_dropped, number_keys_are_seen_as_numbers, a_sweep_goes_in_slices, listings_that_end_together_share_a_slice
 }
 
 fn begin(scope: &[Condition]) -> Write {
@@ -134,4 +134,53 @@ async fn number_keys_are_seen_as_numbers(dialect: Dialect) {
     fixture.apply("a", &[tickets(&[1, 2, 3])]).await.unwrap();
     fixture.apply("a", &[begin, tickets(&[2]), end]).await.unwrap();
     assert_eq!(fixture.rows("select number from ticket_v1").await, ["2"]);
+}
+
+/// Commits writes until all are done: of each commit, how many were, and the rows that moved.
+async fn in_slices(fixture: &mut Fixture, writes: &[Write], slice: u32) -> Vec<(usize, u64)> {
+    let (mut left, mut commits) = (writes, Vec::new());
+    while !left.is_empty() {
+        let scope = fixture.scope("a");
+        let applied = fixture.apply_slice(&scope, left, slice).await.unwrap();
+        commits.push((applied.writes_done, applied.rows_changed + applied.deleted));
+        left = &left[applied.writes_done..];
+        let open = fixture.rows("select count(*) from rowgate_brackets").await;
+        assert_eq!(open == ["0"], left.is_empty(), "{commits:?}");
+    }
+    commits
+}
+
+async fn a_sweep_goes_in_slices(dialect: Dialect) {
+    for unseen in [gone(), Unseen::Delete] {
+        let mut fixture = Fixture::new(dialect).await;
+        let all = Write::Upsert(red(&["1", "2", "3", "4", "5", "6"]));
+        fixture.apply("a", &[all]).await.unwrap();
+        fixture.apply("a", &[begin(&[]), Write::Upsert(red(&["1"]))]).await.unwrap();
+        let (before, behind) = (Write::Upsert(red(&["2", "7"])), Write::Upsert(red(&["8"])));
+        let kept = match unseen {
+            Unseen::Delete => "a1=red a2=red a7=red a8=red",
+            Unseen::Set(_) => "a1=red a2=red a3=gone a4=gone a5=gone a6=gone a7=red a8=red",
+        };
+        let writes = [before, end(&[], unseen), behind];
+        // Each write is made once, in order. After two full slices nobody knows that nothing is left.
+        assert_eq!(in_slices(&mut fixture, &writes, 2).await, [(1, 3), (0, 2), (2, 1)]);
+        assert_eq!(colors(&mut fixture).await, kept);
+        assert_eq!(fixture.rows("select count(*) from rowgate_bracket_keys").await, ["0"]);
+        let moved = "select commit_id, count(*) from rowgate_feed where commit_id > 2
+                     group by commit_id order by commit_id";
+        assert_eq!(fixture.rows(moved).await, ["3|3", "4|2", "5|1"]);
+    }
+}
+
+async fn listings_that_end_together_share_a_slice(dialect: Dialect) {
+    let mut fixture = Fixture::new(dialect).await;
+    let (s, t) = ([is("shelf", "s")], [is("shelf", "t")]);
+    let mut elsewhere = red(&["3", "4"]);
+    elsewhere.columns[1] = shelf("t");
+    let all = [Write::Upsert(red(&["1", "2"])), Write::Upsert(elsewhere)];
+    fixture.apply("a", &all).await.unwrap();
+    fixture.apply("a", &[begin(&s), begin(&t)]).await.unwrap();
+    let writes = [end(&s, gone()), end(&t, gone())];
+    assert_eq!(in_slices(&mut fixture, &writes, 3).await, [(1, 3), (1, 1)]);
+    assert_eq!(colors(&mut fixture).await, "a1=gone a2=gone a3=gone a4=gone");
 }

@@ -3,7 +3,7 @@ use crate::model::{Condition, Op};
 use crate::rows::Rows;
 use crate::store::tables::query::Query;
 use crate::store::tables::stale::push_stale;
-use crate::store::tables::sweep::update_query;
+use crate::store::tables::sweep::{Slice, update_query};
 use crate::store::tables::upsert::sql as upsert_sql;
 
 const EVENTS: &str = "google_calendar_event_v1";
@@ -14,12 +14,12 @@ async fn plan(fixture: &mut Fixture, sql: &str) -> String {
     steps.collect::<Vec<_>>().join("\n")
 }
 
-async fn sweep_plan(conditions: &[Condition], bracket: Option<i64>) -> String {
+async fn sweep_plan(conditions: &[Condition], slice: Option<Slice>) -> String {
     let mut fixture = Fixture::with_services(Dialect::Sqlite, &[EVENTS]).await;
     let (spec, scope) = (Arc::clone(&fixture.tables[EVENTS]), fixture.scope("a"));
     let set = [("status".to_owned(), text("cancelled"))];
     let (set, tests) = (assignments(&spec, &set).unwrap(), tests(&spec, conditions).unwrap());
-    let query = update_query(Dialect::Sqlite, &scope, &spec, &set, &tests, bracket);
+    let query = update_query(Dialect::Sqlite, &scope, &spec, &set, &tests, slice);
     plan(&mut fixture, query.sql()).await
 }
 
@@ -55,7 +55,7 @@ async fn a_sweep_reads_the_range_of_its_scope() {
         vec![is("google_calendar_id", "c"), condition("google_id", Op::StartsWith, text("m_1"))],
         vec![is("google_calendar_id", "c"), is("status", "confirmed")],
     ] {
-        let plan = sweep_plan(&conditions, Some(1)).await;
+        let plan = sweep_plan(&conditions, Some(Slice { bracket: 1, limit: 1 })).await;
         assert!(plan.contains(range), "{plan}");
         assert!(plan.contains("LIST SUBQUERY") && !plan.contains("CORRELATED"), "{plan}");
         let pages = "SEARCH page USING PRIMARY KEY (bracket_id=?)";

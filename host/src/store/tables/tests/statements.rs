@@ -4,11 +4,10 @@ use super::*;
 use crate::model::Op;
 use crate::rows::Rows;
 use crate::store::tables::read::committed_query;
-use crate::store::tables::sweep::{delete_query, update_query};
+use crate::store::tables::sweep::{Slice, delete_query, update_query};
 use crate::store::tables::upsert::sql as upsert_sql;
 
-/// A bracket's id.
-const BRACKET: Option<i64> = Some(7);
+const UNSEEN: Option<Slice> = Some(Slice { bracket: 7, limit: 5_000 });
 
 #[test]
 fn sql_of_writes_and_of_a_lookup() {
@@ -30,20 +29,20 @@ fn statements(dialect: Dialect) -> String {
     let batch = two_things();
     let rows = Rows::new(&spec, &batch, Some("a")).unwrap();
     let upsert = |patch| upsert_sql(dialect, &spec, &scope, &rows, patch).concat();
-    let update = |set: &[(&str, Scalar)], conditions: &[Condition], bracket| {
+    let update = |set: &[(&str, Scalar)], conditions: &[Condition], slice| {
         let set: Vec<_> = set.iter().map(|(name, to)| ((*name).to_owned(), to.clone())).collect();
         let (set, tests) = (assignments(&spec, &set).unwrap(), tests(&spec, conditions).unwrap());
-        update_query(dialect, &scope, &spec, &set, &tests, bracket).sql().to_owned()
+        update_query(dialect, &scope, &spec, &set, &tests, slice).sql().to_owned()
     };
-    let delete = |conditions: &[Condition], bracket| {
+    let delete = |conditions: &[Condition], slice| {
         let tests = tests(&spec, conditions).unwrap();
-        delete_query(dialect, &scope, &spec, &tests, bracket).sql().to_owned()
+        delete_query(dialect, &scope, &spec, &tests, slice).sql().to_owned()
     };
     let key = Value::Text("a-s-x".into());
     let lookup = committed_query(dialect, &spec, Some("a"), &key).sql().to_owned();
     let on_shelf = is("shelf", "s");
     let blue = [("color", text("blue")), ("version", Scalar::Integer(3))];
-    let swept = update(&[("color", text("gone"))], std::slice::from_ref(&on_shelf), BRACKET);
+    let swept = update(&[("color", text("gone"))], std::slice::from_ref(&on_shelf), UNSEEN);
     let priced = condition("price", Op::NotEqual, Scalar::Null);
     let statements = [
         ("upsert", upsert(false)),
@@ -51,7 +50,7 @@ fn statements(dialect: Dialect) -> String {
         ("update, by an index", update(&blue, &[on_shelf.clone(), is("color", "red")], None)),
         ("update of what a full listing didn't show", swept),
         ("delete, by the range of the key", delete(&[on_shelf.clone(), priced], None)),
-        ("delete of what a full listing didn't show", delete(&[on_shelf], BRACKET)),
+        ("delete of what a full listing didn't show", delete(&[on_shelf], UNSEEN)),
         ("lookup", lookup),
     ];
     statements.map(|(name, sql)| format!("-- {name}\n{sql};\n")).join("\n")

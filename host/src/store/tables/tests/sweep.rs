@@ -64,7 +64,7 @@ async fn deleted(fixture: &mut Fixture, writes: &[Write]) -> Vec<String> {
     let scope = fixture.scope("a");
     let writes = fixture.prepared(&scope, writes).unwrap();
     fixture.conn.run("begin").await.unwrap();
-    let applied = apply(&mut fixture.conn, &scope, &writes).await.unwrap();
+    let applied = apply(&mut fixture.conn, &scope, &writes, u32::MAX).await.unwrap();
     let sql = "select unique_key from rowgate_feed where deleted order by 1";
     let gone: Vec<String> = query_scalar(sql).fetch_all(&mut fixture.conn).await.unwrap();
     fixture.conn.run("rollback").await.unwrap();

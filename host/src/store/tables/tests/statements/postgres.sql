@@ -24,9 +24,11 @@ returning pk;
 
 -- update of what a full listing didn't show
 update "thing_v1" set "color" = $1, row_updated_at = $2::timestamptz
+where pk in (select pk from "thing_v1"
 where true and "identity" >= $3 and "identity" < $4 and "owner_id" = $5 and "shelf" = $6
 and ("thing_v1"."color" is distinct from $7)
 and "thing_v1"."identity" not in (select seen.value from rowgate_bracket_keys as page, jsonb_array_elements_text(page.keys::jsonb) as seen (value) where page.bracket_id = $8)
+limit $9)
 returning pk;
 
 -- delete, by the range of the key
@@ -36,8 +38,10 @@ returning pk, "identity";
 
 -- delete of what a full listing didn't show
 delete from "thing_v1"
+where pk in (select pk from "thing_v1"
 where true and "identity" >= $1 and "identity" < $2 and "owner_id" = $3 and "shelf" = $4
 and "thing_v1"."identity" not in (select seen.value from rowgate_bracket_keys as page, jsonb_array_elements_text(page.keys::jsonb) as seen (value) where page.bracket_id = $5)
+limit $6)
 returning pk, "identity";
 
 -- lookup

@@ -24,9 +24,11 @@ returning pk;
 
 -- update of what a full listing didn't show
 update "thing_v1" set "color" = ?, row_updated_at = ?
+where pk in (select pk from "thing_v1"
 where true and "identity" >= ? and "identity" < ? and +"owner_id" = ? and +"shelf" = ?
 and ("thing_v1"."color" is distinct from ?)
 and "thing_v1"."identity" not in (select seen.value from rowgate_bracket_keys as page, json_each(page.keys) as seen where page.bracket_id = ?)
+limit ?)
 returning pk;
 
 -- delete, by the range of the key
@@ -36,8 +38,10 @@ returning pk, "identity";
 
 -- delete of what a full listing didn't show
 delete from "thing_v1"
+where pk in (select pk from "thing_v1"
 where true and "identity" >= ? and "identity" < ? and +"owner_id" = ? and +"shelf" = ?
 and "thing_v1"."identity" not in (select seen.value from rowgate_bracket_keys as page, json_each(page.keys) as seen where page.bracket_id = ?)
+limit ?)
 returning pk, "identity";
 
 -- lookup
