@@ -68,7 +68,8 @@ async fn members_are_invited_join_and_go() {
     assert_eq!(wrong.refused(), (400, "validation_error"));
     assert!(wrong.body["error"]["field_errors"]["invitation_code"].is_array());
     let joined = json!({ "invitation_code": code });
-    assert_eq!(member.post("/v1/organizations/join", joined.clone()).await.ok()["key"], "default");
+    let answered = member.post("/v1/organizations/join", joined.clone()).await.ok();
+    assert_eq!(answered["organization"]["key"], "default");
     assert_eq!(member.post("/v1/organizations/join", joined).await.status, 400, "used once");
     assert_eq!(member.get(members).await.ok()["items"][0]["status"], "active");
 

@@ -8,5 +8,6 @@ mod commands;
 mod elsewhere;
 mod endpoint;
 mod first_day;
+mod members;
 mod repeated;
 mod setup;

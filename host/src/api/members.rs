@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::answer::{Answer, Step};
 use super::call::Call;
-use super::endpoint::Json::Text;
+use super::endpoint::Json::{ObjectOrNull, Text};
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use super::login::address;
-use super::organizations::{self, ORGANIZATION};
+use super::organizations;
 use crate::mail::Message;
 use crate::store::memberships::{InvitationLimits, Role};
 
@@ -23,6 +23,8 @@ const INVITED: &[Field] = &[
     field("role", "Role", Text),
     field("invitation_code", "Code", Text),
 ];
+/// WebhookDB's client makes it the organization of what follows.
+const JOINED: &[Field] = &[field("organization", "", ObjectOrNull)];
 const CHANGED: &[Field] = &[];
 
 const ROLES: Kind = Kind::OneOf(&["admin", "member"]);
@@ -46,7 +48,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 &[Param::text("invitation_code", "The code of the invitation")
                     .asked("Code of your invitation (join-...):")]
             },
-            &[(200, Shape::Single(ORGANIZATION))],
+            &[(200, Shape::Single(JOINED))],
             |call| Box::pin(join(call)),
         ),
         Endpoint::post(
@@ -102,7 +104,7 @@ async fn join(call: Call) -> Result<Answer, Failure> {
     let code = call.values.text("invitation_code");
     let joined = call.app.store.join(email, &code).await?.ok_or_else(unknown)?;
     let message = format!("You belong to {} now.", joined.name);
-    Ok(organizations::organization(&joined, message))
+    Ok(Answer::single(json!({ "organization": organizations::entity(&joined) }), message, JOINED))
 }
 
 async fn invite(call: Call) -> Result<Answer, Failure> {

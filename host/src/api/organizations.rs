@@ -1,6 +1,6 @@
 //! Organizations.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, Step};
 use super::call::Call;
@@ -11,7 +11,7 @@ use super::integrations::STILL_GOING_ON;
 use crate::app;
 use crate::store::organizations::Organization;
 
-pub(super) const ORGANIZATION: &[Field] =
+const ORGANIZATION: &[Field] =
     &[field("id", "Id", Integer), field("name", "Name", Text), field("key", "Key", Text)];
 
 const NAME: Param = Param::text("name", "The name").asked("Name of the organization:");
@@ -119,7 +119,10 @@ async fn close(call: Call) -> Result<Answer, Failure> {
     Ok(Answer::step(&Step::complete(format!("{} is closed{rest}.", of.name))))
 }
 
-pub(super) fn organization(of: &Organization, message: String) -> Answer {
-    let entity = json!({ "id": of.id, "name": of.name, "key": of.key });
-    Answer::single(entity, message, ORGANIZATION)
+fn organization(of: &Organization, message: String) -> Answer {
+    Answer::single(entity(of), message, ORGANIZATION)
+}
+
+pub(super) fn entity(of: &Organization) -> Value {
+    json!({ "id": of.id, "name": of.name, "key": of.key })
 }

@@ -8,10 +8,10 @@ use super::endpoint::Json::{Flag, ObjectOrNull, Text};
 use super::endpoint::{Access, Endpoint, Field, Kind, Param, Shape, field};
 use super::failure::Failure;
 use super::login::address;
+use super::organizations;
 use crate::store::Store;
 use crate::store::accounts::Customer;
 use crate::store::memberships::Membership;
-use crate::store::organizations::Organization;
 
 const ME: &[Field] = &[
     field("email", "Email", Text),
@@ -93,7 +93,7 @@ async fn me(call: Call) -> Result<Answer, Failure> {
                 "email": "",
                 "name": "whoever has the data directory",
                 "operator": true,
-                "default_organization": organization(&default),
+                "default_organization": organizations::entity(&default),
             })
         }
         _ => return Err(Failure::unauthorized()),
@@ -132,15 +132,12 @@ async fn memberships(call: Call) -> Result<Answer, Failure> {
 /// A customer who is logged in.
 pub(super) async fn current(store: &Store, customer: &Customer) -> Result<Value, Failure> {
     let all = store.memberships(&customer.email).await?;
-    let accepted = all.into_iter().find(|membership| membership.accepted);
+    let accepted = all.iter().find(|membership| membership.accepted);
+    let default = accepted.map(|membership| organizations::entity(&membership.organization));
     Ok(json!({
         "email": customer.email,
         "name": customer.name,
         "operator": customer.operator,
-        "default_organization": accepted.map(|membership| organization(&membership.organization)),
+        "default_organization": default,
     }))
-}
-
-fn organization(of: &Organization) -> Value {
-    json!({ "id": of.id, "name": of.name, "key": of.key })
 }
