@@ -88,7 +88,8 @@ async fn a_service_stands_once_under_a_parent() {
     assert!(output.contains(&format!("1 - {}\n2 - {}", first.table, second.table)), "{output}");
     for wrong in ["0", "3", "x"] {
         let refused = owner.answer(&step, wrong).await;
-        assert_eq!(refused.refused(), (400, "invalid_input"), "{wrong}");
+        assert_eq!(refused.refused(), (400, "validation_error"), "{wrong}");
+        assert!(refused.body["error"]["field_errors"]["value"].is_array(), "{wrong}");
     }
     let done = owner.answer(&step, "2").await.ok();
     assert_eq!(done["complete"], true);
@@ -127,7 +128,8 @@ async fn members_see_no_secrets_and_admins_grant_no_addresses() {
     // An admin of an organization isn't the host's operator.
     let inside = json!({ "value": "http://169.254.169.254/latest" });
     let inside = member.post(&format!("{OF}/{}/transition/api_url", made.id), inside).await;
-    assert_eq!(inside.refused(), (403, "operator_only"));
+    assert_eq!(inside.refused(), (400, "validation_error"));
+    assert!(inside.body.to_string().contains("only the host's operator"), "{}", inside.body);
     let settings = json!({
         "service_name": LIST, "guard_confirm": "", "settings": { "api_url": "http://127.0.0.1:1" },
     });

@@ -81,10 +81,9 @@ impl GoClient {
         answers: &[&str],
     ) -> Conversation {
         let mut answers: VecDeque<&str> = answers.iter().copied().collect();
-        let (mut path, mut body) = (path.to_owned(), body);
         let (mut prompts, mut hidden, mut output) = (Vec::new(), Vec::new(), String::new());
+        let mut last = self.post(path, body).await;
         loop {
-            let last = self.post(&path, body).await;
             let step = match last.status {
                 422 => {
                     let step = last.body["error"]["state_machine_step"].clone();
@@ -107,12 +106,22 @@ impl GoClient {
             let prompt = step["prompt"].as_str().unwrap().to_owned();
             assert!(!prompt.is_empty(), "{step}");
             hidden.extend((step["prompt_is_secret"] == true).then(|| prompt.clone()));
-            let Some(answer) = answers.pop_front() else { panic!("no answer to {prompt}") };
-            prompts.push(prompt);
-            // Whatever is asked for, what was typed is text, and a line.
-            body = step["post_params"].clone();
-            body[step["post_params_value_key"].as_str().unwrap()] = format!("{answer}\n").into();
-            path = step["post_to_url"].as_str().unwrap().to_owned();
+            let (path, key) =
+                (&step["post_to_url"], step["post_params_value_key"].as_str().unwrap());
+            last = loop {
+                let Some(answer) = answers.pop_front() else { panic!("no answer to {prompt}") };
+                prompts.push(prompt.clone());
+                // Whatever is asked for, what was typed is text, and a line.
+                let mut body = step["post_params"].clone();
+                body[key] = format!("{answer}\n").into();
+                let answered = self.post(path.as_str().unwrap(), body).await;
+                let error = &answered.body["error"];
+                // It says what is wrong with what was typed, and asks for that again.
+                if error["code"] != "validation_error" || error["field_errors"][key].is_null() {
+                    break answered;
+                }
+                output.push_str(error["message"].as_str().unwrap());
+            };
         }
     }
 

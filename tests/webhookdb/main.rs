@@ -9,5 +9,6 @@ mod elsewhere;
 mod endpoint;
 mod first_day;
 mod members;
+mod mistakes;
 mod repeated;
 mod setup;

@@ -84,6 +84,20 @@ impl Failure {
         failure
     }
 
+    /// What is told of a refusal to whoever answered a prompt: WebhookDB's client shows what is wrong with the
+    /// `value` that was typed, and asks again; of all other errors it says nothing there, so they end the
+    /// conversation as a step does.
+    pub(super) fn behind_prompt(self, value: &str) -> Result<Step, Self> {
+        let asks_again = self.prompt.is_some()
+            || self.members.get("field_errors").is_some_and(|errors| errors.get(value).is_some());
+        match self.code {
+            Some(code) if self.status.is_client_error() && !asks_again => {
+                Ok(Step::complete(self.message).error(code))
+            }
+            _ => Err(self),
+        }
+    }
+
     pub(super) fn into_response(self) -> Response {
         let mut error = self.members;
         error.insert("message".into(), self.message.into());
@@ -137,10 +151,42 @@ impl From<Refusal> for Failure {
             Refusal::UnknownService { .. } => Self::invalid("invalid_service", text),
             Refusal::UnknownSetting { .. } => Self::invalid("invalid_input", text),
             Refusal::Invalid { name, reason } => Self::field(&name, reason),
-            Refusal::Operator(_) => Self::forbidden("operator_only", text),
+            Refusal::Operator { .. } => Self::forbidden("operator_only", text),
             Refusal::Unknown(_) => Self::forbidden("no_such_integration", text),
             Refusal::NoParent { .. } | Refusal::Conflict(_) => Self::conflict(text),
             Refusal::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The code with which a conversation ends. None: the client is answered with the error.
+    #[test]
+    fn a_refusal_ends_a_conversation_unless_another_value_helps() {
+        let prompt = Failure::prompt("value", &Step::ask("Which:", "/v1/here", "value"));
+        for (failure, ends) in [
+            (Failure::field("value", "must not be empty"), None),
+            (Failure::field("other", "must not be empty"), Some("validation_error")),
+            (Failure::conflict("there is one"), Some("conflict")),
+            (
+                Failure::forbidden("no_such_integration", "there is none"),
+                Some("no_such_integration"),
+            ),
+            (Failure::too_many("later"), Some("too_many_requests")),
+            (prompt, None),
+            (Error::Unavailable("away".into()).into(), None),
+            (Error::Inconsistent("broken".into()).into(), None),
+        ] {
+            let said = failure.message.clone();
+            let step = failure.behind_prompt("value").ok();
+            let code = step.as_ref().map(|step| step.error_code.as_str());
+            assert_eq!(code, ends, "{said}");
+            if let Some(step) = step {
+                assert_eq!((step.complete, step.output), (true, said));
+            }
         }
     }
 }

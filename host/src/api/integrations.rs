@@ -176,38 +176,46 @@ async fn create(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn transition(call: Call) -> Result<Answer, Failure> {
-    let (field, value) = (call.path("field").to_owned(), call.values.text(VALUE));
-    if let Some(mut draft) = draft(&call).await? {
-        machine::take(&call, &mut draft, &field, &value).await?;
-        return Ok(Answer::step(&machine::advance(&call, draft).await?));
+    match after(&call).await {
+        Ok(step) => Ok(Answer::step(&step)),
+        Err(failure) => Ok(Answer::step(&failure.behind_prompt(VALUE)?)),
     }
-    let of = found(&call).await?;
-    // A client may repeat what it got no answer to.
-    if field != machine::DEPENDENCY {
-        let changed =
-            integrations::change(&call.app, &of, &field, &value, call.is_operator()).await;
-        changed.map_err(machine::under_value)?;
-    }
-    next(&call, of).await
 }
 
-async fn next(call: &Call, of: Integration) -> Result<Answer, Failure> {
+/// The step that follows the one that is answered.
+async fn after(call: &Call) -> Result<Step, Failure> {
+    let (field, value) = (call.path("field"), call.values.text(VALUE));
+    if let Some(mut draft) = draft(call).await? {
+        machine::take(call, &mut draft, field, &value).await?;
+        return machine::advance(call, draft).await;
+    }
+    let of = found(call).await?;
+    // A client may repeat what it got no answer to.
+    if field != machine::DEPENDENCY {
+        let changed = integrations::change(&call.app, &of, field, &value, call.is_operator()).await;
+        changed.map_err(machine::under_value)?;
+    }
+    next(call, of).await
+}
+
+async fn next(call: &Call, of: Integration) -> Result<Step, Failure> {
     let open = integrations::open_questions(&call.app, &of).await?;
     let described = integrations::describe(&call.app, of).await?;
-    Ok(Answer::step(&machine::of_existing(call, &described, &open)))
+    Ok(machine::of_existing(call, &described, &open))
 }
 
 async fn setup(call: Call) -> Result<Answer, Failure> {
-    match draft(&call).await? {
-        Some(draft) => Ok(Answer::step(&machine::advance(&call, draft).await?)),
-        None => next(&call, found(&call).await?).await,
-    }
+    let step = match draft(&call).await? {
+        Some(draft) => machine::advance(&call, draft).await?,
+        None => next(&call, found(&call).await?).await?,
+    };
+    Ok(Answer::step(&step))
 }
 
 async fn reset(call: Call) -> Result<Answer, Failure> {
     let of = found(&call).await?;
     integrations::reset(&call.app, &of).await?;
-    next(&call, of).await
+    Ok(Answer::step(&next(&call, of).await?))
 }
 
 async fn roll_key(call: Call) -> Result<Answer, Failure> {

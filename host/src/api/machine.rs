@@ -45,7 +45,7 @@ pub(super) async fn take(
 ) -> Result<(), Failure> {
     if step == DEPENDENCY {
         if let Some(candidates) = draft.candidates(&call.app).await? {
-            let chosen = candidates.numbered(value).map_err(refused_choice)?.clone();
+            let chosen = candidates.numbered(value).map_err(under_value)?.clone();
             draft.choose(&chosen);
         }
         return Ok(());
@@ -71,15 +71,8 @@ pub(super) fn of_existing(call: &Call, of: &Described, open: &[Question]) -> Ste
 /// What was wrong with a value is told under the name that it was posted under.
 pub(super) fn under_value(refusal: Refusal) -> Failure {
     match refusal {
-        Refusal::Invalid { reason, .. } => Failure::field(VALUE, reason),
-        other => other.into(),
-    }
-}
-
-fn refused_choice(refusal: Refusal) -> Failure {
-    match refusal {
-        Refusal::Invalid { reason, .. } => {
-            Failure::invalid("invalid_input", format!("It {reason}"))
+        Refusal::Invalid { reason, .. } | Refusal::Operator { reason, .. } => {
+            Failure::field(VALUE, reason)
         }
         other => other.into(),
     }

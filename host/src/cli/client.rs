@@ -133,7 +133,7 @@ impl Client {
                 Outcome::Answered(answered) if answered.body["needs_input"] == true => {
                     answered.body
                 }
-                Outcome::Answered(answered) => return Ok(answered),
+                Outcome::Answered(answered) => return ended_well(answered),
             };
             (path, body) = self.answer(&step)?;
         }
@@ -211,6 +211,16 @@ impl Client {
 
     fn name(&self) -> &str {
         self.base_url().unwrap_or("this data directory")
+    }
+}
+
+/// A conversation may end with what was in the way.
+fn ended_well(answered: Answered) -> anyhow::Result<Answered> {
+    match answered.body["error_code"].as_str() {
+        None | Some("") => Ok(answered),
+        Some(code) => {
+            bail!("{} ({code})", answered.body["output"].as_str().unwrap_or_default())
+        }
     }
 }
 

@@ -167,11 +167,7 @@ impl Create {
             self.set.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         client.silent = self.yes;
         let path = client.of_org("service_integrations/create")?;
-        let answered = client.post(&path, body).await?;
-        if let Some(code) = answered.body["error_code"].as_str().filter(|code| !code.is_empty()) {
-            anyhow::bail!("{} ({code})", answered.body["output"].as_str().unwrap_or_default());
-        }
-        client::print(format, &answered)
+        client::print(format, &client.post(&path, body).await?)
     }
 
     async fn run(self, app: &App, format: Format) -> anyhow::Result<()> {

@@ -242,10 +242,13 @@ pub(super) fn check_authority(
     by_operator: bool,
 ) -> Result<(), Refusal> {
     match values::grant(field, value) {
-        Some(grant) if !by_operator => Err(Refusal::Operator(format!(
-            "`{name}`: only the host's operator may let an integration reach {}",
-            grant.origin
-        ))),
+        Some(grant) if !by_operator => Err(Refusal::Operator {
+            name: name.to_owned(),
+            reason: format!(
+                "leads to {}, which only the host's operator may let an integration reach",
+                grant.origin
+            ),
+        }),
         _ => Ok(()),
     }
 }

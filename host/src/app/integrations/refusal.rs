@@ -40,8 +40,13 @@ pub enum Refusal {
         parent: String,
     },
     /// Only the host's operator may do that.
-    #[error("{0}")]
-    Operator(String),
+    #[error("`{name}`: {reason}")]
+    Operator {
+        /// Name of the setting.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// No such integration.
     #[error("there is no integration `{0}`")]
     Unknown(String),
