@@ -145,6 +145,16 @@ async fn a_target_is_paused_put_back_and_resumed_by_admins() {
         assert_eq!(refused.refused(), (400, "validation_error"), "{wrong}");
         assert!(refused.body["error"]["message"].as_str().unwrap().contains(says), "{wrong}");
     }
+    let triggered = post("sync", json!({})).await;
+    assert_eq!(triggered.refused(), (409, "conflict"));
+    let message = triggered.body["error"]["message"].as_str().unwrap();
+    for said in ["paused since 20", "(they move)", "rowgate httpsync resume syt_"] {
+        assert!(message.contains(said), "{message}");
+    }
+    let credentials = json!({ "user": "user", "password": "pass" });
+    let taken = post("update_credentials", credentials).await.ok();
+    assert!(taken["message"].as_str().unwrap().contains("httpsync resume"), "{taken}");
+    assert_eq!(taken["state"], "paused");
     let before = posted_rows(&receiver);
     for back in [
         json!({ "since": "1970-01-01T00:00:00Z" }),

@@ -129,9 +129,44 @@ async fn long_failure_alerts_and_then_pauses() {
     case.json(&["httpsync", "pause", &id]).await;
     assert_eq!(receiver.seen().len(), sent);
     *gone.lock().unwrap() = false;
+    // Somebody has asked for it meanwhile.
+    let refused = case.command(&["httpsync", "trigger", &id]).await;
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && stderr.contains("has been paused since"), "{stderr}");
     case.json(&["httpsync", "resume", &id]).await;
     receiver.has_rows(2).await;
     case.until_shown(&id, "it is well", |target| target["state"] == "ok").await;
+}
+
+/// WebhookDB's client has no other command for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_for_failures_ends_by_a_trigger_or_other_credentials() {
+    let case =
+        Case::with(crate::setup::settings().env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1")).await;
+    case.add("one", 1);
+    let gone = Arc::new(Mutex::new(true));
+    let is_gone = Arc::clone(&gone);
+    let receiver = Receiver::behaving(move |_| match *is_gone.lock().unwrap() {
+        true => Does::Answer(503),
+        false => Does::Take,
+    });
+    let id = case.target(&receiver, &[]).await;
+    case.link_ana().await;
+    case.until_shown(&id, "it is paused", |target| target["state"] == "paused").await;
+    *gone.lock().unwrap() = false;
+    let triggered = case.json(&["httpsync", "trigger", &id]).await;
+    assert!(triggered["message"].as_str().unwrap().contains("Its pause is over"), "{triggered}");
+    receiver.has_rows(1).await;
+    case.until_shown(&id, "it is well", |target| target["state"] == "ok").await;
+    *gone.lock().unwrap() = true;
+    case.add("two", 2);
+    case.catch_up().await;
+    case.until_shown(&id, "it is paused again", |target| target["state"] == "paused").await;
+    *gone.lock().unwrap() = false;
+    let taken =
+        case.json(&["httpsync", "update-creds", &id, "--user", "bo", "--password", "x"]).await;
+    assert!(taken["message"].as_str().unwrap().contains("Its pause is over"), "{taken}");
+    receiver.has_rows(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Targets of HTTP Sync and DB Sync.
 
 mod kinds;
+mod messages;
 
 use serde_json::{Value, json};
 
@@ -83,9 +84,14 @@ fn changing<K: Of + 'static>() -> Vec<Endpoint> {
 
 fn delivering<K: Of + 'static>() -> Vec<Endpoint> {
     vec![
-        Endpoint::post(K::SYNC, "Deliver now, also after a failure", Admin, &[], K::ONE, |call| {
-            Box::pin(sync::<K>(call))
-        }),
+        Endpoint::post(
+            K::SYNC,
+            "Deliver now, also after a failure or a pause for failures",
+            Admin,
+            &[],
+            K::ONE,
+            |call| Box::pin(sync::<K>(call)),
+        ),
         Endpoint::post(
             K::REWIND,
             "Deliver again from a point of the past",
@@ -179,9 +185,11 @@ async fn update_credentials<K: Of>(call: Call) -> Result<Answer, Failure> {
     let targets = targets::<K>(&call)?;
     let (user, password) = (call.values.text("user"), call.values.text("password"));
     let organization = call.organization().id;
-    let changed =
-        targets.update_credentials(organization, call.path("t"), &user, &password).await?;
-    Ok(Answer::single(entity(&targets, &changed), "They were taken there.", K::TARGET))
+    let before = targets.get(organization, call.path("t")).await?;
+    let changed = targets.update_credentials(organization, &before.id, &user, &password).await?;
+    let stands = TargetError::paused(&changed).map(|paused| paused.to_string());
+    let message = messages::credentials_taken(before.paused.as_deref(), stands.as_deref());
+    Ok(Answer::single(entity(&targets, &changed), message, K::TARGET))
 }
 
 async fn delete<K: Of>(call: Call) -> Result<Answer, Failure> {
@@ -200,16 +208,19 @@ async fn delete<K: Of>(call: Call) -> Result<Answer, Failure> {
 
 async fn sync<K: Of>(call: Call) -> Result<Answer, Failure> {
     let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
-    targets.trigger(organization, call.path("t")).await?;
-    let target = targets.get(organization, call.path("t")).await?;
-    Ok(Answer::single(entity(&targets, &target), "What there is is delivered now.", K::TARGET))
+    let before = targets.get(organization, call.path("t")).await?;
+    targets.trigger(organization, &before.id).await?;
+    let target = targets.get(organization, &before.id).await?;
+    let message = messages::triggered(before.paused.as_deref());
+    Ok(Answer::single(entity(&targets, &target), message, K::TARGET))
 }
 
 async fn rewind<K: Of>(call: Call) -> Result<Answer, Failure> {
     let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
     targets.rewind(organization, call.path("t"), rewind_to(&call.values)?).await?;
     let target = targets.get(organization, call.path("t")).await?;
-    Ok(Answer::single(entity(&targets, &target), "Everything since then is sent again.", K::TARGET))
+    let message = messages::rewound(target.paused.is_some());
+    Ok(Answer::single(entity(&targets, &target), message, K::TARGET))
 }
 
 /// One point of the past.
@@ -279,7 +290,9 @@ impl From<TargetError> for Failure {
             }
             TargetError::Field { field, reason } => Self::field(field, reason),
             TargetError::NoIntegration(_) => Self::forbidden("no_such_integration", text),
-            TargetError::SeveralIntegrations { .. } => Self::conflict(text),
+            TargetError::SeveralIntegrations { .. } | TargetError::Paused { .. } => {
+                Self::conflict(text)
+            }
             TargetError::NoTarget(_) => Self::forbidden("no_such_target", text),
             TargetError::Store(error) => error.into(),
         }

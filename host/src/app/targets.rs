@@ -156,7 +156,7 @@ impl Targets {
         self.get(organization, id).await
     }
 
-    /// Changes user and password of its address, once they were taken there.
+    /// Changes user and password of its address, once they were taken there. That ends a pause for failures.
     pub async fn update_credentials(
         &self,
         organization: OrganizationId,
@@ -188,9 +188,12 @@ impl Targets {
         Ok(())
     }
 
-    /// Delivers now what there is, also where it waits after a failure.
+    /// Delivers now what there is, also where it waits after a failure or was paused for them.
     pub async fn trigger(&self, organization: OrganizationId, id: &str) -> Result<(), TargetError> {
         let target = self.get(organization, id).await?;
+        if let Some(paused) = TargetError::paused(&target) {
+            return Err(paused);
+        }
         Ok(self.store.trigger_target(&target.id).await?)
     }
 

@@ -117,13 +117,16 @@ pub struct Target {
     pub last_delivery_ms: Option<i64>,
     /// Why it is paused. None: it is delivered to.
     pub paused: Option<String>,
+    /// When somebody asked for that. None: nobody did, it has failed for too long.
+    pub pause_asked_at: Option<Micros>,
 }
 
 const COLUMNS: &str = "t.id, t.organization_id, t.integration_id, i.service, i.plugin, i.table_name,
   t.kind, t.to_schema, t.to_table, t.subscription_id, coalesce(n.tells_rows, true) as tells_rows,
   t.shown_url, t.period_s, t.page_size, t.rows_max, t.deletions, t.created_at, t.bookmark, t.taken,
   t.rewinds, t.restarts, t.restarted_at, t.fence, t.due_at, t.not_before, t.attempts, t.failing_since,
-  t.last_error, t.last_error_at, t.last_synced_at, t.last_delivery_ms, t.paused
+  t.last_error, t.last_error_at, t.last_synced_at, t.last_delivery_ms, t.paused,
+  t.pause_asked_at
   from targets t join integrations i on i.id = t.integration_id
     left join subscriptions n on n.id = t.subscription_id";
 

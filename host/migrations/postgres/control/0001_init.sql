@@ -314,7 +314,8 @@ create table targets (
   last_synced_at bigint,                               -- it had everything
   behind_since bigint,                                 -- a change since then is still to be delivered; null: none is
   last_delivery_ms bigint,
-  paused text                                          -- the reason; null: it is delivered to
+  paused text,                                         -- the reason; null: it is delivered to
+  pause_asked_at bigint                                -- when somebody asked for the pause; null: nobody did, it failed
 );
 -- The latest of three times: from then on it can be claimed. Those that fail come after all others.
 create index targets_ready on targets (

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use crate::model::Micros;
-use crate::rows::is_identifier;
+use crate::rows::{is_identifier, timestamp_text};
 use crate::store::Error;
+use crate::store::targets::Target;
 
 /// Rows of a delivery.
 const PAGE_SIZES: RangeInclusive<i64> = 1..=1_000;
@@ -73,9 +74,25 @@ pub enum TargetError {
     /// Nothing of the organization has this id.
     #[error("there is no target `{0}`")]
     NoTarget(String),
+    /// Somebody asked for a pause.
+    #[error(
+        "the target has been paused since {since} ({reason}): `rowgate {kind}sync resume {id}` ends that, or a \
+         POST to .../sync_targets/{kind}/{id}/resume"
+    )]
+    #[allow(missing_docs, reason = "see Target")]
+    Paused { id: String, kind: &'static str, since: String, reason: String },
     /// The database's.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl TargetError {
+    /// What is said of the target's pause, if somebody asked for it.
+    pub fn paused(target: &Target) -> Option<Self> {
+        let since = timestamp_text(target.pause_asked_at?).unwrap_or_default();
+        let reason = target.paused.clone().unwrap_or_default();
+        Some(Self::Paused { id: target.id.clone(), kind: target.kind.name(), since, reason })
+    }
 }
 
 /// A name at the destination. Those that begin with `rowgate_` are ours.

@@ -38,6 +38,7 @@ pub(in crate::delivery) fn target(deletions: bool) -> Target {
         last_synced_at: None,
         last_delivery_ms: None,
         paused: None,
+        pause_asked_at: None,
     }
 }
 

@@ -26,8 +26,12 @@ pub struct NewTarget {
 /// Bytes of a signing secret: as many as the signature has.
 const SIGNING_SECRET_BYTES: usize = 32;
 
+/// There is no pause, or somebody asked for it.
+const PAUSE_STANDS: &str = "(paused is null or pause_asked_at is not null)";
+
 /// Lets targets go on, at the time `$2`.
-pub(in crate::store) const RESUME: &str = "update targets set paused = null, due_at = $2,
+pub(in crate::store) const RESUME: &str =
+    "update targets set paused = null, pause_asked_at = null, due_at = $2,
   not_before = 0, attempts = 0, failing_since = null, restarts = 0,
   behind_since = coalesce(behind_since, $2)";
 
@@ -115,7 +119,7 @@ impl Store {
     }
 
     /// Changes where it is. What failed before says nothing of the new place, nor does what a delivery
-    /// in flight comes to: it is told to stop by the fence.
+    /// in flight comes to: it is told to stop by the fence. A pause for failures ends.
     pub async fn move_target(
         &self,
         id: &str,
@@ -129,7 +133,7 @@ impl Store {
                 let statement = query(
                     "update targets set url = $2, shown_url = $3, fence = fence + 1, due_at = $4,
                             not_before = 0, attempts = 0, failing_since = null, last_error = null,
-                            restarts = 0
+                            restarts = 0, paused = case when pause_asked_at is not null then paused end
                      where id = $1",
                 );
                 let sealed = keyring.seal(&place(&id, "url"), url.as_bytes());
@@ -145,9 +149,17 @@ impl Store {
         self.one(query("delete from targets where id = $1").bind(id.to_owned())).await
     }
 
-    /// Makes it due, also where it waits after a failure.
+    /// Makes it due, also where it waits after a failure or is paused for them. A pause that somebody asked for
+    /// stands.
     pub async fn trigger_target(&self, id: &str) -> Result<(), Error> {
-        let statement = query("update targets set due_at = $2, not_before = 0 where id = $1");
+        let statement = query(format!(
+            "update targets set due_at = $2, not_before = 0,
+                    attempts = case when {PAUSE_STANDS} then attempts else 0 end,
+                    failing_since = case when {PAUSE_STANDS} then failing_since end,
+                    restarts = case when {PAUSE_STANDS} then restarts else 0 end,
+                    paused = case when {PAUSE_STANDS} then paused end
+             where id = $1"
+        ));
         self.one(statement.bind(id.to_owned()).bind(self.clock.now())).await
     }
 
@@ -164,8 +176,12 @@ impl Store {
 
     /// Stops deliveries, after one that is in flight.
     pub async fn pause_target(&self, id: &str, reason: &str) -> Result<(), Error> {
-        let statement = query("update targets set paused = coalesce(paused, $2) where id = $1");
-        self.one(statement.bind(id.to_owned()).bind(reason.to_owned())).await
+        let statement = query(
+            "update targets set paused = coalesce(paused, $2),
+                    pause_asked_at = coalesce(pause_asked_at, $3) where id = $1",
+        );
+        let statement = statement.bind(id.to_owned()).bind(reason.to_owned());
+        self.one(statement.bind(self.clock.now())).await
     }
 
     /// Goes on from the bookmark, and forgets how often it failed.

@@ -1,0 +1,54 @@
+//! What is said of what was done to a target.
+
+const DELIVERED_NOW: &str = "What there is is delivered now.";
+const TAKEN: &str = "They were taken there.";
+
+/// `pause`: why it was paused, which is over.
+pub(super) fn triggered(pause: Option<&str>) -> String {
+    match pause {
+        None => DELIVERED_NOW.to_owned(),
+        Some(reason) => format!("Its pause is over ({reason}). {DELIVERED_NOW}"),
+    }
+}
+
+/// `pause`: why it was paused. `stands`: what is said of a pause that isn't over.
+pub(super) fn credentials_taken(pause: Option<&str>, stands: Option<&str>) -> String {
+    match (pause, stands) {
+        (_, Some(stands)) => format!("{TAKEN} But {stands}."),
+        (None, None) => TAKEN.to_owned(),
+        (pause, None) => format!("{TAKEN} {}", triggered(pause)),
+    }
+}
+
+pub(super) fn rewound(is_paused: bool) -> &'static str {
+    match is_paused {
+        false => "Everything since then is sent again.",
+        true => "Everything since then is sent again once the target is resumed: it is paused.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_told_of() {
+        assert_eq!(triggered(None), DELIVERED_NOW);
+        let over = "Its pause is over (it failed). What there is is delivered now.";
+        assert_eq!(triggered(Some("it failed")), over);
+        let taken = format!("They were taken there. {over}");
+        let stands = Some("the target has been paused since then");
+        for (pause, stands, said) in [
+            (None, None, "They were taken there."),
+            (Some("it failed"), None, taken.as_str()),
+            (
+                Some("they move"),
+                stands,
+                "They were taken there. But the target has been paused since then.",
+            ),
+        ] {
+            assert_eq!(credentials_taken(pause, stands), said);
+        }
+        assert!(rewound(true).contains("it is paused") && !rewound(false).contains("paused"));
+    }
+}
