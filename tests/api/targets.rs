@@ -245,6 +245,22 @@ async fn a_database_is_made_and_mirrored_to() {
     let change = json!({ "period_seconds": "120" });
     let changed = owner.post(&format!("{target}/update"), change).await.ok();
     assert_eq!(changed["period_seconds"], 120);
+    let update = async |change: Value| owner.post(&format!("{target}/update"), change).await;
+    for same in
+        [json!({}), json!({ "schema": "public", "table": "calendars", "period_seconds": 120 })]
+    {
+        let same = update(same).await.ok();
+        assert!(same["message"].as_str().unwrap().contains("Nothing was changed"), "{same}");
+    }
+    for (other, field) in [
+        (json!({ "schema": "other", "table": "" }), "schema"),
+        (json!({ "schema": "", "table": "other", "period_seconds": 60 }), "table"),
+    ] {
+        let refused = update(other).await;
+        assert_eq!(refused.refused(), (400, "validation_error"));
+        assert!(refused.body["error"]["field_errors"][field].is_array(), "{}", refused.body);
+    }
+    assert_eq!(member.get(DATABASES).await.ok()["items"][0]["period_seconds"], 120);
     let credentials = json!({ "user": "nobody", "password": "hush-0451" });
     let credentials = owner.post(&format!("{target}/update_credentials"), credentials).await;
     assert_eq!(credentials.refused(), (400, "invalid_sync_target_connection"));

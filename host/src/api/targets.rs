@@ -163,21 +163,20 @@ async fn signing_secret(call: Call) -> Result<Answer, Failure> {
 
 async fn update<K: Of>(call: Call) -> Result<Answer, Failure> {
     let targets = targets::<K>(&call)?;
+    let (schema, table) = (call.values.text("schema"), call.values.text("table"));
     let change = Change {
         period_seconds: call.values.integer("period_seconds"),
         page_size: call.values.integer("page_size"),
         deletions: call.values.given("deletions").map(|_| call.values.flag("deletions")),
+        schema: &schema,
+        table: &table,
     };
     let organization = call.organization().id;
     let before = targets.get(organization, call.path("t")).await?;
     let changed = targets.update(organization, &before.id, change).await?;
-    let message = match changed.deletions && !before.deletions {
-        true => {
-            "The target is changed. It gets a copy of the whole table, behind which it lets go of what \
-             was deleted before; from then on it is told of each deletion."
-        }
-        false => "The target is changed.",
-    };
+    let shape = |target: &Target| (target.period_s, target.page_size, target.deletions);
+    let is_changed = shape(&before) != shape(&changed);
+    let message = messages::updated(is_changed, changed.deletions && !before.deletions);
     Ok(Answer::single(entity(&targets, &changed), message, K::TARGET))
 }
 

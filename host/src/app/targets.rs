@@ -17,7 +17,7 @@ use crate::store::Store;
 use crate::store::feed::{self, Bookmark};
 use crate::store::targets::{Health, Kind, NewTarget, Target};
 pub use asked::{Asked, AskedTo, Change, Rewind, TargetError};
-use asked::{identifier, page_size};
+use asked::{identifier, page_size, stays};
 
 /// Rows of a delivery where none are asked for.
 const PAGE_SIZE: i64 = 200;
@@ -131,14 +131,18 @@ impl Targets {
         Ok(self.store.target_secrets(&target.id).await?.signing_secret)
     }
 
-    /// Changes period, page size or shape.
+    /// Changes period, page size or shape. Nothing happens where they are so already.
     pub async fn update(
         &self,
         organization: OrganizationId,
         id: &str,
-        change: Change,
+        change: Change<'_>,
     ) -> Result<Target, TargetError> {
         let target = self.get(organization, id).await?;
+        if self.kind == Kind::Db {
+            stays("schema", change.schema, &target.to_schema)?;
+            stays("table", change.table, &target.to_table)?;
+        }
         let period_s = match change.period_seconds {
             Some(period_s) => self.period(period_s)?,
             None => target.period_s,
@@ -152,6 +156,10 @@ impl Targets {
             Kind::Http | Kind::Notification => change.deletions.unwrap_or(target.deletions),
             Kind::Db => true,
         };
+        if (period_s, page_size, deletions) == (target.period_s, target.page_size, target.deletions)
+        {
+            return Ok(target);
+        }
         self.store.update_target(id, period_s, page_size, deletions).await?;
         self.get(organization, id).await
     }

@@ -144,7 +144,11 @@ impl Of for Db {
         Param::text("schema", "Where the mirror stands; `public` if empty"),
         Param::text("table", "The mirror's name; the table's if empty"),
     ];
-    const CHANGED: &'static [Param] = &[PERIOD];
+    const CHANGED: &'static [Param] = &[
+        PERIOD,
+        Param::text("schema", "Where the mirror stands, or empty; it can't be changed"),
+        Param::text("table", "The mirror's name, or empty; it can't be changed"),
+    ];
 
     fn to<'a>(_: &'a Call, schema: &'a str, table: &'a str) -> AskedTo<'a> {
         AskedTo::Database { schema, table }

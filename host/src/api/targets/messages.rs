@@ -3,6 +3,18 @@
 const DELIVERED_NOW: &str = "What there is is delivered now.";
 const TAKEN: &str = "They were taken there.";
 
+/// `begins_with_copy`: it is told of deletions from now on.
+pub(super) fn updated(is_changed: bool, begins_with_copy: bool) -> &'static str {
+    match (is_changed, begins_with_copy) {
+        (false, _) => "Nothing was changed: the target was so already.",
+        (true, false) => "The target is changed.",
+        (true, true) => {
+            "The target is changed. It gets a copy of the whole table, behind which it lets go of what \
+             was deleted before; from then on it is told of each deletion."
+        }
+    }
+}
+
 /// `pause`: why it was paused, which is over.
 pub(super) fn triggered(pause: Option<&str>) -> String {
     match pause {
@@ -30,6 +42,18 @@ pub(super) fn rewound(is_paused: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_update_that_changes_nothing_says_so() {
+        for (is_changed, copy, said, unsaid) in [
+            (false, false, "Nothing was changed", "copy"),
+            (true, false, "The target is changed", "copy"),
+            (true, true, "a copy of the whole table", "Nothing"),
+        ] {
+            let message = updated(is_changed, copy);
+            assert!(message.contains(said) && !message.contains(unsaid), "{message}");
+        }
+    }
 
     #[test]
     fn a_pause_is_told_of() {

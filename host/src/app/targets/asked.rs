@@ -37,10 +37,14 @@ pub enum AskedTo<'a> {
 /// What of a target is changed. None: it stays.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
-pub struct Change {
+pub struct Change<'a> {
     pub period_seconds: Option<i64>,
     pub page_size: Option<i64>,
     pub deletions: Option<bool>,
+    /// Where the mirror stands, or empty: it can't be moved.
+    pub schema: &'a str,
+    /// The mirror's name, or empty.
+    pub table: &'a str,
 }
 
 /// Where deliveries go on from.
@@ -113,6 +117,18 @@ pub(super) fn identifier(
                   a digit or `rowgate_`"
             .to_owned();
     Err(TargetError::Field { field, reason })
+}
+
+/// A mirror isn't moved: what is there would stay behind, and be nobody's.
+pub(super) fn stays(field: &'static str, asked: &str, is: &str) -> Result<(), TargetError> {
+    match asked.trim() {
+        "" => Ok(()),
+        asked if asked == is => Ok(()),
+        _ => {
+            let reason = format!("stays {is}: make another target, and delete this one");
+            Err(TargetError::Field { field, reason })
+        }
+    }
 }
 
 pub(super) fn page_size(rows: i64) -> Result<i64, TargetError> {
