@@ -25,7 +25,7 @@ async fn what_was_not_taken_comes_again() {
     let id = case.target(&receiver, &["--deletions"]).await;
     receiver.until("it was taken twice", |copy| copy.taken.len() == 2).await;
     case.until_shown(&id, "all is well", |target| {
-        target["state"] == "ok" && target["attempts"] == 0 && target["reason"].is_null()
+        target["state"] == "ok" && target["attempts"] == 0 && target["reason"] == ""
     })
     .await;
     let rows = {
@@ -119,6 +119,8 @@ async fn long_failure_alerts_and_then_pauses() {
     case.until_shown(&id, "it is paused", |target| target["state"] == "paused").await;
     let reason = case.shown(&id).await["reason"].as_str().unwrap().to_owned();
     assert_eq!(reason, "it failed for too long: answered 503");
+    let listed = case.printed(&["httpsync", "list", "--format", "csv"]).await;
+    assert!(listed.contains("Reason") && listed.contains(&reason), "{listed}");
     assert!(case.log().contains("the receiver has failed for long"));
     let metrics = case.get("/metrics").await;
     assert!(metrics.contains("rowgate_targets{state=\"paused\"} 1"), "{metrics}");

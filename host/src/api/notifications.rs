@@ -20,7 +20,7 @@ const SUBSCRIPTION: &[Field] = &[
     field("events", "Events", Texts),
     field("deletions", "", Flag),
     field("state", "State", Text),
-    field("reason", "", TextOrNull),
+    field("reason", "Reason", Text),
     field("attempts", "", Integer),
     field("created_at", "", TextOrNull),
 ];

@@ -74,7 +74,7 @@ macro_rules! target {
             field("period_seconds", "Period", Integer),
             $($own,)+
             field("state", "State", Text),
-            field("reason", "", TextOrNull),
+            field("reason", "Reason", Text),
             field("attempts", "", Integer),
             field("next_at", "", TextOrNull),
             field("last_synced_at", "", TextOrNull),
