@@ -249,6 +249,11 @@ async fn a_database_that_goes_away_is_caught_up_with() {
     case.until("it is caught up with", async || mirror.is_table(&case).await).await;
     case.until("it is well", async || shown(&case, id).await["state"] == "ok").await;
     assert_eq!(mirror.rows(case.tree.events()).len(), 4);
+    // Nobody there can be told that it is gone.
+    cluster.kill().unwrap();
+    let deleted = case.json(&["dbsync", "delete", id, "--confirm", case.tree.events()]).await;
+    let says = format!("delete from \"public\".rowgate_mirrors where target = '{id}'");
+    assert!(deleted["message"].as_str().unwrap().contains(&says), "{deleted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

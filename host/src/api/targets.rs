@@ -201,8 +201,9 @@ async fn delete<K: Of>(call: Call) -> Result<Answer, Failure> {
         );
         return Err(Failure::prompt("confirm", &Step::ask(prompt, &call.url, "confirm")));
     }
-    targets.delete(organization, &target.id).await?;
-    Ok(Answer::single(entity(&targets, &target), "The target is forgotten.", K::TARGET))
+    let untold = targets.delete(organization, &target.id).await?;
+    let message = messages::deleted(untold.as_deref(), &target.to_schema, &target.id);
+    Ok(Answer::single(entity(&targets, &target), message, K::TARGET))
 }
 
 async fn sync<K: Of>(call: Call) -> Result<Answer, Failure> {

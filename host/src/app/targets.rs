@@ -181,19 +181,27 @@ impl Targets {
         self.get(organization, id).await
     }
 
-    /// Forgets it. Of a mirror its rows stay, and another target may have its place.
-    pub async fn delete(&self, organization: OrganizationId, id: &str) -> Result<(), TargetError> {
+    /// Forgets it. Of a mirror its rows stay, and another target may have its place, unless the mirror couldn't be
+    /// told: then this answers why.
+    pub async fn delete(
+        &self,
+        organization: OrganizationId,
+        id: &str,
+    ) -> Result<Option<String>, TargetError> {
         let target = self.get(organization, id).await?;
         let secrets = self.store.target_secrets(&target.id).await;
         self.store.delete_target(&target.id).await?;
         let left = match secrets {
             Ok(secrets) => self.leave(&target, &secrets.url).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                tracing::warn!(target = id, %error, "its URL can't be opened");
+                Err("its URL can't be opened: the host's log says why".to_owned())
+            }
         };
-        if let Err(reason) = left {
+        if let Err(reason) = &left {
             tracing::warn!(target = id, reason, "its mirror can't be told that it is gone");
         }
-        Ok(())
+        Ok(left.err())
     }
 
     /// Delivers now what there is, also where it waits after a failure or was paused for them.

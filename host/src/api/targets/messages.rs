@@ -39,9 +39,32 @@ pub(super) fn rewound(is_paused: bool) -> &'static str {
     }
 }
 
+/// `untold`: why its mirror, which stands in `schema`, doesn't know of that.
+pub(super) fn deleted(untold: Option<&str>, schema: &str, id: &str) -> String {
+    match untold {
+        None => "The target is forgotten.".to_owned(),
+        Some(reason) => format!(
+            "The target is forgotten. But its mirror couldn't be told ({reason}), and may stay marked as the \
+             target's there. Before another target takes that table, do this in its database: \
+             delete from \"{schema}\".rowgate_mirrors where target = '{id}'"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mirror_that_was_not_told_is_left_marked() {
+        assert_eq!(deleted(None, "public", "syt_1"), "The target is forgotten.");
+        let left = deleted(Some("no connection"), "public", "syt_1");
+        for said in
+            ["(no connection)", "delete from \"public\".rowgate_mirrors where target = 'syt_1'"]
+        {
+            assert!(left.contains(said), "{left}");
+        }
+    }
 
     #[test]
     fn an_update_that_changes_nothing_says_so() {
