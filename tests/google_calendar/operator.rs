@@ -131,7 +131,8 @@ async fn doctor_asks_the_vendor() {
     let curl = created["curl"].as_str().unwrap();
     let body = curl.split_once(" -d '").unwrap().1.trim_end_matches('\'');
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!((&body["type"], &body["refresh_token"]), (&"LINK".into(), &"REFRESH_TOKEN".into()));
+    let typed = (&body["type"], &body["refresh_token"]);
+    assert_eq!(typed, (&"LINKED".into(), &"REFRESH_TOKEN".into()));
     let output = case.command(&["doctor"]).await;
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
