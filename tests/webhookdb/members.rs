@@ -23,4 +23,8 @@ async fn who_joins_is_told_of_the_organization() {
         assert_eq!(joined["organization"][name], shown[name], "{joined}");
     }
     assert!(joined["message"].as_str().unwrap().contains("default"), "{joined}");
+    let change = json!({ "emails": format!("{OTHER}, nobody@example.com"), "role_name": "admin" });
+    let changed = ana.post("/v1/organizations/default/change_roles", change).await.single();
+    let said = format!("Now admin: {OTHER}. Not in the organization: nobody@example.com.");
+    assert_eq!(changed["message"], said);
 }

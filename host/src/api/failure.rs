@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_refusal_ends_a_conversation_unless_another_value_helps() {
         let prompt = Failure::prompt("value", &Step::ask("Which:", "/v1/here", "value"));
-        for (failure, ends) in [
+        let cases: [(Failure, Option<&str>); 8] = [
             (Failure::field("value", "must not be empty"), None),
             (Failure::field("other", "must not be empty"), Some("validation_error")),
             (Failure::conflict("there is one"), Some("conflict")),
@@ -179,7 +179,8 @@ mod tests {
             (prompt, None),
             (Error::Unavailable("away".into()).into(), None),
             (Error::Inconsistent("broken".into()).into(), None),
-        ] {
+        ];
+        for (failure, ends) in cases {
             let said = failure.message.clone();
             let step = failure.behind_prompt("value").ok();
             let code = step.as_ref().map(|step| step.error_code.as_str());

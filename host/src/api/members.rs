@@ -150,16 +150,46 @@ async fn change_roles(call: Call) -> Result<Answer, Failure> {
     let emails = call.values.texts("emails");
     let emails: Vec<String> =
         emails.iter().map(|email| address("emails", email)).collect::<Result<_, _>>()?;
+    if emails.is_empty() {
+        return Err(Failure::field("emails", "must be addresses, with commas between"));
+    }
     let Some(role) = Role::parse(&call.values.text("role_name")) else {
         return Err(Failure::field("role_name", "must be admin or member"));
     };
-    let changed = emails.len();
-    let unknown = call.app.store.change_roles(call.organization().id, emails, role).await?;
-    let message = match unknown.as_slice() {
-        [] => format!("{changed} of them are {} now.", role.name()),
-        unknown => {
-            format!("No members: {}; the others are {} now.", unknown.join(", "), role.name())
+    let of = call.organization().id;
+    let unknown = call.app.store.change_roles(of, emails.clone(), role).await?;
+    Ok(Answer::single(json!({}), roles_changed(&emails, &unknown, role), CHANGED))
+}
+
+/// `unknown`: those of them who are no members.
+fn roles_changed(emails: &[String], unknown: &[String], role: Role) -> String {
+    let known: Vec<&str> =
+        emails.iter().filter(|email| !unknown.contains(email)).map(String::as_str).collect();
+    let mut sentences = Vec::new();
+    if !known.is_empty() {
+        sentences.push(format!("Now {}: {}.", role.name(), known.join(", ")));
+    }
+    if !unknown.is_empty() {
+        sentences.push(format!("Not in the organization: {}.", unknown.join(", ")));
+    }
+    sentences.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_role_was_changed_is_told() {
+        let texts =
+            |all: &[&str]| -> Vec<String> { all.iter().map(|one| (*one).to_owned()).collect() };
+        let cases: [(&[&str], &[&str], &str); 3] = [
+            (&["a@x", "b@x"], &[], "Now admin: a@x, b@x."),
+            (&["a@x", "b@x"], &["a@x"], "Now admin: b@x. Not in the organization: a@x."),
+            (&["a@x"], &["a@x"], "Not in the organization: a@x."),
+        ];
+        for (emails, unknown, told) in cases {
+            assert_eq!(roles_changed(&texts(emails), &texts(unknown), Role::Admin), told);
         }
-    };
-    Ok(Answer::single(json!({}), message, CHANGED))
+    }
 }

@@ -45,18 +45,35 @@ async fn replay(call: Call) -> Result<Answer, Failure> {
         item: call.values.integer("webhook_id"),
     };
     let replayed = replay::replay(&call.app, call.organization().id, asked).await?;
-    let message = match replayed.left_out {
-        0 => format!("{} webhooks are handled once more.", replayed.replayed),
-        left_out => format!(
-            "{} webhooks are handled once more; {left_out} are not: a secret that they brought is \
-             gone, or their owner was linked again since.",
-            replayed.replayed
-        ),
-    };
+    let message = told(replayed.replayed, replayed.left_out);
     let entity = json!({
         "replayed": replayed.replayed,
         "left_out": replayed.left_out,
         "left_out_owners": replayed.left_out_owners,
     });
     Ok(Answer::single(entity, message, REPLAYED))
+}
+
+/// What is printed.
+fn told(replayed: usize, left_out: usize) -> String {
+    let why = match left_out {
+        0 => "",
+        _ => "; a secret that came with each is gone, or its owner was linked again since",
+    };
+    format!("Webhooks that are handled once more: {replayed}. Left out: {left_out}{why}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_explained() {
+        for (replayed, left_out, said) in [
+            (1, 0, "Webhooks that are handled once more: 1. Left out: 0."),
+            (0, 1, "once more: 0. Left out: 1; a secret that came with each is gone"),
+        ] {
+            assert!(told(replayed, left_out).contains(said), "{}", told(replayed, left_out));
+        }
+    }
 }
