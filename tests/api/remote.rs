@@ -186,7 +186,7 @@ async fn targets_by_the_command() {
     let create = ["httpsync", "create", "-i", LIST, "-u", &url];
     let created = machine.answers(&[&create[..], &["--format", "json"]].concat(), "600\n").await;
     let asked = String::from_utf8_lossy(&created.stderr);
-    assert!(asked.contains("Seconds without a delivery, at most: "), "{asked}");
+    assert!(asked.contains("Seconds without a delivery, at most (60 to 86400): "), "{asked}");
     let created: Value = serde_json::from_slice(&created.stdout).unwrap();
     assert_eq!(created["period_seconds"], 600);
     let id = created["opaque_id"].as_str().unwrap();

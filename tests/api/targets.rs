@@ -38,6 +38,10 @@ async fn a_target_is_made_and_delivered_to() {
     assert_eq!(prompt.refused(), (422, "prompt_required_params"));
     assert_eq!(prompt.header("whdb-prompt"), Some("period_seconds"));
     assert_eq!(prompt.body["error"]["state_machine_step"]["prompt_is_secret"], false);
+    let unknown =
+        json!({ "service_integration_identifier": "nothing_v1", "connection_url": url("pass") });
+    let unknown = owner.post(&format!("{OF}/create"), unknown).await;
+    assert_eq!(unknown.refused(), (403, "no_such_integration"), "before more is asked");
     let of = json!({ "service_integration_identifier": CALENDAR });
     let of = owner.post(&format!("{OF}/create"), of).await;
     assert_eq!(of.header("whdb-prompt"), Some("connection_url"));

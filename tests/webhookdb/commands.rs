@@ -154,10 +154,8 @@ fn of_tables() -> Vec<Command> {
         (of("sync_targets/http"), None, Items),
         (
             of("sync_targets/http/create"),
-            Some(
-                json!({ "service_integration_identifier": CALENDAR, "connection_url": "https://u:p@x" }),
-            ),
-            Prompt("period_seconds"),
+            Some(json!({ "service_integration_identifier": CALENDAR, "schema": "", "table": "" })),
+            Prompt("connection_url"),
         ),
         (of("saved_queries"), None, Items),
         (of("saved_queries/create"), Some(json!({})), Prompt("description")),

@@ -1,5 +1,6 @@
 //! Targets of HTTP Sync and DB Sync.
 
+mod create;
 mod kinds;
 mod messages;
 
@@ -11,7 +12,7 @@ use super::endpoint::Access::{Admin, Member};
 use super::endpoint::{Endpoint, Kind, Param, Shape};
 use super::failure::Failure;
 use super::values::Values;
-use crate::app::targets::{Asked, Change, Rewind, TargetError, Targets};
+use crate::app::targets::{Change, Rewind, TargetError, Targets};
 use crate::rows;
 use crate::store::targets::{Kind as TargetKind, Target};
 use kinds::{Db, Http, Of, SIGNING_SECRET, SIGNING_SECRET_PATH};
@@ -43,7 +44,7 @@ fn making<K: Of + 'static>() -> Vec<Endpoint> {
             Box::pin(list::<K>(call))
         }),
         Endpoint::post(K::CREATE, K::CREATES, Admin, K::ASKED, K::JUST_MADE, |call| {
-            Box::pin(create::<K>(call))
+            Box::pin(create::create::<K>(call))
         }),
     ]
 }
@@ -131,27 +132,6 @@ async fn list<K: Of>(call: Call) -> Result<Answer, Failure> {
     let all = targets.list(call.organization().id).await?;
     let items = all.iter().map(|target| entity(&targets, target)).collect();
     Ok(Answer::collection(items, K::MAKE_ONE, K::TARGET))
-}
-
-async fn create<K: Of>(call: Call) -> Result<Answer, Failure> {
-    let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
-    let (integration, url) =
-        (call.values.text("service_integration_identifier"), call.values.text("connection_url"));
-    let (schema, table) = (call.values.text("schema"), call.values.text("table"));
-    let asked = Asked {
-        integration: &integration,
-        connection_url: &url,
-        period_seconds: call.values.integer("period_seconds").unwrap_or_default(),
-        to: K::to(&call, &schema, &table),
-    };
-    let made = targets.create(organization, asked).await?;
-    let mut entity = entity(&targets, &made);
-    if K::KIND == TargetKind::Http {
-        let secret = targets.signing_secret(organization, &made.id).await?;
-        entity[SIGNING_SECRET.name] = secret.as_str().into();
-    }
-    let message = format!("Changes of {} are delivered from now on.", made.table_name);
-    Ok(Answer::single(entity, message, K::MADE))
 }
 
 async fn signing_secret(call: Call) -> Result<Answer, Failure> {

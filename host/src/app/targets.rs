@@ -2,6 +2,7 @@
 
 mod asked;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,22 @@ impl Targets {
             deletions,
         };
         Ok(self.store.create_target(new).await?)
+    }
+
+    /// Checks what was said of a target so far: as when it is made, its receiver or database must answer.
+    pub async fn verify(
+        &self,
+        organization: OrganizationId,
+        integration: &str,
+        url: &str,
+    ) -> Result<(), TargetError> {
+        named(&self.store, organization, integration).await.map_err(not_found)?;
+        self.verified(url, &self.store.new_signing_secret()).await.map(drop)
+    }
+
+    /// The periods that may be asked for, in seconds.
+    pub fn periods(&self) -> RangeInclusive<i64> {
+        self.period_min_s..=PERIOD_MAX_S
     }
 
     /// All of the organization.
@@ -277,7 +294,7 @@ impl Targets {
     }
 
     fn period(&self, period_s: i64) -> Result<i64, TargetError> {
-        if (self.period_min_s..=PERIOD_MAX_S).contains(&period_s) {
+        if self.periods().contains(&period_s) {
             return Ok(period_s);
         }
         let reason = format!("must be from {} to {PERIOD_MAX_S} seconds", self.period_min_s);

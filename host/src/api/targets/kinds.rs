@@ -90,7 +90,6 @@ const INTEGRATION: Param = Param::text("service_integration_identifier", "Id, ta
     .asked("Integration, by id, table or service:");
 const PERIOD: Param =
     Param::text("period_seconds", "At most so many seconds without a delivery").of(Kind::Integer);
-const PERIOD_ASKED: Param = PERIOD.asked("Seconds without a delivery, at most:");
 const PAGE_SIZE: Param = Param::text("page_size", "Rows of a delivery").of(Kind::Integer);
 const DELETIONS: Param =
     Param::text("deletions", "Deliveries tell of deleted rows too").of(Kind::Flag);
@@ -113,7 +112,7 @@ impl Of for Http {
         Param::text("connection_url", "https, with user and password")
             .asked("Paste the URL to post to, like https://user:password@example.com/:")
             .hidden(),
-        PERIOD_ASKED,
+        PERIOD,
         PAGE_SIZE,
         DELETIONS,
     ];
@@ -140,7 +139,7 @@ impl Of for Db {
         Param::text("connection_url", "postgres://user:password@host:5432/database")
             .asked("Paste the database's URL, like postgres://user:password@example.com/database:")
             .hidden(),
-        PERIOD_ASKED,
+        PERIOD,
         Param::text("schema", "Where the mirror stands; `public` if empty"),
         Param::text("table", "The mirror's name; the table's if empty"),
     ];
