@@ -85,13 +85,16 @@ impl Failure {
     }
 
     /// What is told of a refusal to whoever answered a prompt: WebhookDB's client shows what is wrong with the
-    /// `value` that was typed, and asks again; of all other errors it says nothing there, so they end the
-    /// conversation as a step does.
+    /// `value` that was typed, and asks again; of what else is in the way it says nothing there, so that
+    /// ends the conversation as a step does.
     pub(super) fn behind_prompt(self, value: &str) -> Result<Step, Self> {
         let asks_again = self.prompt.is_some()
             || self.members.get("field_errors").is_some_and(|errors| errors.get(value).is_some());
+        // Whoever may not, or asks for what isn't there, holds no conversation.
+        let stands_in_the_way =
+            matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT);
         match self.code {
-            Some(code) if self.status.is_client_error() && !asks_again => {
+            Some(code) if stands_in_the_way && !asks_again => {
                 Ok(Step::complete(self.message).error(code))
             }
             _ => Err(self),
@@ -171,11 +174,8 @@ mod tests {
             (Failure::field("value", "must not be empty"), None),
             (Failure::field("other", "must not be empty"), Some("validation_error")),
             (Failure::conflict("there is one"), Some("conflict")),
-            (
-                Failure::forbidden("no_such_integration", "there is none"),
-                Some("no_such_integration"),
-            ),
-            (Failure::too_many("later"), Some("too_many_requests")),
+            (Failure::forbidden("no_such_integration", "there is none"), None),
+            (Failure::too_many("later"), None),
             (prompt, None),
             (Error::Unavailable("away".into()).into(), None),
             (Error::Inconsistent("broken".into()).into(), None),
