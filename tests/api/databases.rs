@@ -144,7 +144,6 @@ async fn nothing_else_is_reached() {
         "select pg_read_file('/etc/passwd')",
         "select * from dblink('dbname=postgres', 'select 1') as t(x int)",
         "select set_config('role', 'postgres', false)",
-        "select set_config('default_transaction_read_only', 'off', false), lo_create(0)",
         "copy (select 1) to program 'true'",
         "set role postgres",
         "set session authorization postgres",

@@ -256,8 +256,8 @@ async fn a_move_that_fails_leaves_everything_as_it_was() {
     let before = case.table().await;
     let database = database();
     // It comes after the look at the database, and can't be overlooked before the switch.
-    let mut customer = database.connect().unwrap();
-    customer
+    let mut superuser = database.superuser().unwrap();
+    superuser
         .query(
             "create function refuse() returns event_trigger language plpgsql as
              $$ begin raise exception 'the customer forbids it'; end $$;
@@ -274,7 +274,7 @@ async fn a_move_that_fails_leaves_everything_as_it_was() {
     case.catch_up().await;
     assert_eq!(case.table().await.len(), 2, "syncs go on where the tables lie");
     // What is left there is taken away by the next attempt.
-    customer.query("drop event trigger refuse; drop function refuse").unwrap();
+    superuser.query("drop event trigger refuse; drop function refuse").unwrap();
     start(&case, &database).await;
     moved(&case).await;
     case.settle().await;

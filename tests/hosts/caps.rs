@@ -89,8 +89,8 @@ async fn small(host: &TestHost) -> [Integration; 2] {
 fn log_statements(host: &TestHost) {
     let database = host.database().expect("it is on a server");
     let log = format!("alter database {} set log_statement = 'all'", database.name());
-    let mut client = database.connect().expect("the server runs");
-    client.query(&log).expect("it is the server's own role");
+    let mut superuser = Cluster::shared().maintenance().expect("the server runs");
+    superuser.query(&log).expect("a superuser may");
 }
 
 /// How often the host has asked which organizations are ready.

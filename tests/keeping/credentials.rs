@@ -10,7 +10,7 @@ async fn shown(host: &TestHost) -> String {
 fn known(host: &TestHost) -> String {
     let sql = "select rolpassword from pg_authid
                where rolname = current_database() || '_default_reader'";
-    host.database().unwrap().connect().unwrap().value(sql).unwrap()
+    host.database().unwrap().superuser().unwrap().value(sql).unwrap()
 }
 
 /// Beside a host that has the tables open.

@@ -109,6 +109,12 @@ pub(crate) async fn waiting(store: &Store) -> i64 {
     query_scalar(waiting).fetch_one(store.control()).await.unwrap()
 }
 
+/// What the server of tests keeps of a role's password, which only a superuser sees.
+pub(crate) fn kept(role: &str) -> String {
+    let kept = format!("select coalesce(rolpassword, '') from pg_authid where rolname = '{role}'");
+    Cluster::shared().maintenance().unwrap().value(&kept).unwrap()
+}
+
 /// Whether a server that keeps `kept` of a role's password (`rolpassword`) knows it by this text. The servers of
 /// tests let roles in without one.
 pub(crate) fn knows(kept: &str, password: &str) -> bool {
@@ -187,17 +193,35 @@ pub(crate) async fn open(dialect: Dialect, clock: Clock) -> Opened {
 }
 
 pub(crate) async fn open_with(dialect: Dialect, clock: Clock, isolation: Isolation) -> Opened {
+    let control =
+        (dialect == Dialect::Postgres).then(|| Cluster::shared().create_database().unwrap());
+    let url = control.as_ref().map(postgres_cluster::Database::url);
+    open_at(control, url, clock, isolation).await
+}
+
+/// A host on a server whose superuser it is.
+pub(crate) async fn open_as_superuser() -> Opened {
+    let control = Cluster::shared().create_database().unwrap();
+    let url = Cluster::shared().superuser_url(control.name());
+    open_at(Some(control), Some(url), Clock::System, Isolation::Schema).await
+}
+
+async fn open_at(
+    control: Option<postgres_cluster::Database<'static>>,
+    control_url: Option<String>,
+    clock: Clock,
+    isolation: Isolation,
+) -> Opened {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = DataDir::new(dir.path());
     data_dir.create().unwrap();
     let chance = Chance::seeded(1);
     let keyring = Keyring::new([1; 32], chance.clone());
-    let (store, control) = match dialect {
-        Dialect::Sqlite => (Store::open(data_dir, clock, keyring, chance).await.unwrap(), None),
-        Dialect::Postgres => {
-            let control = Cluster::shared().create_database().unwrap();
+    let store = match control_url {
+        None => Store::open(data_dir, clock, keyring, chance).await,
+        Some(control_url) => {
             let options = ServerOptions {
-                control_url: control.url(),
+                control_url,
                 replication_url: None,
                 isolation,
                 limits: SessionLimits {
@@ -205,9 +229,8 @@ pub(crate) async fn open_with(dialect: Dialect, clock: Clock, isolation: Isolati
                     connections_max: CONNECTIONS_MAX,
                 },
             };
-            let opened = Store::open_server(&options, data_dir, clock, keyring, chance).await;
-            (opened.unwrap(), Some(control))
+            Store::open_server(&options, data_dir, clock, keyring, chance).await
         }
     };
-    Opened { store, _dir: dir, _control: control }
+    Opened { store: store.unwrap(), _dir: dir, _control: control }
 }

@@ -15,8 +15,10 @@ use crate::install::{self, Account};
 use crate::server::{Launch, Log, Server, Signal};
 use crate::watchdog::Watchdog;
 
-/// The superuser, and the only one.
+/// The role of hosts and of their customers, no superuser: it owns the databases of tests, and may make others and
+/// roles.
 pub(crate) const USER: &str = "rowgate";
+pub(crate) const SUPERUSER: &str = "postgres";
 /// The database that is always there.
 const MAINTENANCE: &str = "postgres";
 const MEMORY: &str = "/dev/shm";
@@ -82,7 +84,10 @@ impl Cluster {
         let server = Server::start(&launch, &log)
             .with_context(|| log.lock().unwrap_or_else(PoisonError::into_inner).clone())?;
         let (server, databases) = (Mutex::new(Some(server)), AtomicU64::default());
-        Ok(Self { port, launch, server, log, databases, directory, _watchdog: watchdog })
+        let cluster = Self { port, launch, server, log, databases, directory, _watchdog: watchdog };
+        let role = format!("create role {USER} login createdb createrole");
+        cluster.maintenance()?.query(&role)?;
+        Ok(cluster)
     }
 
     /// The URL of a database, whether it exists or not.
@@ -95,14 +100,24 @@ impl Cluster {
         self.url(MAINTENANCE)
     }
 
+    /// The same as the superuser.
+    pub fn superuser_url(&self, database: &str) -> String {
+        format!("postgres://{SUPERUSER}@{}/{database}", self.address())
+    }
+
     /// A connection to a database.
     pub fn connect(&self, database: &str) -> Result<Client> {
         Client::connect(self.address(), USER, database)
     }
 
-    /// A connection to the server's own database.
+    /// The same as the superuser.
+    pub fn superuser(&self, database: &str) -> Result<Client> {
+        Client::connect(self.address(), SUPERUSER, database)
+    }
+
+    /// A connection to the server's own database, as the superuser.
     pub fn maintenance(&self) -> Result<Client> {
-        self.connect(MAINTENANCE)
+        self.superuser(MAINTENANCE)
     }
 
     /// A new, empty database.
@@ -113,7 +128,8 @@ impl Cluster {
     /// A copy of a database that nobody is connected to.
     pub fn create_database_from(&self, template: &str) -> Result<Database<'_>> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.maintenance()?.query(&format!("create database {name} template {template}"))?;
+        let create = format!("create database {name} owner {USER} template {template}");
+        self.maintenance()?.query(&create)?;
         Ok(Database::new(self, name))
     }
 
@@ -205,7 +221,7 @@ fn roomy() -> PathBuf {
 
 fn init(programs: &Path, account: Option<Account>, data: &Path) -> Result<()> {
     let mut initdb = install::command(programs.join("initdb"), account);
-    initdb.arg("-D").arg(data).args(["--username", USER, "--auth", "trust", "--no-sync"]);
+    initdb.arg("-D").arg(data).args(["--username", SUPERUSER, "--auth", "trust", "--no-sync"]);
     // Text sorts by language, as in most customers' databases, and not as bytes.
     initdb.args(["--encoding", "UTF8", "--locale", "C", "--locale-provider", "icu"]);
     initdb.args(["--icu-locale", "en"]).current_dir("/").stdin(Stdio::null());

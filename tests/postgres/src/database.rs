@@ -32,6 +32,11 @@ impl<'a> Database<'a> {
         self.cluster.connect(&self.name)
     }
 
+    /// The same as the superuser.
+    pub fn superuser(&self) -> Result<Client> {
+        self.cluster.superuser(&self.name)
+    }
+
     /// Ends every connection to it. Returns how many there were.
     pub fn cut_connections(&self) -> Result<usize> {
         self.cluster.cut_connections(&self.name)

@@ -48,7 +48,7 @@ impl Cluster {
     fn client_program(&self, name: &str) -> Command {
         let mut command = install::command(self.program(name), self.account());
         let (host, port) = (self.address().ip().to_string(), self.address().port().to_string());
-        command.args(["--host", &host, "--port", &port, "--username", crate::cluster::USER]);
+        command.args(["--host", &host, "--port", &port, "--username", crate::cluster::SUPERUSER]);
         command.current_dir("/");
         command
     }

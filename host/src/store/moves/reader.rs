@@ -7,9 +7,11 @@ use zeroize::Zeroizing;
 use super::location::{ALONE, OwnReader, moved_again, opened_url};
 use super::{TABLES, Way, place};
 use crate::model::OrganizationId;
-use crate::store::server::{READER_CONNECTIONS, READER_SETTINGS, ReaderPassword, short_name};
+use crate::store::server::{
+    MAY_MORE, READER_SETTINGS, ReaderPassword, reader_role, short_name, too_mighty,
+};
 use crate::store::sql::Login;
-use crate::store::tables::{literal, quoted};
+use crate::store::tables::quoted;
 use crate::store::{Connection, Database, Error, Store, Target, query, query_as, query_scalar};
 
 /// What the role is called that we make.
@@ -36,15 +38,14 @@ async fn make(
     role: &str,
     password: &ReaderPassword<'_>,
 ) -> Result<(), Error> {
-    let verb = if is_role(&mut *admin, role).await? { "alter" } else { "create" };
+    let known: Option<bool> = query_scalar(MAY_MORE).bind(role).fetch_optional(&mut *admin).await?;
+    if known == Some(true) {
+        return Err(Error::Refused(too_mighty(role)));
+    }
     let database = database_name(&mut *admin).await?;
-    let verifier = literal(&password.verifier());
     let in_database = format!("alter role {} in database {}", quoted(role), quoted(&database));
     let mut statements = vec![
-        format!(
-            "{verb} role {} login connection limit {READER_CONNECTIONS} password {verifier}",
-            quoted(role)
-        ),
+        reader_role(role, known.is_some(), password),
         format!("{in_database} set search_path to {}", quoted(TABLES)),
     ];
     let settings = READER_SETTINGS.iter();

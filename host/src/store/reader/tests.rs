@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use postgres_cluster::Cluster;
+
 use super::*;
 use crate::clock::Clock;
 use crate::store::fixture::{self, Opened};
@@ -37,11 +39,7 @@ async fn role(store: &Store) -> String {
 
 /// What the server keeps of the role's password: something else after each time that it is told.
 async fn kept(store: &Store) -> String {
-    query_scalar("select rolpassword from pg_authid where rolname = $1")
-        .bind(role(store).await)
-        .fetch_one(store.control())
-        .await
-        .unwrap()
+    fixture::kept(&role(store).await)
 }
 
 /// Whether the server knows the password of the role by this text.
@@ -155,6 +153,35 @@ async fn what_a_part_lacks_is_made() {
         database.execute(query("drop table org_default.to_come")).await.unwrap();
         let server = store.server.as_ref().unwrap();
         assert!(server.open_ready("default").await.is_some(), "once: {lost}");
+    }
+}
+
+/// The databases were dropped and made anew, the roles are the server's.
+#[tokio::test]
+async fn a_role_that_an_earlier_host_left_reads_again() {
+    let store = fixture::open(Dialect::Postgres, Clock::System).await;
+    let left = format!("create role \"{}\" login connection limit 7", role(&store).await);
+    fixture::run(&store, left).await;
+    let of = store.organization("default").await.unwrap().id;
+    drop(store.replication(of).await.unwrap());
+    let password = shown(&store, of).await;
+    assert!(knows(&store, &password).await);
+    let limit = "select rolconnlimit::bigint from pg_roles where rolname = $1";
+    let limit = query_scalar::<i64>(limit).bind(role(&store).await);
+    assert_eq!(limit.fetch_one(store.control()).await.unwrap(), 20);
+}
+
+/// What it may is nobody's to take away but a superuser's.
+#[tokio::test]
+async fn a_role_that_may_more_than_read_is_not_taken() {
+    for attribute in ["superuser", "createdb", "createrole", "replication", "bypassrls"] {
+        let store = fixture::open(Dialect::Postgres, Clock::System).await;
+        let of = store.organization("default").await.unwrap().id;
+        let mighty = format!("create role \"{}\" {attribute}", role(&store).await);
+        Cluster::shared().maintenance().unwrap().query(&mighty).unwrap();
+        let refused = store.replication(of).await.unwrap_err().to_string();
+        assert!(refused.contains("may more than read"), "{attribute}: {refused}");
+        assert_eq!(fixture::kept(&role(&store).await), "", "{attribute}: it was given a password");
     }
 }
 

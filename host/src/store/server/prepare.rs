@@ -4,7 +4,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::{Place, REPLICATION, ReaderPassword};
 use crate::store::Error;
-use crate::store::tables::literal;
+use crate::store::tables::{literal, quoted};
 
 /// The roles that read organizations' tables get so much.
 pub(in crate::store) const READER_SETTINGS: [(&str, &str); 4] = [
@@ -13,10 +13,38 @@ pub(in crate::store) const READER_SETTINGS: [(&str, &str); 4] = [
     ("default_transaction_read_only", "on"),
     ("timezone", "'UTC'"),
 ];
-pub(in crate::store) const READER_CONNECTIONS: u32 = 20;
+const READER_CONNECTIONS: u32 = 20;
 
 /// What [`prepare`] makes: another number with each change of that, so that parts that are there get it, too.
 pub(in crate::store) const PREPARED: i64 = 1;
+
+/// Whether a role may more than a reader. That isn't ours to take away: to a role that is there `nosuperuser` may
+/// be said by a superuser alone, and from PostgreSQL 16 on `nocreatedb` by who has it.
+pub(in crate::store) const MAY_MORE: &str =
+    "select rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls
+     from pg_roles where rolname = $1";
+
+/// Makes the role that reads, or gives it that password. A new one may nothing that isn't said.
+pub(in crate::store) fn reader_role(
+    role: &str,
+    is_there: bool,
+    password: &ReaderPassword<'_>,
+) -> String {
+    let verb = if is_there { "alter" } else { "create" };
+    format!(
+        "{verb} role {} login noinherit connection limit {READER_CONNECTIONS} password {}",
+        quoted(role),
+        literal(&password.verifier())
+    )
+}
+
+/// Of a role that [`MAY_MORE`].
+pub(in crate::store) fn too_mighty(role: &str) -> String {
+    format!(
+        "there is a role {role} that may more than read (it is a superuser, or may create databases or \
+         roles, replicate or bypass row security): drop it, or take that from it"
+    )
+}
 
 /// Whether all of it is there, and our own tables as this program has them.
 pub(super) async fn is_ready(connection: &mut PgConnection, place: &Place) -> sqlx::Result<bool> {
@@ -64,17 +92,13 @@ pub(super) async fn prepare(
 ) -> Result<(), Error> {
     let Place { database, tables, internal, reader } = place;
     let mut transaction = connection.begin().await?;
-    let known: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
-        .bind(reader)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    let verb = if known.is_some() { "alter" } else { "create" };
+    let known: Option<bool> =
+        sqlx::query_scalar(MAY_MORE).bind(reader).fetch_optional(&mut *transaction).await?;
+    if known == Some(true) {
+        return Err(Error::Refused(too_mighty(reader)));
+    }
     let mut statements = vec![
-        format!(
-            "{verb} role \"{reader}\" login nosuperuser nocreatedb nocreaterole noinherit \
-             connection limit {READER_CONNECTIONS} password {}",
-            literal(&password.verifier())
-        ),
+        reader_role(reader, known.is_some(), password),
         format!("create schema if not exists \"{tables}\""),
         format!("create schema if not exists \"{internal}\""),
         format!("revoke all on database \"{database}\" from public"),
@@ -97,7 +121,8 @@ pub(super) async fn prepare(
         transaction.execute(statement.as_str()).await.map_err(|error| {
             Error::Refused(format!(
                 "preparing the schema {tables} of the database {database}: {error}; the role of \
-                 the host must own the database and may create roles"
+                 the host must own the database and may create roles, and if there is a role \
+                 {reader} that another one made, it must have that with admin option"
             ))
         })?;
     }
@@ -128,11 +153,10 @@ fn without_large_objects(reader: &str) -> String {
     let may = format!("has_function_privilege({}, 'lo_create(oid)', 'execute')", literal(reader));
     format!(
         "do $$ begin
-           if {may} then
+           if {may} and (select rolsuper from pg_roles where rolname = current_user) then
              revoke execute on function lo_create(oid), lo_creat(integer),
                lo_from_bytea(oid, bytea) from public;
            end if;
-         exception when insufficient_privilege then null;
          end $$"
     )
 }

@@ -16,7 +16,7 @@ const DATA: &str = "rowgate_data";
 pub(super) fn start(checkout: &Checkout) -> Result<Cluster> {
     postgres::prepare(checkout)?;
     let cluster = Cluster::start(&Options::default())?;
-    cluster.maintenance()?.query(&format!("create database {CONTROL}"))?;
+    cluster.connect("postgres")?.query(&format!("create database {CONTROL}"))?;
     Ok(cluster)
 }
 

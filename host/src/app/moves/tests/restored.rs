@@ -29,8 +29,7 @@ async fn a_role_of_ours_is_told_its_password_again() {
     customer.query(&format!("alter role {role} password null")).unwrap();
     case.store.restore(|_| ()).await.unwrap();
     assert_eq!(case.store.connection_url(case.organization).await.unwrap(), url);
-    let kept = format!("select coalesce(rolpassword, '') from pg_authid where rolname = '{role}'");
-    let kept = customer.value(&kept).unwrap();
+    let kept = fixture::kept(&role);
     assert!(kept.starts_with("SCRAM-SHA-256$"), "{kept}");
 }
 

@@ -146,18 +146,17 @@ async fn a_password_that_the_server_was_not_told_is_told_it() {
     let case = Case::new(Dialect::Sqlite).await;
     case.moved().await;
     let (store, of, role) = (&case.store, case.organization, case.role("rowgate_reader"));
-    let kept = format!("select coalesce(rolpassword, '') from pg_authid where rolname = '{role}'");
     let unknown = format!("alter role {role} password null");
     case.customer.connect().unwrap().query(&unknown).unwrap();
     fixture::run(store, "update moves set reader_told = false".to_owned()).await;
     let url = store.connection_url(of).await.unwrap();
-    let told = case.value(&kept);
+    let told = fixture::kept(&role);
     assert!(told.starts_with("SCRAM-SHA-256$"), "{told}");
     assert_eq!(store.connection_url(of).await.unwrap(), url);
-    assert_eq!(case.value(&kept), told, "once");
+    assert_eq!(fixture::kept(&role), told, "once");
     store.roll_reader(of).await.unwrap();
     assert_ne!(store.connection_url(of).await.unwrap(), url);
-    assert_ne!(case.value(&kept), told);
+    assert_ne!(fixture::kept(&role), told);
 }
 
 /// The first one dies when the server was told, before that was written down.
@@ -182,9 +181,10 @@ async fn of_two_passwords_the_server_knows_the_one_that_is_stored() {
         let told = query_scalar::<bool>("select reader_told from moves");
         assert!(told.fetch_one(store.control()).await.unwrap());
         let stored = url::Url::parse(&store.connection_url(of).await.unwrap()).unwrap();
-        let kept =
-            case.value(&format!("select rolpassword from pg_authid where rolname = '{role}'"));
-        assert!(fixture::knows(&kept, stored.password().unwrap()), "alone: {first_is_alone}");
+        assert!(
+            fixture::knows(&fixture::kept(&role), stored.password().unwrap()),
+            "alone: {first_is_alone}"
+        );
     }
 }
 
