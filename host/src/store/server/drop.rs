@@ -16,13 +16,19 @@ impl Server {
                 connect_or_create(&self.replication).await?,
                 vec![
                     format!("drop schema if exists \"{tables}\", \"{internal}\" cascade"),
-                    without_grants(&database, &reader),
+                    // A role can't be dropped while it may do something.
+                    if_there(
+                        &reader,
+                        &format!("revoke all on database \"{database}\" from \"{reader}\""),
+                    ),
                     format!("drop role if exists \"{reader}\""),
                 ],
             ),
             Isolation::Database => (
                 connect_or_create(&self.control).await?,
                 vec![
+                    // Whoever reads is sent away, which only a member of their role may do.
+                    if_there(&reader, &format!("grant \"{reader}\" to current_user")),
                     format!("drop database if exists \"{database}\" with (force)"),
                     format!("drop role if exists \"{reader}\""),
                 ],
@@ -38,14 +44,14 @@ impl Server {
     }
 }
 
-/// A role can't be dropped while it may do something.
-fn without_grants(database: &str, reader: &str) -> String {
-    let known = literal(reader);
+/// Runs it if the role is there.
+fn if_there(role: &str, statement: &str) -> String {
     format!(
         "do $$ begin
-           if exists (select 1 from pg_roles where rolname = {known}) then
-             revoke all on database \"{database}\" from \"{reader}\";
+           if exists (select 1 from pg_roles where rolname = {}) then
+             {statement};
            end if;
-         end $$"
+         end $$",
+        literal(role)
     )
 }

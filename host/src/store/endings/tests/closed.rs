@@ -1,8 +1,10 @@
 //! Organizations that are closed.
 
+use sqlx::Connection as _;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::config::Isolation;
 use crate::store::feed::Bookmark;
 use crate::store::saved_queries::NewSavedQuery;
 use crate::store::subscriptions::NewSubscription;
@@ -74,6 +76,21 @@ async fn nothing_is_left_of_an_organization(dialect: Dialect) {
     assert_eq!(again.key, closed.key);
     assert!(again.id > closed.id);
     assert!(!has_table(&store.replication(again.id).await.unwrap(), "t").await);
+}
+
+#[tokio::test]
+async fn who_reads_keeps_no_organization_open() {
+    for isolation in [Isolation::Schema, Isolation::Database] {
+        let store = fixture::open_with(Dialect::Postgres, Clock::System, isolation).await;
+        let of = store.create_organization("acme").await.unwrap().id;
+        let url = store.connection_url(of).await.unwrap();
+        let reader = sqlx::PgConnection::connect(&url).await.unwrap();
+        store.end_organization(of).await.unwrap();
+        work(&store).await.unwrap();
+        assert!(!store.is_ending(of, None).await.unwrap(), "{isolation:?}");
+        assert!(sqlx::PgConnection::connect(&url).await.is_err(), "{isolation:?}");
+        drop(reader);
+    }
 }
 
 async fn nothing_is_made_in_a_closed_organization(dialect: Dialect) {
