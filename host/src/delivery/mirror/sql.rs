@@ -41,6 +41,12 @@ select exists (select 1 from pg_catalog.pg_namespace where nspname = $1),
   exists (select 1 from pg_catalog.pg_tables
           where schemaname = $1 and tablename = 'rowgate_mirrors')";
 
+/// Arguments: schema, table. What has this name there, as a letter.
+pub(super) const KIND: &str = "
+select c.relkind::text
+from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2";
+
 /// Arguments: schema, table. Name and type of its columns; none: it isn't there.
 pub(super) const COLUMNS: &str = "
 select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod)

@@ -57,6 +57,12 @@ pub(super) async fn prepare(
     let there: Vec<(bool, bool)> = fetch(connection, sql::SCHEMA, &[schema()]).await?;
     let (has_schema, has_mirrors) = there.first().copied().unwrap_or_default();
     let table = Argument::from(mirror.spec.table_name.as_str());
+    let kinds: Vec<(String,)> = fetch(connection, sql::KIND, &[schema(), table.clone()]).await?;
+    if let Some(other) = kinds.first().and_then(|(kind,)| no_table(kind)) {
+        let (schema, table) = (mirror.schema, &mirror.spec.table_name);
+        let reason = format!("table {table}: {other} of this name is in the schema {schema}");
+        return Err(Failure::Refused(reason));
+    }
     let columns: Vec<(String, String)> =
         fetch(connection, sql::COLUMNS, &[schema(), table]).await?;
     if has_mirrors {
@@ -86,6 +92,19 @@ pub(super) async fn prepare(
         execute(connection, &statement, &[]).await?;
     }
     Ok(())
+}
+
+/// What it is, where it is no table that rows lie in. (`pg_class.relkind`)
+fn no_table(kind: &str) -> Option<&'static str> {
+    match kind {
+        "r" | "p" => None,
+        "v" => Some("a view"),
+        "m" => Some("a materialized view"),
+        "f" => Some("a foreign table"),
+        "S" => Some("a sequence"),
+        "i" | "I" => Some("an index"),
+        _ => Some("something else"),
+    }
 }
 
 /// Refuses a table that another target fills: a copy would remove that one's rows.

@@ -37,6 +37,34 @@ async fn another_targets_mirror_is_left_alone_until_that_one_is_gone() {
 }
 
 #[tokio::test]
+async fn what_is_no_table_is_left_alone() {
+    let mut case = Case::new("ticket_v1");
+    let like_ours = "select 1::bigint as pk, ''::text as owner_id, 1::bigint as number,
+       ''::text as title, now() as row_created_at, now() as row_updated_at, '{}'::jsonb as data";
+    for (made, says) in [
+        (format!("create view theirs.mirror as {like_ours}"), "a view"),
+        (format!("create materialized view theirs.mirror as {like_ours}"), "a materialized view"),
+        ("create sequence theirs.mirror".into(), "a sequence"),
+        ("create table theirs.t (n int); create index mirror on theirs.t (n)".into(), "an index"),
+        ("create type theirs.mirror as (pk bigint)".into(), "something else"),
+    ] {
+        case.query("drop schema if exists theirs cascade; create schema theirs");
+        case.query(&made);
+        let reason = refused(case.apply(&copy(vec![ticket(1, 1, "a")], None, true)).await);
+        assert_eq!(reason, format!("table mirror: {says} of this name is in the schema theirs"));
+    }
+    case.query("drop schema theirs cascade; create schema theirs");
+    case.query(
+        "create table theirs.mirror (pk bigint, owner_id text not null, number bigint unique,
+           title text, row_created_at timestamptz not null, row_updated_at timestamptz not null,
+           data jsonb) partition by hash (number);
+         create table theirs.part partition of theirs.mirror for values with (modulus 1, remainder 0)",
+    );
+    case.takes(&copy(vec![ticket(1, 1, "a")], None, true)).await;
+    assert_eq!(case.tickets(), [(1, 1, "a".to_owned())]);
+}
+
+#[tokio::test]
 async fn somebody_elses_table_is_left_alone() {
     let mut case = Case::new("ticket_v1");
     for (columns, says) in [
