@@ -300,7 +300,7 @@ async fn what_cannot_be_a_database_is_refused_with_its_reason() {
         (elsewhere("[::ffff:10.0.0.1]"), vec![], "isn't a public address"),
         (elsewhere("0x7f.1"), vec![], "isn't a public address"),
         (closed, vec![], "must answer `select 1`: no connection"),
-        (good.replace("rowgate:", "nobody:"), vec![], "it refuses the user and password"),
+        (good.replace("rowgate:", "nobody:"), vec![], "it refuses this connection"),
         (format!("{good}?sslmode=require"), vec![], "the server offers no TLS"),
         (good.clone(), vec!["--schema", "Bad"], "schema must be lower-case"),
         (good.clone(), vec!["--table", "rowgate_x"], "table must be lower-case"),
@@ -339,7 +339,7 @@ async fn kinds_keep_apart_and_show_no_password() {
     let arguments = ["dbsync", "update-creds", id, "-u", "rowgate", "-p", "other"];
     assert_eq!(case.json(&arguments).await["connection_url"], created["connection_url"]);
     let refused = case.command(&["dbsync", "update-creds", id, "-u", "nobody", "-p", "x"]).await;
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("it refuses the user and password"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("it refuses this connection"));
     case.until("the mirror is the table", async || mirror.is_table(&case).await).await;
     assert!(!case.json(&["dbsync", "list"]).await.to_string().contains(PASSWORD));
     assert!(!case.log().contains(PASSWORD));

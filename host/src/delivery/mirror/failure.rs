@@ -7,7 +7,9 @@ use crate::store::feed::Page;
 use crate::store::says_unstorable;
 
 /// Of PostgreSQL: it takes neither user nor password.
-const REFUSED_CREDENTIALS: &str = "28";
+const REFUSED_CREDENTIALS: &str = "28P01";
+/// Of PostgreSQL: it takes no such connection, whatever the password.
+const REFUSED_CONNECTION: &str = "28000";
 
 /// No more of a server's words is kept.
 const TOLD_CHARS_MAX: usize = 300;
@@ -84,9 +86,14 @@ pub(super) fn told(error: &sqlx::Error, address: &DatabaseAddress) -> String {
         None => error.to_string(),
         Some(database) => {
             let code = database.code().unwrap_or_default();
-            match code.starts_with(REFUSED_CREDENTIALS) {
-                true => return "it refuses the user and password".into(),
-                false => format!("{} (SQLSTATE {code})", database.message()),
+            let said = format!("{} (SQLSTATE {code})", database.message());
+            match &*code {
+                REFUSED_CREDENTIALS => return "it refuses the user and password".into(),
+                REFUSED_CONNECTION => format!(
+                    "it refuses this connection (by its pg_hba.conf: user, address or encryption): \
+                     {said}"
+                ),
+                _ => said,
             }
         }
     };

@@ -16,7 +16,11 @@ async fn databases_that_do_not_answer_are_told_of_without_secrets() {
     };
     assert_eq!(verify(&case.relays, &with("rowgate", case.database.name()), TIMEOUT).await, Ok(()));
     for (address, says) in [
-        (with("nobody", "postgres"), "it refuses the user and password"),
+        (
+            with("nobody", "postgres"),
+            "it refuses this connection (by its pg_hba.conf: user, address or encryption): role \
+             \"***\" does not exist (SQLSTATE 28000)",
+        ),
         (with("rowgate", "nothing"), "database \"nothing\" does not exist (SQLSTATE 3D000)"),
     ] {
         let reason = verify(&case.relays, &address, TIMEOUT).await.unwrap_err();
@@ -63,6 +67,18 @@ async fn servers_that_mean_harm_do_none() {
         (
             vec![scram(), message(b'R', b"\0\0\0\x0br=x,s=AAAA,i=4294967295")],
             "the server wants the password hashed too often (SQLSTATE 08P01)",
+        ),
+        (
+            vec![message(b'E', b"SFATAL\0C28P01\0Mno such password: hush\0\0")],
+            "it refuses the user and password",
+        ),
+        (
+            vec![message(
+                b'E',
+                b"SFATAL\0C28000\0Mno pg_hba.conf entry for user \"ana\" (hush), no encryption\0\0",
+            )],
+            "it refuses this connection (by its pg_hba.conf: user, address or encryption): no \
+             pg_hba.conf entry for user \"***\" (***), no encryption (SQLSTATE 28000)",
         ),
         (
             vec![message(b'E', b"SFATAL\0C08006\0M\x1b]0;gone\x07\n hush \"ana\"\0\0")],
