@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Connection as _, Executor as _, FromRow, Postgres, Transaction};
 
@@ -117,11 +118,33 @@ async fn left_alone(
     let arguments = [Argument::from(table), Argument::from(target_id)];
     let others: Vec<(String,)> = fetch(connection, &mirror.filled_by(), &arguments).await?;
     let Some((other,)) = others.first() else { return Ok(()) };
-    let (other, schema) = (one_line(other, TARGET_CHARS_MAX), mirror.schema);
-    Err(Failure::Refused(format!(
-        "table {table} is the mirror of the target {other}, whose rows would be removed; if that one is \
-         gone, delete its row in {schema}.rowgate_mirrors"
-    )))
+    let other = one_line(other, TARGET_CHARS_MAX);
+    Err(filled_by(mirror, &format!("the target {other}")))
+}
+
+fn filled_by(mirror: &Mirror<'_>, other: &str) -> Failure {
+    let (table, schema) = (&mirror.spec.table_name, mirror.schema);
+    Failure::Refused(format!(
+        "table {table} is the mirror of {other}, whose rows would be removed; if that one is gone, \
+         delete its row in {schema}.rowgate_mirrors"
+    ))
+}
+
+/// Takes the mirror for a target. Touches no row where a later holder was here. Whoever takes the same one at this
+/// moment is waited for, and isn't there to be seen before.
+async fn take(
+    connection: &mut PgConnection,
+    mirror: &Mirror<'_>,
+    arguments: &[Argument<'_>],
+) -> Result<u64, Failure> {
+    let taken = execute(connection, &mirror.begin(), arguments).await;
+    taken.map_err(|error| {
+        // The target is the row's own key, on which there is no conflict.
+        match error.as_database_error().is_some_and(DatabaseError::is_unique_violation) {
+            true => filled_by(mirror, "another target"),
+            false => Failure::Database(error),
+        }
+    })
 }
 
 /// Plants the fence, and beside it where the page leads. The mirror must stand where the page begins:
@@ -140,7 +163,7 @@ pub(super) async fn move_on(
     let moved = if page.copy.as_ref().is_some_and(CopyPart::is_first) {
         let table = Argument::from(mirror.spec.table_name.as_str());
         let arguments = [id.clone(), fence_argument, end, table];
-        execute(connection, &mirror.begin(), &arguments).await?
+        take(connection, mirror, &arguments).await?
     } else {
         let taken = Argument::from(target.taken.as_deref());
         let arguments = [id.clone(), fence_argument, end, taken];

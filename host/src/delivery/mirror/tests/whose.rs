@@ -36,6 +36,33 @@ async fn another_targets_mirror_is_left_alone_until_that_one_is_gone() {
     assert!(reason.starts_with("table mirror is the mirror of the target syt_2"), "{reason}");
 }
 
+/// Of two that take it at once, neither sees the other before it is there.
+#[tokio::test]
+async fn who_comes_at_the_same_moment_is_told_the_same() {
+    let mut case = Case::new("ticket_v1");
+    let first = copy(vec![ticket(1, 10, "a")], None, true);
+    case.takes(&first).await;
+    case.query("delete from theirs.rowgate_mirrors");
+    case.session = None;
+    let [mut other, mut looks] = [(); 2].map(|()| case.database.connect().unwrap());
+    other.query("begin").unwrap();
+    let row = "insert into theirs.rowgate_mirrors (target, table_name, fence, bookmark)
+               values ('syt_2', 'mirror', 1, 'b')";
+    other.query(row).unwrap();
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    let taken = async {
+        while looks.value(waiting).unwrap() != "1" {
+            tokio::task::yield_now().await;
+        }
+        other.query("commit").unwrap();
+    };
+    let (outcome, ()) = tokio::join!(case.apply(&first), taken);
+    let reason = refused(outcome);
+    assert!(reason.starts_with("table mirror is the mirror of another target, "), "{reason}");
+    assert!(reason.contains("delete its row in theirs.rowgate_mirrors"), "{reason}");
+}
+
 #[tokio::test]
 async fn what_is_no_table_is_left_alone() {
     let mut case = Case::new("ticket_v1");
