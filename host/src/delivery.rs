@@ -25,7 +25,7 @@ use tracing::Instrument as _;
 
 pub use decision::Patience;
 pub use destination::{Clients, Destination, DestinationRules};
-pub use mirror::{DatabaseAddress, OwnDatabases, PAGE_ROWS};
+pub use mirror::{DatabaseAddress, Mirror, OwnDatabases, PAGE_ROWS};
 pub use notification::Subscriber;
 pub use receiver::Receiver;
 

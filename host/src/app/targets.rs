@@ -12,7 +12,7 @@ use super::App;
 use super::integrations::{Refusal, named};
 use crate::clock::micros;
 use crate::config;
-use crate::delivery::{Clients, Destination, DestinationRules, PAGE_ROWS};
+use crate::delivery::{Clients, Destination, DestinationRules, Mirror, PAGE_ROWS};
 use crate::model::{Micros, OrganizationId};
 use crate::store::Store;
 use crate::store::feed::{self, Bookmark};
@@ -66,7 +66,8 @@ pub(super) fn rules(delivery: &config::Delivery) -> DestinationRules {
 }
 
 impl Targets {
-    /// Makes a target once its receiver has answered a test post, its database a `select 1`.
+    /// Makes a target once its receiver has answered a test post, its database has shown that it can take the
+    /// mirror.
     pub async fn create(
         &self,
         organization: OrganizationId,
@@ -86,7 +87,19 @@ impl Targets {
             }
         };
         let signing_secret = self.store.new_signing_secret();
-        let destination = self.verified(asked.connection_url, &signing_secret).await?;
+        let destination = self.destination(asked.connection_url)?;
+        let spec = match self.kind {
+            Kind::Db => {
+                let place = destination.place();
+                let (schema, table) = (to_schema.as_str(), to_table.as_str());
+                self.store.refuse_taken_place(organization, &place, schema, table).await?;
+                let (plugin, service) = (&integration.plugin, &integration.service);
+                Some(self.store.table_spec(plugin, service, table).await?)
+            }
+            Kind::Http | Kind::Notification => None,
+        };
+        let mirror = spec.as_ref().map(|spec| Mirror { schema: &to_schema, spec });
+        self.answers(&destination, &signing_secret, mirror).await?;
         let new = NewTarget {
             integration,
             kind: self.kind,
@@ -111,7 +124,8 @@ impl Targets {
         url: &str,
     ) -> Result<(), TargetError> {
         named(&self.store, organization, integration).await.map_err(not_found)?;
-        self.verified(url, &self.store.new_signing_secret()).await.map(drop)
+        let destination = self.destination(url)?;
+        self.answers(&destination, &self.store.new_signing_secret(), None).await
     }
 
     /// The periods that may be asked for, in seconds.
@@ -193,7 +207,8 @@ impl Targets {
         let secrets = self.store.target_secrets(&target.id).await?;
         let url = Destination::with_credentials(&secrets.url, user, password)
             .map_err(|reason| TargetError::Field { field: "user", reason })?;
-        let destination = self.verified(&url, &secrets.signing_secret).await?;
+        let destination = self.destination(&url)?;
+        self.answers(&destination, &secrets.signing_secret, None).await?;
         self.store.move_target(id, &url, destination.shown()).await?;
         self.get(organization, id).await
     }
@@ -285,12 +300,20 @@ impl Targets {
         destination.leave(&self.clients, target).await
     }
 
-    async fn verified(&self, url: &str, secret: &str) -> Result<Destination, TargetError> {
-        let refused = |reason| TargetError::Field { field: "connection_url", reason };
-        let destination = Destination::parse(self.kind, url, self.rules).map_err(refused)?;
+    fn destination(&self, url: &str) -> Result<Destination, TargetError> {
+        Destination::parse(self.kind, url, self.rules).map_err(not_taken)
+    }
+
+    /// As it must before a target goes there.
+    async fn answers(
+        &self,
+        destination: &Destination,
+        secret: &str,
+        mirror: Option<Mirror<'_>>,
+    ) -> Result<(), TargetError> {
         let clock = self.store.clock();
-        destination.verify(&self.clients, clock, secret).await.map_err(refused)?;
-        Ok(destination)
+        let verified = destination.verify(&self.clients, clock, secret, mirror).await;
+        verified.map_err(not_taken)
     }
 
     fn period(&self, period_s: i64) -> Result<i64, TargetError> {
@@ -300,6 +323,11 @@ impl Targets {
         let reason = format!("must be from {} to {PERIOD_MAX_S} seconds", self.period_min_s);
         Err(TargetError::Field { field: "period_seconds", reason })
     }
+}
+
+/// Why an address isn't taken.
+fn not_taken(reason: String) -> TargetError {
+    TargetError::Field { field: "connection_url", reason }
 }
 
 /// Why no integration is meant by a name.

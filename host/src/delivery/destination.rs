@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::mirror::{self, DatabaseAddress};
+use super::mirror::{self, DatabaseAddress, Mirror};
 use super::notification::Subscriber;
 use super::receiver::Receiver;
 use crate::clock::Clock;
@@ -104,7 +104,7 @@ impl Destination {
     }
 
     /// Asks whether it takes deliveries, before a target goes there. Subscribers are asked on demand
-    /// ([`Subscriber::test`]). `signing_secret` is the target's.
+    /// ([`Subscriber::test`]). `signing_secret` is the target's, `mirror` what a database is to take first.
     ///
     /// # Errors
     /// Why not, without secrets.
@@ -113,6 +113,7 @@ impl Destination {
         clients: &Clients,
         clock: &Clock,
         signing_secret: &str,
+        mirror: Option<Mirror<'_>>,
     ) -> Result<(), String> {
         match self {
             Self::Receiver(receiver) => {
@@ -120,7 +121,7 @@ impl Destination {
             }
             Self::Subscriber(_) => Ok(()),
             Self::Database(address) => {
-                mirror::verify(&clients.relays, address, VERIFICATION_TIMEOUT).await
+                mirror::verify(&clients.relays, address, mirror, VERIFICATION_TIMEOUT).await
             }
         }
     }

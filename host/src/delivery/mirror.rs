@@ -24,6 +24,7 @@ use sqlx::Executor as _;
 pub use address::DatabaseAddress;
 pub(super) use connection::Session;
 pub use own::OwnDatabases;
+pub use sql::Mirror;
 
 use super::decision::Outcome;
 use crate::egress::Relays;
@@ -33,8 +34,7 @@ use crate::store::targets::Target;
 use connection::{Unheard, contained};
 use failure::{Failure, told};
 use rows::PageRows;
-use sql::Mirror;
-use transaction::{begin, move_on, prepare, sweep, write};
+use transaction::{begin, move_on, prepare, sweep, try_out, write};
 
 /// Rows of a page where the customer can't say it.
 pub const PAGE_ROWS: i64 = 1_000;
@@ -89,22 +89,28 @@ pub(super) async fn apply(
     }
 }
 
-/// Asks whether a database is there.
+/// Asks whether a database is there, and whether a mirror that is to be made can be, if there is one.
 ///
 /// # Errors
 /// Why not, without secrets.
 pub(super) async fn verify(
     relays: &Relays,
     address: &DatabaseAddress,
+    mirror: Option<Mirror<'_>>,
     timeout: Duration,
 ) -> Result<(), String> {
+    let mut must = "answer `select 1`";
     let asked = async {
         let mut session = Session::open(relays, address).await?;
         let answered = session.connection.execute("select 1").await;
-        answered.map(drop).map_err(|error| told(&error, address))
+        answered.map_err(|error| told(&error, address))?;
+        let Some(mirror) = mirror else { return Ok(()) };
+        must = "take the mirror";
+        let tried = try_out(&mut session.connection, &mirror, timeout).await;
+        tried.map_err(|failure| failure.told(address))
     };
     let answered = contained(timeout, asked).await;
-    answered.map_err(|unheard| format!("must answer `select 1`: {unheard}"))
+    answered.map_err(|unheard| format!("must {must}: {unheard}"))
 }
 
 /// Forgets that a mirror is the target's; its rows stay.

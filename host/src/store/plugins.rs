@@ -9,6 +9,7 @@ use rowgate_manifest::Manifest;
 
 use super::{Connection, Error, Store, query, query_as, query_scalar};
 use crate::model::Micros;
+use crate::rows::TableSpec;
 
 /// A component that was installed once.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -155,6 +156,20 @@ impl Store {
         let Some((digest, previous_digest, epoch)) = found else { return Ok(None) };
         let manifest = self.manifest(&digest).await?;
         Ok(Some(ActivePlugin { name: name.into(), digest, previous_digest, epoch, manifest }))
+    }
+
+    /// The table of a service under this name, as the running version of its plugin has it.
+    pub async fn table_spec(
+        &self,
+        plugin: &str,
+        service: &str,
+        table_name: &str,
+    ) -> Result<TableSpec, Error> {
+        let Some(active) = self.active_plugin(plugin).await? else {
+            return Err(Error::Refused(format!("the plugin {plugin} isn't installed")));
+        };
+        let spec = TableSpec::new(&active.manifest, service, table_name);
+        spec.map_err(|error| Error::Refused(error.to_string()))
     }
 
     /// All plugins that run, by name.

@@ -28,22 +28,13 @@ pub(super) struct Unready {
 pub(super) async fn prepare(store: &Store, target: &Target) -> Result<Prepared, Unready> {
     let secrets = store.target_secrets(&target.id).await;
     let secrets = secrets.map_err(Unready::since("its URL or secret can't be opened"))?;
-    let spec = table(store, target).await;
+    let spec = store.table_spec(&target.plugin, &target.service, &target.table_name).await;
     let spec = spec.map_err(Unready::since("what its table is like isn't known"))?;
     let replication = store.replication(target.organization_id).await;
     let replication =
         replication.map_err(Unready::since("its organization's tables can't be opened"))?;
     let bookmark = target.bookmark().map_err(Unready::since("its bookmark is broken"))?;
-    Ok(Prepared { secrets, replication, spec, bookmark })
-}
-
-/// The table of a target as the running version of its plugin has it.
-async fn table(store: &Store, target: &Target) -> Result<Arc<TableSpec>, Error> {
-    let Some(plugin) = store.active_plugin(&target.plugin).await? else {
-        return Err(Error::Refused(format!("the plugin {} isn't installed", target.plugin)));
-    };
-    let spec = TableSpec::new(&plugin.manifest, &target.service, &target.table_name);
-    spec.map(Arc::new).map_err(|error| Error::Refused(error.to_string()))
+    Ok(Prepared { secrets, replication, spec: Arc::new(spec), bookmark })
 }
 
 impl Unready {

@@ -40,6 +40,15 @@ enum Fault {
 }
 
 impl Failure {
+    /// For people.
+    pub(super) fn told(self, address: &DatabaseAddress) -> String {
+        match self {
+            Self::Lost => "it is gone".into(),
+            Self::Refused(reason) => reason,
+            Self::Database(error) => told(&error, address),
+        }
+    }
+
     pub(super) fn outcome(
         self,
         address: &DatabaseAddress,

@@ -13,10 +13,11 @@ const MIRRORS: &str = "rowgate_mirrors";
 
 /// Where a mirror stands, and what it is a mirror of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mirror<'a> {
-    pub(super) schema: &'a str,
+pub struct Mirror<'a> {
+    /// Of the destination.
+    pub schema: &'a str,
     /// The table's, under the mirror's name.
-    pub(super) spec: &'a TableSpec,
+    pub spec: &'a TableSpec,
 }
 
 /// Begins each transaction, whatever the customer's server has as its defaults. `synchronous_commit`:

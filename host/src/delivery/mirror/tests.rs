@@ -3,6 +3,7 @@
 mod copies;
 mod pages;
 mod servers;
+mod trial;
 mod unstorable;
 mod whose;
 

@@ -10,7 +10,7 @@ use super::Holder;
 use super::failure::{Failure, one_line};
 use super::rows::PageRows;
 use super::sql::{self, Mirror};
-use crate::store::feed::{CopyPart, Page};
+use crate::store::feed::{Bookmark, CopyPart, Page};
 use crate::store::moves;
 use crate::store::tables::missing_columns;
 use crate::store::targets::Target;
@@ -145,6 +145,26 @@ async fn take(
             false => Failure::Database(error),
         }
     })
+}
+
+/// Does what the first page of a target that is to be made does, without rows, and undoes it: what is refused here
+/// would be refused by that.
+pub(super) async fn try_out(
+    connection: &mut PgConnection,
+    mirror: &Mirror<'_>,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    const TARGET: &str = "trial";
+    let nothing = Page { changes: Vec::new(), copy: None, end: Bookmark::Start, more: false };
+    let rows = PageRows::new(mirror.spec, &nothing).map_err(Failure::Refused)?;
+    let mut transaction = begin(connection, timeout).await?;
+    prepare(&mut transaction, mirror, TARGET, true).await?;
+    let (fence, end) = (Argument::from(0_i64), Argument::from(nothing.end.text()));
+    let table = Argument::from(mirror.spec.table_name.as_str());
+    take(&mut transaction, mirror, &[TARGET.into(), fence, end, table]).await?;
+    execute(&mut transaction, &mirror.delete(), std::slice::from_ref(&rows.gone)).await?;
+    execute(&mut transaction, &mirror.upsert(), &rows.columns).await?;
+    Ok(transaction.rollback().await?)
 }
 
 /// Plants the fence, and beside it where the page leads. The mirror must stand where the page begins:

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{Kind, Target, by_id, place};
+use crate::model::OrganizationId;
 use crate::store::feed::Bookmark;
 use crate::store::integrations::{self, Integration};
 use crate::store::{Connection, Done, Error, Query, Row, Store, query, query_scalar};
@@ -42,6 +43,22 @@ impl Store {
         let random = Zeroizing::new(self.chance.bytes::<SIGNING_SECRET_BYTES>());
         let encoded = Zeroizing::new(base64::prelude::BASE64_STANDARD.encode(random.as_slice()));
         Zeroizing::new(format!("whsec_{}", *encoded))
+    }
+
+    /// Refuses a place where a target of the organization has its mirror.
+    pub async fn refuse_taken_place(
+        &self,
+        organization: OrganizationId,
+        to_place: &str,
+        to_schema: &str,
+        to_table: &str,
+    ) -> Result<(), Error> {
+        let other = query_scalar::<String>(OF_PLACE).bind(organization).bind(to_place);
+        let other = other.bind(to_schema).bind(to_table);
+        match other.fetch_optional(self.control.readers()).await? {
+            Some(id) => Err(taken_by(&id, to_schema, to_table)),
+            None => Ok(()),
+        }
     }
 
     /// Makes a target.
@@ -203,21 +220,25 @@ impl Store {
     }
 }
 
+/// Arguments: organization, place, schema, table. Who has a mirror there.
+const OF_PLACE: &str = "select id from targets where kind = 'db' and organization_id = $1
+  and to_place = $2 and to_schema = $3 and to_table = $4";
+
 /// Whose place it is that a target was to have.
 async fn taken_place(connection: &mut Connection, new: &NewTarget) -> Result<Error, Error> {
-    let id: String = query_scalar(
-        "select id from targets where kind = 'db' and organization_id = $1 and to_place = $2
-           and to_schema = $3 and to_table = $4",
-    )
-    .bind(new.integration.organization_id)
-    .bind(&new.to_place)
-    .bind(&new.to_schema)
-    .bind(&new.to_table)
-    .fetch_one(connection)
-    .await?;
-    let NewTarget { to_schema, to_table, .. } = new;
-    Ok(Error::Refused(format!(
+    let id: String = query_scalar(OF_PLACE)
+        .bind(new.integration.organization_id)
+        .bind(&new.to_place)
+        .bind(&new.to_schema)
+        .bind(&new.to_table)
+        .fetch_one(connection)
+        .await?;
+    Ok(taken_by(&id, &new.to_schema, &new.to_table))
+}
+
+fn taken_by(id: &str, to_schema: &str, to_table: &str) -> Error {
+    Error::Refused(format!(
         "{to_schema}.{to_table} in that database is the mirror of the target {id}; two would remove \
          each other's rows: choose another table or schema, or delete that target"
-    )))
+    ))
 }

@@ -156,6 +156,12 @@ async fn two_mirrors_have_two_places(dialect: Dialect) {
     let refused = store.create_target(new_target(1, "a.example:5432/app", "mirror")).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains(&format!("the mirror of the target {}", made.id)), "{refused}");
+    let taken = async |organization, place: &str, table: &str| {
+        let taken = store.refuse_taken_place(organization, place, "public", table).await;
+        taken.err().map(|taken| taken.to_string())
+    };
+    assert_eq!(taken(1, "a.example:5432/app", "mirror").await, Some(refused));
+    assert_eq!(taken(1, "a.example:5432/app", "mirror_2").await, None);
     for (organization, place, table) in [
         (1, "a.example:5432/app", "mirror_2"),
         (1, "a.example:5432/other", "mirror"),

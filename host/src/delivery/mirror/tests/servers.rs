@@ -14,7 +14,8 @@ async fn databases_that_do_not_answer_are_told_of_without_secrets() {
         let url = format!("{start}/{database}").replace("rowgate@", &format!("{user}:hush@"));
         DatabaseAddress::parse(&Url::parse(&url).unwrap(), RULES).unwrap()
     };
-    assert_eq!(verify(&case.relays, &with("rowgate", case.database.name()), TIMEOUT).await, Ok(()));
+    let ours = with("rowgate", case.database.name());
+    assert_eq!(verify(&case.relays, &ours, None, TIMEOUT).await, Ok(()));
     for (address, says) in [
         (
             with("nobody", "postgres"),
@@ -23,12 +24,12 @@ async fn databases_that_do_not_answer_are_told_of_without_secrets() {
         ),
         (with("rowgate", "nothing"), "database \"nothing\" does not exist (SQLSTATE 3D000)"),
     ] {
-        let reason = verify(&case.relays, &address, TIMEOUT).await.unwrap_err();
+        let reason = verify(&case.relays, &address, None, TIMEOUT).await.unwrap_err();
         assert_eq!(reason, format!("must answer `select 1`: {says}"));
     }
     let mut closed = with("rowgate", "postgres");
     closed.server.port = 1;
-    let reason = verify(&case.relays, &closed, TIMEOUT).await.unwrap_err();
+    let reason = verify(&case.relays, &closed, None, TIMEOUT).await.unwrap_err();
     assert!(reason.contains("no connection: 127.0.0.1:1: "), "{reason}");
 }
 
@@ -86,7 +87,7 @@ async fn servers_that_mean_harm_do_none() {
         ),
     ] {
         let address = saying(answers).await;
-        let reason = verify(&relays, &address, TIMEOUT).await.unwrap_err();
+        let reason = verify(&relays, &address, None, TIMEOUT).await.unwrap_err();
         let reason = reason.strip_prefix("must answer `select 1`: ").unwrap();
         assert!(reason.starts_with(says), "{reason}");
     }
