@@ -52,7 +52,7 @@ impl Destination {
         match kind {
             Kind::Http => Receiver::parse(url(text)?, rules).map(Self::Receiver),
             Kind::Notification => Subscriber::parse(text, rules).map(Self::Subscriber),
-            Kind::Db => DatabaseAddress::parse(&url(text)?, rules).map(Self::Database),
+            Kind::Db => DatabaseAddress::parse(text, rules).map(Self::Database),
         }
     }
 

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::delivery::destination::{DestinationRules, masked};
+use crate::delivery::destination::{DestinationRules, masked, url};
 use crate::egress::{DatabaseServer, Tls};
 
 /// A database that may be connected to.
@@ -34,7 +34,14 @@ impl DatabaseAddress {
     ///
     /// # Errors
     /// What is wrong with it, without its secrets.
-    pub(in crate::delivery) fn parse(url: &Url, rules: DestinationRules) -> Result<Self, String> {
+    pub(in crate::delivery) fn parse(text: &str, rules: DestinationRules) -> Result<Self, String> {
+        // Before it is cut at the wrong place: what stands behind is shown, and looked up.
+        if is_cut_wrongly(text) {
+            let expected = "must have `@`, `/`, `?` and `#` of its user and password written as %40, \
+                            %2F, %3F and %23";
+            return Err(expected.into());
+        }
+        let url = &url(text)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             let expected = "must be like postgres://user:password@host:5432/database: other \
                             databases than PostgreSQL aren't served";
@@ -79,6 +86,13 @@ impl DatabaseAddress {
             password => text.replace(password, "***"),
         }
     }
+}
+
+/// Whether a user or password may hold what ends one: there is but one `@`, before path, query and fragment.
+fn is_cut_wrongly(text: &str) -> bool {
+    let (_, rest) = text.split_once("://").unwrap_or_default();
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    authority.matches('@').count() > 1 || behind.contains('@')
 }
 
 /// A name or an address. What stands in a URL of another scheme than http comes as it was written.
@@ -142,7 +156,7 @@ mod tests {
         DestinationRules { allow_http: true, allow_private_addresses: false };
 
     fn parse(text: &str, rules: DestinationRules) -> Result<DatabaseAddress, String> {
-        DatabaseAddress::parse(&Url::parse(text).unwrap(), rules)
+        DatabaseAddress::parse(text, rules)
     }
 
     #[test]
@@ -234,6 +248,27 @@ mod tests {
             assert!(error.contains(reason), "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_a_password_must_be_written_without_is_told() {
+        for text in [
+            "postgres://u:se@cret@a.example/d",
+            "postgres://u:se@cret/word@a.example/d",
+            "postgres://u:se@cret#word@a.example/d",
+            "postgres://u:se@cret?word@a.example/d",
+            "postgres://u:se/cret@a.example/d",
+            "postgres://u:se#cret@a.example/d",
+            "postgres://u:5/cret@a.example/d",
+            "postgres://u:se?cret@a.example/d",
+            "postgres://u@se:cret@a.example/d",
+        ] {
+            let error = parse(text, HERE).unwrap_err();
+            assert!(error.contains("written as %40"), "{text}: {error}");
+            assert!(!error.contains("cret"), "{text}: {error}");
+        }
+        let encoded = "postgres://u:se%40cr%2Fe%23t%3Fa:b@a.example/d";
+        assert_eq!(parse(encoded, HERE).unwrap().password.as_str(), "se@cr/e#t?a:b");
     }
 
     #[test]

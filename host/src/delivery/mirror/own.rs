@@ -2,7 +2,7 @@
 //! mirrors are, and connections go through a relay.
 
 use super::DatabaseAddress;
-use crate::delivery::destination::{DestinationRules, url};
+use crate::delivery::destination::DestinationRules;
 use crate::egress::{Relay, Relays};
 use crate::store::moves::{Way, Ways};
 
@@ -22,7 +22,7 @@ impl OwnDatabases {
 
 impl Ways for OwnDatabases {
     fn open(&self, text: &str) -> Result<Way, String> {
-        let address = DatabaseAddress::parse(&url(text)?, self.rules)?;
+        let address = DatabaseAddress::parse(text, self.rules)?;
         let relay = self.relays.stand(address.server.clone());
         let relay = relay.map_err(|error| format!("can't be followed: no socket: {error}"))?;
         Ok(Way {

@@ -8,7 +8,6 @@ mod unstorable;
 mod whose;
 
 use postgres_cluster::{Cluster, Database};
-use url::Url;
 
 use super::*;
 use crate::chance::Chance;
@@ -84,9 +83,8 @@ fn copy(changes: Vec<Change>, after_pk: Option<i64>, last: bool) -> Page {
 impl Case {
     fn new(service: &str) -> Self {
         let database = Cluster::shared().create_database().unwrap();
-        let url = Url::parse(&database.url()).unwrap();
         Self {
-            address: DatabaseAddress::parse(&url, RULES).unwrap(),
+            address: DatabaseAddress::parse(&database.url(), RULES).unwrap(),
             relays: Relays::new(Chance::from_system(), Clock::System).unwrap(),
             target: target("syt_1"),
             spec: spec(service),

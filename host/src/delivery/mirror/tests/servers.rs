@@ -12,7 +12,7 @@ async fn databases_that_do_not_answer_are_told_of_without_secrets() {
         let url = case.database.url();
         let (start, _) = url.rsplit_once('/').unwrap();
         let url = format!("{start}/{database}").replace("rowgate@", &format!("{user}:hush@"));
-        DatabaseAddress::parse(&Url::parse(&url).unwrap(), RULES).unwrap()
+        DatabaseAddress::parse(&url, RULES).unwrap()
     };
     let ours = with("rowgate", case.database.name());
     assert_eq!(verify(&case.relays, &ours, None, TIMEOUT).await, Ok(()));
@@ -48,7 +48,7 @@ async fn saying(answers: Vec<Vec<u8>>) -> DatabaseAddress {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
     let url = format!("postgres://ana:hush@127.0.0.1:{port}/d?sslmode=disable");
-    DatabaseAddress::parse(&Url::parse(&url).unwrap(), RULES).unwrap()
+    DatabaseAddress::parse(&url, RULES).unwrap()
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {

@@ -55,8 +55,7 @@ async fn what_its_first_page_would_be_refused_is_refused_before() {
     // Somebody who may do nothing.
     let poor = format!("{}_poor", case.database.name());
     case.query(&format!("create role {poor} login; revoke create on schema public from public"));
-    let mut url = Url::parse(&case.database.url()).unwrap();
-    url.set_username(&poor).unwrap();
+    let url = case.database.url().replace("rowgate@", &format!("{poor}@"));
     let poor = DatabaseAddress::parse(&url, RULES).unwrap();
     for (schema, says) in [("theirs", "for schema theirs"), ("another", "for database")] {
         let reason = case.tried(&poor, schema).await.unwrap_err();
