@@ -38,7 +38,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use url::Url;
 
-pub use address::is_public;
+pub use address::{is_public, is_this_machine};
 pub use direct::Direct;
 pub use limits::{Counted, CountedUnder};
 pub use message::{Body, HttpError, HttpRequest, HttpResponse, Part, Presence};

@@ -24,6 +24,12 @@ pub(super) fn check_literal(
     Err(HttpError::Denied(format!("{literal} isn't a public address; {advice}")))
 }
 
+/// Does a name or an address, IPv6 without brackets, lead to this machine as it is written?
+pub fn is_this_machine(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 /// Is it a unicast address of the public internet? IPv6 forms that carry an IPv4 address (mapped,
 /// NAT64, 6to4) count as that.
 pub fn is_public(address: IpAddr) -> bool {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use super::address::is_public;
+use super::address::{is_public, is_this_machine};
 use super::connect::connect;
 use super::message::HttpError;
 use super::post::ADVICE;
@@ -30,6 +30,9 @@ use handshake::Handshakes;
 
 /// What the socket's file is called, which libraries make of a port.
 const SOCKET: &str = ".s.PGSQL.5432";
+
+/// What opens this machine to customers, and nothing else. Posts have no use for it: what it lets in is http.
+const ADVICE_HERE: &str = "the operator can allow it by delivery.allow_http";
 
 /// Of questions, passed on at once.
 const PART_BYTES: usize = 16 << 10;
@@ -114,8 +117,9 @@ impl Relays {
         let at = format!("{host}:{port}");
         let no_connection = |error: io::Error| HttpError::Connect(format!("{at}: {error}"));
         let addresses = self.lookup.lookup(host.clone()).await.map_err(no_connection)?;
+        let advice = if is_this_machine(host) { ADVICE_HERE } else { ADVICE };
         let addresses = reachable(host, addresses, *private_addresses)
-            .map_err(|blocked| HttpError::Denied(format!("{blocked}; {ADVICE}")))?;
+            .map_err(|blocked| HttpError::Denied(format!("{blocked}; {advice}")))?;
         let stream = connect(addresses, *port).await.map_err(no_connection)?;
         let is_private = stream.peer_addr().is_ok_and(|peer| !is_public(peer.ip()));
         // What is sent together is written together already.

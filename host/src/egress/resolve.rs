@@ -2,9 +2,9 @@
 //! connection passes here, so a name that changes its answer gains nothing.
 
 use std::error::Error;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -30,13 +30,24 @@ impl Lookup for SystemLookup {
     }
 }
 
-/// A name that leads to no address which may be reached.
-#[derive(Debug, thiserror::Error)]
-#[error("`{host}` resolves to {address}, which isn't a public address")]
+/// A name that leads to no address which may be reached, or one that is no such address.
+#[derive(Debug)]
 pub(super) struct Blocked {
     host: String,
     address: IpAddr,
 }
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, address } = self;
+        match host.parse::<IpAddr>() {
+            Ok(_) => write!(f, "{address} isn't a public address"),
+            Err(_) => write!(f, "`{host}` resolves to {address}, which isn't a public address"),
+        }
+    }
+}
+
+impl Error for Blocked {}
 
 /// The connector's resolver.
 pub(super) struct Guard {

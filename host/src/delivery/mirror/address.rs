@@ -5,7 +5,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::delivery::destination::{DestinationRules, masked, url};
-use crate::egress::{DatabaseServer, Tls};
+use crate::egress::{DatabaseServer, Tls, is_this_machine};
 
 /// A database that may be connected to.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl DatabaseAddress {
             return Err(expected.into());
         }
         let tls = tls(url)?;
-        let here = rules.allow_http && is_loopback(&host);
+        let here = rules.allow_http && is_this_machine(&host);
         let private_addresses = here || rules.allow_private_addresses;
         let port = url.port().unwrap_or(PORT);
         let shown = shown(&host, port, path, url.query());
@@ -128,11 +128,6 @@ fn decoded(text: &str) -> Result<String, String> {
         true => Err("must not contain NUL".into()),
         false => Ok(decoded.into_owned()),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// `query` holds an sslmode at most.

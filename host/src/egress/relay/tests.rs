@@ -48,11 +48,24 @@ fn message(kind: u8, length: u32, body: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn private_addresses_are_refused_however_they_are_written() {
-    for host in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "169.254.169.254", "0x7f.1"] {
+    for (host, says, allowed_by) in [
+        ("127.0.0.1", "127.0.0.1", "allow_http"),
+        ("::1", "::1", "allow_http"),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", "allow_http"),
+        ("10.1.2.3", "10.1.2.3", "allow_private_addresses"),
+        ("169.254.169.254", "169.254.169.254", "allow_private_addresses"),
+        ("0x7f.1", "`0x7f.1` resolves to 127.0.0.1, which", "allow_private_addresses"),
+    ] {
         let refused = relays().open(&server(host, 1, false)).await.unwrap_err();
         let HttpError::Denied(text) = refused else { panic!("{host}: {refused}") };
-        assert!(text.contains("isn't a public address"), "{host}: {text}");
+        let expected = format!(
+            "{says} isn't a public address; the operator can allow it by delivery.{allowed_by}"
+        );
+        assert_eq!(text, expected);
     }
+    let refused = relays().open(&server("localhost", 1, false)).await.unwrap_err().to_string();
+    assert!(refused.contains("`localhost` resolves to "), "{refused}");
+    assert!(refused.ends_with("delivery.allow_http"), "{refused}");
     let turns = ["169.254.169.254", "::ffff:10.0.0.1", "127.0.0.1"];
     let relays = relays_by(Turning::new(&turns));
     for _ in turns {
