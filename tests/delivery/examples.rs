@@ -189,6 +189,6 @@ async fn the_readmes_post_is_taken() {
         let output = shell.output().await.unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "200", "{language:?}: {line}");
         let rows = program.rows().await;
-        assert_eq!(rows[&7]["compound_identity"], "user-1-ana-e1");
+        assert_eq!(rows[&7]["compound_identity"], "user%2D1-ana@example.org-e1");
     }
 }
