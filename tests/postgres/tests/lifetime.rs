@@ -115,6 +115,22 @@ fn databases_are_apart_and_can_be_copied_and_cut_off() {
     }
 }
 
+/// As hosts and customers have it.
+#[test]
+fn databases_belong_to_a_role_that_is_no_superuser() {
+    let database = Cluster::shared().create_database().unwrap();
+    let mut client = database.connect().unwrap();
+    let may =
+        "select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = current_user";
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(client.query(may).unwrap(), [vec![text("f"), text("t"), text("t")]]);
+    let owns = "select pg_get_userbyid(datdba) = current_user from pg_database
+                where datname = current_database()";
+    assert_eq!(client.value(owns).unwrap(), "t");
+    let mut superuser = database.superuser().unwrap();
+    assert_eq!(superuser.value("show is_superuser").unwrap(), "on");
+}
+
 #[test]
 fn a_refused_statement_leaves_the_connection_usable() {
     let mut client = Cluster::shared().maintenance().unwrap();
