@@ -174,14 +174,17 @@ async fn a_role_that_an_earlier_host_left_reads_again() {
 /// What it may is nobody's to take away but a superuser's.
 #[tokio::test]
 async fn a_role_that_may_more_than_read_is_not_taken() {
+    let store = fixture::open(Dialect::Postgres, Clock::System).await;
+    let of = store.organization("default").await.unwrap().id;
+    let role = role(&store).await;
+    let superuser = |sql: String| Cluster::shared().maintenance().unwrap().query(&sql).unwrap();
+    superuser(format!("create role \"{role}\""));
     for attribute in ["superuser", "createdb", "createrole", "replication", "bypassrls"] {
-        let store = fixture::open(Dialect::Postgres, Clock::System).await;
-        let of = store.organization("default").await.unwrap().id;
-        let mighty = format!("create role \"{}\" {attribute}", role(&store).await);
-        Cluster::shared().maintenance().unwrap().query(&mighty).unwrap();
+        superuser(format!("alter role \"{role}\" {attribute}"));
         let refused = store.replication(of).await.unwrap_err().to_string();
         assert!(refused.contains("may more than read"), "{attribute}: {refused}");
-        assert_eq!(fixture::kept(&role(&store).await), "", "{attribute}: it was given a password");
+        assert_eq!(fixture::kept(&role), "", "{attribute}: it was given a password");
+        superuser(format!("alter role \"{role}\" no{attribute}"));
     }
 }
 
