@@ -90,9 +90,10 @@ impl Failure {
     pub(super) fn behind_prompt(self, value: &str) -> Result<Step, Self> {
         let asks_again = self.prompt.is_some()
             || self.members.get("field_errors").is_some_and(|errors| errors.get(value).is_some());
-        // Whoever may not, or asks for what isn't there, holds no conversation.
-        let stands_in_the_way =
-            matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT);
+        let stands_in_the_way = matches!(
+            self.status,
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT
+        );
         match self.code {
             Some(code) if stands_in_the_way && !asks_again => {
                 Ok(Step::complete(self.message).error(code))
@@ -174,7 +175,10 @@ mod tests {
             (Failure::field("value", "must not be empty"), None),
             (Failure::field("other", "must not be empty"), Some("validation_error")),
             (Failure::conflict("there is one"), Some("conflict")),
-            (Failure::forbidden("no_such_integration", "there is none"), None),
+            (
+                Failure::forbidden("no_such_integration", "there is none"),
+                Some("no_such_integration"),
+            ),
             (Failure::too_many("later"), None),
             (prompt, None),
             (Error::Unavailable("away".into()).into(), None),

@@ -223,6 +223,9 @@ impl Targets {
         let target = self.get(organization, id).await?;
         let secrets = self.store.target_secrets(&target.id).await;
         self.store.delete_target(&target.id).await?;
+        if self.kind != Kind::Db {
+            return Ok(None);
+        }
         let left = match secrets {
             Ok(secrets) => self.leave(&target, &secrets.url).await,
             Err(error) => {

@@ -8,7 +8,7 @@ use crate::api::failure::Failure;
 use crate::app::targets::{Asked, TargetError, Targets};
 use crate::store::targets::Kind;
 
-/// Each value that is asked for is checked before the next one is.
+/// Integration and URL are checked before the period is asked for.
 pub(super) async fn create<K: Of>(call: Call) -> Result<Answer, Failure> {
     let (targets, organization) = (targets::<K>(&call)?, call.organization().id);
     let (integration, url) =

@@ -147,8 +147,8 @@ pub(super) async fn keep_readers_out(connection: &mut PgConnection) {
     }
 }
 
-/// Large objects can be written in a read-only transaction before PostgreSQL 16. The functions are a
-/// superuser's: where the host's role is none, they stay as they are.
+/// Large objects can be written in a read-only transaction before PostgreSQL 16, and later by whoever turns
+/// that default off. The functions are a superuser's: where the host's role is none, they stay as they are.
 fn without_large_objects(reader: &str) -> String {
     let may = format!("has_function_privilege({}, 'lo_create(oid)', 'execute')", literal(reader));
     format!(

@@ -51,14 +51,18 @@ async fn who_comes_at_the_same_moment_is_told_the_same() {
     other.query(row).unwrap();
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event_type = 'Lock'";
-    let taken = async {
+    let waited_for = async {
         while looks.value(waiting).unwrap() != "1" {
             tokio::task::yield_now().await;
         }
-        other.query("commit").unwrap();
     };
-    let (outcome, ()) = tokio::join!(case.apply(&first), taken);
-    let reason = refused(outcome);
+    let mut applied = std::pin::pin!(case.apply(&first));
+    tokio::select! {
+        outcome = &mut applied => panic!("it doesn't wait: {outcome:?}"),
+        () = waited_for => {}
+    }
+    other.query("commit").unwrap();
+    let reason = refused(applied.await);
     assert!(reason.starts_with("table mirror is the mirror of another target, "), "{reason}");
     assert!(reason.contains("delete its row in theirs.rowgate_mirrors"), "{reason}");
 }
