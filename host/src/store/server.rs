@@ -24,7 +24,7 @@ use super::{Database, Error};
 use crate::config::Isolation;
 use crate::model::OrganizationId;
 use connect::{connect_or_create, name, parse};
-pub(super) use prepare::{MAY_MORE, PREPARED, READER_SETTINGS, reader_role, too_mighty};
+pub(super) use prepare::{PREPARED, READER_SETTINGS, is_mighty, reader_role, too_mighty};
 use prepare::{is_ready, keep_readers_out, prepare};
 
 static CONTROL: Migrator = sqlx::migrate!("migrations/postgres/control");

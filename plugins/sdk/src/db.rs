@@ -26,12 +26,14 @@ pub fn begin_full(service: &str, scope: &[Condition]) -> Result<()> {
     Ok(imports::begin_full(service, scope)?)
 }
 
-/// The full listing of `scope` is complete: rows that it didn't show go.
+/// The full listing of `scope` is complete: rows that it didn't show go. Very many take several transactions,
+/// and if the host dies between, the call is made again: what it writes before this may be written twice.
 pub fn end_full_delete(service: &str, scope: &[Condition]) -> Result<()> {
     Ok(imports::end_full(service, scope, &Unseen::Delete)?)
 }
 
-/// The full listing of `scope` is complete: these columns of the rows that it didn't show are set.
+/// The full listing of `scope` is complete: these columns of the rows that it didn't show are set, as
+/// [`end_full_delete`] deletes them.
 pub fn end_full_set(service: &str, scope: &[Condition], set: &[(&str, Scalar)]) -> Result<()> {
     Ok(imports::end_full(service, scope, &Unseen::Set(owned(set)))?)
 }

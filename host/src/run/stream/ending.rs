@@ -84,10 +84,11 @@ impl StreamRun<'_> {
                 let Some(tree) = &at.tree else { return Ok(Next::End(failed)) };
                 let (tables, stream) = (Arc::clone(&tree.tables), self.stream.clone());
                 let under = at.stand.under.clone();
+                // The size was the lost cursor's; what made it small may be long over. First: a host that
+                // dies between would read in full with the small one.
+                self.resize(kind.map_or(self.page_limit, |kind| kind.page_limit)).await?;
                 commit::drop_cursor(&tree.replication, under, tables, stream, at.version).await?;
                 self.may_restart = false;
-                // The size was the lost cursor's; what made it small may be long over.
-                self.resize(kind.map_or(self.page_limit, |kind| kind.page_limit)).await?;
                 let Some(wait_ms) = wait_ms else { return Ok(Next::Again) };
                 Ok(Next::End(Ended { not_before: holder.later(wait_ms), ..failed }))
             }

@@ -8,7 +8,7 @@ use super::location::{ALONE, OwnReader, moved_again, opened_url};
 use super::{TABLES, Way, place};
 use crate::model::OrganizationId;
 use crate::store::server::{
-    MAY_MORE, READER_SETTINGS, ReaderPassword, reader_role, short_name, too_mighty,
+    READER_SETTINGS, ReaderPassword, is_mighty, reader_role, short_name, too_mighty,
 };
 use crate::store::sql::Login;
 use crate::store::tables::quoted;
@@ -38,7 +38,8 @@ async fn make(
     role: &str,
     password: &ReaderPassword<'_>,
 ) -> Result<(), Error> {
-    let known: Option<bool> = query_scalar(MAY_MORE).bind(role).fetch_optional(&mut *admin).await?;
+    let known: Option<bool> =
+        query_scalar(is_mighty()).bind(role).fetch_optional(&mut *admin).await?;
     if known == Some(true) {
         return Err(Error::Refused(too_mighty(role)));
     }

@@ -184,6 +184,11 @@ async fn a_role_that_may_more_than_read_is_not_taken() {
         let refused = store.replication(of).await.unwrap_err().to_string();
         assert!(refused.contains("may more than read"), "{attribute}: {refused}");
         assert_eq!(fixture::kept(&role), "", "{attribute}: it was given a password");
+        let server = store.server.as_ref().unwrap();
+        server.drop_replication("default").await.unwrap();
+        let is_there = format!("select count(*) from pg_roles where rolname = '{role}'");
+        let there = superuser(is_there);
+        assert_eq!(there[0][0].as_deref(), Some("1"), "{attribute}: it was dropped");
         superuser(format!("alter role \"{role}\" no{attribute}"));
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::{Connection as _, Executor as _};
 
+use super::prepare::IS_MIGHTY;
 use super::{Place, Server, connect_or_create};
 use crate::config::Isolation;
 use crate::store::Error;
@@ -17,20 +18,20 @@ impl Server {
                 vec![
                     format!("drop schema if exists \"{tables}\", \"{internal}\" cascade"),
                     // A role can't be dropped while it may do something.
-                    if_there(
+                    if_ours(
                         &reader,
                         &format!("revoke all on database \"{database}\" from \"{reader}\""),
                     ),
-                    format!("drop role if exists \"{reader}\""),
+                    if_ours(&reader, &format!("drop role \"{reader}\"")),
                 ],
             ),
             Isolation::Database => (
                 connect_or_create(&self.control).await?,
                 vec![
                     // Whoever reads is sent away, which only a member of their role may do.
-                    if_there(&reader, &format!("grant \"{reader}\" to current_user")),
+                    if_ours(&reader, &format!("grant \"{reader}\" to current_user")),
                     format!("drop database if exists \"{database}\" with (force)"),
-                    format!("drop role if exists \"{reader}\""),
+                    if_ours(&reader, &format!("drop role \"{reader}\"")),
                 ],
             ),
         };
@@ -44,11 +45,11 @@ impl Server {
     }
 }
 
-/// Runs it if the role is there.
-fn if_there(role: &str, statement: &str) -> String {
+/// Runs it if the role is there, and such as we would have taken.
+fn if_ours(role: &str, statement: &str) -> String {
     format!(
         "do $$ begin
-           if exists (select 1 from pg_roles where rolname = {}) then
+           if exists (select 1 from pg_roles where rolname = {} and not {IS_MIGHTY}) then
              {statement};
            end if;
          end $$",

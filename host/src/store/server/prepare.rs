@@ -18,11 +18,15 @@ const READER_CONNECTIONS: u32 = 20;
 /// What [`prepare`] makes: another number with each change of that, so that parts that are there get it, too.
 pub(in crate::store) const PREPARED: i64 = 1;
 
-/// Whether a role may more than a reader. That isn't ours to take away: to a role that is there `nosuperuser` may
+/// That a role may more than a reader. That isn't ours to take away: to a role that is there `nosuperuser` may
 /// be said by a superuser alone, and from PostgreSQL 16 on `nocreatedb` by who has it.
-pub(in crate::store) const MAY_MORE: &str =
-    "select rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls
-     from pg_roles where rolname = $1";
+pub(super) const IS_MIGHTY: &str =
+    "(rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls)";
+
+/// Asks that of one role.
+pub(in crate::store) fn is_mighty() -> String {
+    format!("select {IS_MIGHTY} from pg_roles where rolname = $1")
+}
 
 /// Makes the role that reads, or gives it that password. A new one may nothing that isn't said.
 pub(in crate::store) fn reader_role(
@@ -38,7 +42,7 @@ pub(in crate::store) fn reader_role(
     )
 }
 
-/// Of a role that [`MAY_MORE`].
+/// Of a role that [`is_mighty`].
 pub(in crate::store) fn too_mighty(role: &str) -> String {
     format!(
         "there is a role {role} that may more than read (it is a superuser, or may create databases or \
@@ -93,7 +97,7 @@ pub(super) async fn prepare(
     let Place { database, tables, internal, reader } = place;
     let mut transaction = connection.begin().await?;
     let known: Option<bool> =
-        sqlx::query_scalar(MAY_MORE).bind(reader).fetch_optional(&mut *transaction).await?;
+        sqlx::query_scalar(&is_mighty()).bind(reader).fetch_optional(&mut *transaction).await?;
     if known == Some(true) {
         return Err(Error::Refused(too_mighty(reader)));
     }
