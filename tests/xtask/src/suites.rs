@@ -65,15 +65,20 @@ enum Part {
 
 /// The change feed under kills of hosts and receivers.
 const FEED: Part = Part::Test("feed::each_copy_becomes_its_table");
+/// All else of keeping says itself where it runs.
+const KEYS: Part = Part::Test("keys::keys_of_the_configuration_are_changed_in_steps");
+/// The model, every rule switched on.
+const WALKS: Part = Part::Test("walks_end_right");
 
 /// What runs on PostgreSQL after it ran on files.
-const ON_POSTGRES: [(&str, Part); 7] = [
+const ON_POSTGRES: [(&str, Part); 8] = [
     (HOSTS, Part::Whole),
     ("api", Part::Whole),
     ("contract", Part::Whole),
     ("convergence", Part::Whole),
     ("delivery", FEED),
-    ("keeping", Part::Whole),
+    ("keeping", KEYS),
+    (PROTOCOL, WALKS),
     ("webhookdb", Part::Whole),
 ];
 /// And what takes so long there, with a database a test and a connection a command, that the whole of it
@@ -343,6 +348,8 @@ mod tests {
             (HOSTS, Some(Part::Whole), Some(Part::Whole)),
             ("api", Some(Part::Whole), Some(Part::Whole)),
             ("delivery", Some(FEED), Some(Part::Whole)),
+            (PROTOCOL, Some(WALKS), Some(Part::Whole)),
+            ("keeping", Some(KEYS), Some(KEYS)),
             ("crash", None, Some(Part::Whole)),
             (TIDY, None, None),
         ] {
