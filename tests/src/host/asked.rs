@@ -93,13 +93,14 @@ impl TestHost {
         .await;
     }
 
-    /// No host that shares the database has an owner, none is due, and nothing is accepted and not yet
-    /// done. A host knows of rest in its own process only.
+    /// No host that shares the database has an owner, none is due or was left in trouble (it is due in a
+    /// while), and nothing is accepted and not yet done. A host knows of rest in its own process only.
     fn rests_everywhere(&self) -> bool {
         let Some(mut control) = self.storage.control() else { return true };
         let now = self.clock.as_ref().unwrap_or(&Clock::System).now();
         let rests = format!(
-            "select not exists (select 1 from owners where lease_host is not null or due_at <= {now})
+            "select not exists (select 1 from owners
+                                where lease_host is not null or unreleased or due_at <= {now})
                 and not exists (select 1 from inbox where done_at is null and not parked)"
         );
         control.value(&rests).expect("the schema of the control database") == "t"
