@@ -30,6 +30,8 @@ pub(crate) struct Met {
     pub(crate) cuts: u64,
     /// Requests that the vendor failed.
     pub(crate) faults: u64,
+    /// Owners with a post that was not answered in time.
+    pub(crate) in_doubt: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

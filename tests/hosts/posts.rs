@@ -1,5 +1,6 @@
 //! Posts that are sent to one host after the other until one accepts them.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::seq::IndexedRandom;
@@ -61,8 +62,9 @@ impl Post {
         Self { verb, owner, token }
     }
 
-    /// True: it was accepted. What was not answered may have been accepted all the same.
-    async fn send(&self, url: &str, tree: &Tree) -> bool {
+    /// Whether it was accepted; by a host that died just then it may have been. None: nobody answered in time,
+    /// and a host that is thawed may accept it yet.
+    async fn send(&self, url: &str, tree: &Tree) -> Option<bool> {
         let body: Value = match &self.token {
             Some(token) => json!({
                 "type": self.verb, "external_owner_id": self.owner, "refresh_token": token,
@@ -74,28 +76,34 @@ impl Post {
         let request =
             client.expect("no TLS set-up can fail").post(format!("{url}{}", tree.list.path));
         let request = request.header("Whdb-Webhook-Secret", &tree.list.secret);
-        let Ok(answer) = request.body(body.to_string()).send().await else { return false };
-        let status = answer.status().as_u16();
+        let status = match request.body(body.to_string()).send().await {
+            Ok(answer) => answer.status().as_u16(),
+            Err(error) => return (!error.is_timeout()).then_some(false),
+        };
         assert!(matches!(status, 202 | 500..=599), "{} of {}: {status}", self.verb, self.owner);
-        status == 202
+        Some(status == 202)
     }
 }
 
 /// A host that was frozen while it had the request answers no more.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Sends them in order, each until it is accepted.
-pub(crate) async fn send_all(posts: &[Post], tree: &Tree, doors: &Doors) {
-    let mut turn = 0;
+/// Sends them in order, each until it is accepted. Answers of which owners one may come behind later ones.
+pub(crate) async fn send_all(posts: &[Post], tree: &Tree, doors: &Doors) -> BTreeSet<&'static str> {
+    let (mut turn, mut in_doubt) = (0, BTreeSet::new());
     for post in posts {
         loop {
             turn += 1;
             let accepted = match doors.at(turn) {
                 Some(url) => post.send(&url, tree).await,
-                None => false,
+                None => Some(false),
             };
-            if accepted {
-                break;
+            match accepted {
+                Some(true) => break,
+                Some(false) => {}
+                None => {
+                    in_doubt.insert(post.owner);
+                }
             }
             tokio::task::yield_now().await;
         }
@@ -105,6 +113,7 @@ pub(crate) async fn send_all(posts: &[Post], tree: &Tree, doors: &Doors) {
             _ => {}
         }
     }
+    in_doubt
 }
 
 pub(crate) fn email(owner: &str) -> String {
