@@ -1,16 +1,16 @@
 //! `cargo xtask test`: the suites that CI runs, one after another, with the minutes of each.
 
-use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+mod programs;
+
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::checkout::{self, Checkout, TestProgram};
 use crate::{components, conformance, demo, postgres, wasm_route};
+use programs::{Part, Passed, Tests, counted};
 
 /// What to run, and how.
 #[derive(Args)]
@@ -54,14 +54,6 @@ const TESTS: &str = "tests";
 const TIDY: &str = "tidy";
 const PROTOCOL: &str = "protocol";
 const HOSTS: &str = "hosts";
-
-/// How much of a program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Whole,
-    /// The one test of this name.
-    Test(&'static str),
-}
 
 /// The change feed under kills of hosts and receivers.
 const FEED: Part = Part::Test("feed::each_copy_becomes_its_table");
@@ -182,60 +174,6 @@ impl Suite {
     }
 }
 
-/// The programs of all tests, and what they are told.
-struct Tests {
-    programs: Vec<TestProgram>,
-    environment: Vec<(&'static str, OsString)>,
-}
-
-impl Tests {
-    fn build(checkout: &Checkout, soak: bool) -> Result<Self> {
-        let soaks = soak.then(|| ("ROWGATE_SOAK", "1".into()));
-        Ok(Self { programs: checkout.test_programs()?, environment: soaks.into_iter().collect() })
-    }
-
-    /// For tests that start hosts.
-    fn with_host(mut self, checkout: &Checkout) -> Result<Self> {
-        self.environment.extend([
-            ("ROWGATE_TEST_HOST", built_binary(checkout, "rowgate")?.into()),
-            ("ROWGATE_TEST_RECEIVER", built_binary(checkout, "receiver")?.into()),
-            ("ROWGATE_TEST_PLUGINS", checkout.target(components::PLUGINS).into()),
-            ("ROWGATE_TEST_GUESTS", checkout.target(components::GUESTS).into()),
-        ]);
-        Ok(self)
-    }
-
-    /// Run the wanted ones.
-    fn run(&self, wanted: impl Fn(&TestProgram) -> bool) -> Result<Passed> {
-        self.run_parts(|test| wanted(test).then_some(Part::Whole))
-    }
-
-    /// Run the wanted parts, all of them whatever fails. To run no test at all is a failure, and so is one
-    /// that isn't there.
-    fn run_parts(&self, wanted: impl Fn(&TestProgram) -> Option<Part>) -> Result<Passed> {
-        let (mut passed, mut failed) = (0, Vec::new());
-        for (test, part) in self.programs.iter().filter_map(|test| Some((test, wanted(test)?))) {
-            eprintln!("-- {} --", test.target);
-            let mut command = test.command();
-            if let Part::Test(name) = part {
-                command.args(["--exact", name]);
-            }
-            match (counted(command.envs(self.environment.iter().cloned())), part) {
-                (Ok(Passed(0)), Part::Test(name)) => {
-                    failed.push(format!("{}: there is no test {name}", test.target));
-                }
-                (Ok(Passed(tests)), _) => passed += tests,
-                (Err(error), _) => failed.push(format!("{}: {error:#}", test.target)),
-            }
-        }
-        match (passed, failed.is_empty()) {
-            (_, false) => bail!("{}", failed.join("; ")),
-            (0, true) => bail!("no test ran"),
-            (tests, true) => Ok(Passed(tests)),
-        }
-    }
-}
-
 /// How much of a test of the whole runs on PostgreSQL: once, whatever lists it stands in.
 fn on_postgres(name: &str, soak: bool) -> Option<Part> {
     if soak && ON_POSTGRES_SOAKING.contains(&name) {
@@ -256,36 +194,6 @@ pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     let mut cargo = checkout.cargo();
     cargo.args(["build", "--workspace", "--bins"]);
     checkout::binary(&checkout::build(&mut cargo)?, name)
-}
-
-/// How many tests passed; 0 for a suite that only builds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Passed(u64);
-
-/// Run tests, show what they print, and count.
-fn counted(tests: &mut Command) -> Result<Passed> {
-    let mut child = tests.stdout(Stdio::piped()).spawn().context("can't start the tests")?;
-    let stdout = child.stdout.take().context("the tests have no standard output")?;
-    let mut passed = 0;
-    for line in BufReader::new(stdout).split(b'\n') {
-        let line = line?;
-        passed += passed_in(&String::from_utf8_lossy(&line));
-        let mut out = std::io::stdout().lock();
-        out.write_all(&line)?;
-        out.write_all(b"\n")?;
-    }
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("the tests ended with {status}");
-    }
-    Ok(Passed(passed))
-}
-
-/// The figure in `test result: ok. 3 passed; 0 failed; ...`, else 0.
-fn passed_in(line: &str) -> u64 {
-    let Some((_, counts)) = line.split_once("test result: ") else { return 0 };
-    let passed = counts.split_once(" passed").and_then(|(before, _)| before.split(' ').next_back());
-    passed.and_then(|figure| figure.parse().ok()).unwrap_or(0)
 }
 
 struct SuiteResult {
@@ -370,15 +278,6 @@ mod tests {
         assert_eq!(of_the_whole(&test("/rowgate/tests", "lib")), None);
         assert_eq!(of_the_whole(&test("/rowgate/tests/simulator", "test")), None);
         assert_eq!(of_the_whole(&test("/rowgate/host", "test")), None);
-    }
-
-    #[test]
-    fn counts_of_passed_tests() {
-        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; finished in 0.1s";
-        assert_eq!(passed_in(line), 12);
-        assert_eq!(passed_in("test result: \x1b[32mok\x1b(B\x1b[m. 3 passed; 0 failed"), 3);
-        assert_eq!(passed_in("test parses_passed_in ... ok"), 0);
-        assert_eq!(passed_in("running 12 tests"), 0);
     }
 
     #[test]
