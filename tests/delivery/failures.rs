@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use crate::receiver::{Does, Receiver};
+use crate::receiver::{Does, Receiver, gone_at_first};
 use crate::setup::{ANA, Case, OWNER};
 
 /// Answers by a list; what comes after is taken.
@@ -108,12 +108,8 @@ async fn long_failure_alerts_and_then_pauses() {
         .env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1");
     let case = Case::with(settings).await;
     case.add("one", 1);
-    let gone = Arc::new(Mutex::new(true));
-    let is_gone = Arc::clone(&gone);
-    let receiver = Receiver::behaving(move |_| match *is_gone.lock().unwrap() {
-        true => Does::Answer(503),
-        false => Does::Take,
-    });
+    let (gone, does) = gone_at_first();
+    let receiver = Receiver::behaving(does);
     let id = case.target(&receiver, &[]).await;
     case.link_ana().await;
     case.until_shown(&id, "it is paused", |target| target["state"] == "paused").await;
@@ -146,12 +142,8 @@ async fn a_pause_for_failures_ends_by_a_trigger_or_other_credentials() {
     let case =
         Case::with(crate::setup::settings().env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1")).await;
     case.add("one", 1);
-    let gone = Arc::new(Mutex::new(true));
-    let is_gone = Arc::clone(&gone);
-    let receiver = Receiver::behaving(move |_| match *is_gone.lock().unwrap() {
-        true => Does::Answer(503),
-        false => Does::Take,
-    });
+    let (gone, does) = gone_at_first();
+    let receiver = Receiver::behaving(does);
     let id = case.target(&receiver, &[]).await;
     case.link_ana().await;
     case.until_shown(&id, "it is paused", |target| target["state"] == "paused").await;

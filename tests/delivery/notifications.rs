@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tests::is_on_postgres;
 
-use crate::receiver::Does;
+use crate::receiver::{Does, gone_at_first};
 use crate::setup::{Case, OWNER, settings};
 use crate::subscriber::{SECRET, Subscriber, dying_at};
 
@@ -230,12 +230,8 @@ async fn long_failure_alerts_and_then_pauses() {
         .env("ROWGATE_DELIVERY_PAUSE_AFTER_S", "1");
     let case = Case::with(settings).await;
     case.add("event-1", 1);
-    let gone = Arc::new(Mutex::new(true));
-    let is_gone = Arc::clone(&gone);
-    let subscriber = Subscriber::behaving(move |_| match *is_gone.lock().unwrap() {
-        true => Does::Answer(503),
-        false => Does::Take,
-    });
+    let (gone, does) = gone_at_first();
+    let subscriber = Subscriber::behaving(does);
     let id = case.subscribe_to_events(&subscriber, &[]).await;
     case.link_ana().await;
     case.until("it is paused", async || case.subscription(&id).await["state"] == "paused").await;

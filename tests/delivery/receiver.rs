@@ -27,6 +27,18 @@ pub(crate) enum Does {
     AnswerWith(u16, &'static str, String),
 }
 
+/// Answers 503 while it is set that the receiver is gone, as it is at first.
+pub(crate) fn gone_at_first<R: 'static>()
+-> (Arc<Mutex<bool>>, impl FnMut(&R) -> Does + Send + 'static) {
+    let gone = Arc::new(Mutex::new(true));
+    let is_gone = Arc::clone(&gone);
+    let does = move |_: &R| match *is_gone.lock().unwrap() {
+        true => Does::Answer(503),
+        false => Does::Take,
+    };
+    (gone, does)
+}
+
 impl Does {
     /// `taken`: the status that says so.
     pub(crate) fn answer(self, taken: u16) -> VendorAnswer {
