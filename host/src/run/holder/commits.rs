@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{Holder, Standpoint};
 use crate::failpoint;
 use crate::run::tree::Tree;
-use crate::store::commit::{CommitOf, Committed, ReadyEffects, StepCommit};
+use crate::store::commit::{CommitOf, Committed, ReadyEffects, StepCommit, Under};
 use crate::store::{Error, relay, streams};
 
 impl Holder {
@@ -24,15 +24,7 @@ impl Holder {
         if *received != at.received {
             return Err(Error::Superseded("an inbox item came between"));
         }
-        let mut step = StepCommit {
-            under: at.under.clone(),
-            now: self.now(),
-            tree: Arc::clone(&tree.tables),
-            step,
-            effects,
-            read_at,
-            stale_before: self.stale_before(),
-        };
+        let mut step = self.step_commit(tree, at.under.clone(), step, effects, read_at);
         let mut rows_changed = 0;
         loop {
             failpoint::reach("page_called");
@@ -59,15 +51,7 @@ impl Holder {
     ) -> Result<(), Error> {
         let mut received = self.received.write().await;
         let mut moved = false;
-        let mut step = StepCommit {
-            under: self.under_now(),
-            now: self.now(),
-            tree: Arc::clone(&tree.tables),
-            step,
-            effects,
-            read_at,
-            stale_before: self.stale_before(),
-        };
+        let mut step = self.step_commit(tree, self.under_now(), step, effects, read_at);
         loop {
             failpoint::reach("item_called");
             let committed = self.store(tree, "item", step.clone()).await?;
@@ -92,6 +76,19 @@ impl Holder {
             self.runner.egress.pause_owner(self.owner_id(), pauses.owner_not_before);
         }
         Ok(())
+    }
+
+    fn step_commit(
+        &self,
+        tree: &Tree,
+        under: Under,
+        step: CommitOf,
+        effects: ReadyEffects,
+        read_at: Option<i64>,
+    ) -> StepCommit {
+        let (now, stale_before) = (self.now(), self.stale_before());
+        let tree = Arc::clone(&tree.tables);
+        StepCommit { under, now, tree, step, effects, read_at, stale_before }
     }
 
     /// Relays what waits; one at a time, since it moves the lease's `relayed_no`.
