@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use super::reader::Reader;
 use super::{Rejected, Role, TableSpec, Test, Value, check};
@@ -12,10 +14,14 @@ use crate::model::{Batch, Existing};
 /// row holds the name of its table (63 bytes) beside the key: what can be stored can be deleted.
 const KEY_BYTES_MAX: usize = 2_500;
 
+/// From so many rows on two threads read a batch. It is the longest part of a page that one core does while
+/// the other waits for it, and a thread costs less than ten rows do.
+const HALVED_ROWS: usize = 512;
+
 /// What an error shows of a key that is too long.
 const KEY_SHOWN_CHARS: usize = 60;
 
-/// A batch, normalised. Holds what it can by reference.
+/// A batch, normalised.
 #[derive(Debug)]
 pub struct Rows<'a> {
     /// Number of rows.
@@ -54,19 +60,45 @@ pub struct Part {
     pub without_data: bool,
 }
 
-impl<'a> Rows<'a> {
+impl Rows<'static> {
     /// Normalises a batch for an owner. Err: what [`check::check_batch`] refuses, a value that is no
     /// JSON or no decimal, or a unique key of more than 2,500 bytes.
-    pub fn new(
-        spec: &'a TableSpec,
-        batch: &'a Batch,
-        owner: Option<&'a str>,
-    ) -> Result<Self, Rejected> {
+    pub fn new(spec: &TableSpec, batch: &Batch, owner: Option<&str>) -> Result<Self, Rejected> {
         let readers = check::readers(spec, batch, usize::MAX)?;
-        Self::select(spec, &readers, owner, &(0..batch.rows).collect::<Vec<_>>())
+        let rows = Vec::from_iter(0..batch.rows);
+        let select = |rows: &[usize]| -> Result<Self, Rejected> {
+            Ok(Rows::select(spec, &readers, owner, rows)?.into_owned())
+        };
+        let mut all = match rows.len() < HALVED_ROWS {
+            true => select(&rows)?,
+            false => {
+                let (first, second) = rows.split_at(rows.len() / 2);
+                let (first, second) = thread::scope(|threads| {
+                    let second = threads.spawn(|| select(second));
+                    (select(first), second.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                });
+                first?.followed_by(second?)
+            }
+        };
+        all.parts = all.split(spec);
+        Ok(all)
     }
 
-    /// The same for some rows only.
+    /// These rows and then others of their batch.
+    fn followed_by(mut self, others: Self) -> Self {
+        self.rows += others.rows;
+        for (presented, other) in self.columns.iter_mut().zip(others.columns) {
+            if let (Cells::Each(values), Cells::Each(others)) = (&mut presented.cells, other.cells)
+            {
+                values.extend(others);
+            }
+        }
+        self
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// Some rows of a batch, not in parts yet.
     pub(super) fn select(
         spec: &'a TableSpec,
         readers: &[Reader<'a>],
@@ -94,14 +126,12 @@ impl<'a> Rows<'a> {
         }
         let key = columns.iter().position(|presented| presented.column == spec.unique_key);
         let key = key.ok_or_else(|| Rejected::Other("a batch without its key".to_owned()))?;
-        let mut normalised = Self { rows: rows.len(), columns, parts: Vec::new(), key };
-        normalised.check_keys(spec)?;
-        normalised.parts = normalised.split(spec);
-        Ok(normalised)
+        let selected = Self { rows: rows.len(), columns, parts: Vec::new(), key };
+        selected.check_keys(spec)?;
+        Ok(selected)
     }
 
-    /// The same, owned.
-    pub fn into_owned(self) -> Rows<'static> {
+    fn into_owned(self) -> Rows<'static> {
         let columns = self.columns.into_iter().map(Presented::into_owned).collect();
         Rows { rows: self.rows, columns, parts: self.parts, key: self.key }
     }

@@ -114,11 +114,14 @@ fn push_date(text: &mut String, days: i64) -> Option<()> {
     Some(())
 }
 
-fn push_digits(text: &mut String, value: i64, count: u32) {
-    for place in (0..count).rev() {
-        let digit = value / 10_i64.pow(place) % 10;
-        text.push(char::from(b'0' + digit as u8));
+/// The last `count` digits, six at most.
+fn push_digits(text: &mut String, value: i64, count: usize) {
+    let (mut digits, mut rest) = ([0; 6], value as u32);
+    for digit in digits[..count].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
+    text.extend(digits[..count].iter().map(|digit| char::from(*digit)));
 }
 
 fn digits(bytes: &[u8]) -> Option<i64> {

@@ -137,7 +137,7 @@ pub fn prepare(
                 if rows > rows_max {
                     return Err(Rejected::Limit(format!("more than {rows_max} rows in a call")));
                 }
-                let rows = Rows::new(spec, batch, owner)?.into_owned();
+                let rows = Rows::new(spec, batch, owner)?;
                 if matches!(write, Write::Patch(_)) {
                     Action::Patch(rows)
                 } else {

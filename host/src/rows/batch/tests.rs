@@ -164,3 +164,39 @@ fn constants_may_be_absent_in_some_rows() {
     let color = rows.columns.iter().find(|presented| presented.column == color).unwrap();
     assert_eq!((color.cell(0), color.cell(1)), (&Value::Null, &Value::Text("red".into())));
 }
+
+/// Two threads read it.
+#[test]
+fn a_large_batch_is_as_it_would_be_in_two() {
+    let spec = spec("thing_v1");
+    let (rows, last) = (HALVED_ROWS + 1, HALVED_ROWS);
+    let make = |wrong: &[usize]| {
+        // The last row has the first one's key.
+        let ids = Vec::from_iter((0..rows).map(|row| format!("id-{}", row % last)));
+        let notes = Vec::from_iter((0..rows).map(|row| match wrong.contains(&row) {
+            true => "{".to_owned(),
+            false => format!(r#"{{ "n": {row} }}"#),
+        }));
+        let ids = Vec::from_iter(ids.iter().map(|id| Some(id.as_str())));
+        let notes = Vec::from_iter(notes.iter().map(|notes| Some(notes.as_str())));
+        let mut columns = shelf(&ids);
+        columns.push(documents("notes", &notes));
+        batch("thing_v1", rows, columns)
+    };
+    let whole = make(&[]);
+    let read = Rows::new(&spec, &whole, Some("o")).unwrap();
+    let readers = check::readers(&spec, &whole, usize::MAX).unwrap();
+    assert_eq!(read.rows, rows);
+    for row in 0..rows {
+        let alone = Rows::select(&spec, &readers, Some("o"), &[row]).unwrap();
+        for (one, all) in alone.columns.iter().zip(&read.columns) {
+            assert_eq!((one.column, one.cell(0)), (all.column, all.cell(row)), "row {row}");
+        }
+    }
+    let parts = Vec::from_iter(read.parts.iter().map(|part| part.rows.clone()));
+    assert_eq!(parts, [Vec::from_iter(0..last), vec![last]]);
+    for (wrong, told) in [(vec![3], 3), (vec![last], last), (vec![last, 3], 3)] {
+        let error = Rows::new(&spec, &make(&wrong), Some("o")).unwrap_err().to_string();
+        assert!(error.contains(&format!("row {told}:")), "{error}");
+    }
+}

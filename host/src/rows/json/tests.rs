@@ -66,6 +66,26 @@ fn what_is_no_json() {
     }
 }
 
+/// A byte at a time against eight at a time: each byte at each place, between plain ones and beside another.
+#[test]
+fn a_run_of_plain_characters_ends_where_it_must() {
+    let one_by_one = |text: &[u8]| {
+        let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+        text.iter().position(special).unwrap_or(text.len())
+    };
+    for byte in 0..=u8::MAX {
+        for at in 0..20 {
+            for beside in [b'a', b' ', b'!', b'#', b'"', 0, 0x1f, 0x80, 0xff] {
+                let mut text = [b'a'; 21];
+                (text[at], text[at + 1]) = (byte, beside);
+                for text in [&text[..], &text[..=at], &text[at..]] {
+                    assert_eq!(super::plain_length(text), one_by_one(text), "{text:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn depth_is_bounded() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
