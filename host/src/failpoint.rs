@@ -109,7 +109,14 @@ mod synced {
             let end = log_end(&files.log);
             let wrote = end != self.end;
             self.end = end;
-            let Some((salt, end)) = end.filter(|_| synced && wrote) else { return };
+            if synced && wrote {
+                self.synced();
+            }
+        }
+
+        /// To be called when all commits are on disk.
+        pub(crate) fn synced(&self) {
+            let (Some(files), Some((salt, end))) = (&self.files, self.end) else { return };
             let note =
                 OpenOptions::new().create(true).truncate(false).write(true).open(&files.note);
             // In one write: a kill must not tear it.
@@ -146,5 +153,7 @@ mod synced {
         }
 
         pub(crate) fn committed(&mut self, _: bool) {}
+
+        pub(crate) fn synced(&self) {}
     }
 }

@@ -60,7 +60,7 @@ pub use changed::Changed;
 use database::unstorable;
 pub use database::{
     Answer, Argument, Cell, Connection, Database, Dialect, Done, Error, PostgresDatabase, Query,
-    Record, Row, SessionLimits, SqliteDatabase, Target, query, query_as, query_scalar,
+    Record, Row, SessionLimits, SqliteDatabase, Target, UpdateHook, query, query_as, query_scalar,
     says_unstorable,
 };
 pub use server::ServerOptions;

@@ -15,11 +15,12 @@ mod fixture;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use rowgate_manifest::Manifest;
 use sqlx::FromRow;
 
 use super::tables::{self, ApplyError, ApplyScope, Prepared};
-use super::{Connection, Database, Error, query, query_as, unstorable};
+use super::{Connection, Database, Dialect, Error, query, query_as, unstorable};
 use crate::model::{Micros, OwnerId, StreamId, Write};
 use crate::rows::TableSpec;
 
@@ -28,7 +29,7 @@ use message::store as store_message;
 pub use message::{Message, StreamKey};
 pub use stale::{Forgotten, forget_stale};
 pub use step::{CommitOf, Committed, ReadyEffects, StepCommit};
-use transaction::Transaction;
+use transaction::{Durability, Transaction};
 
 /// The tables of an integration tree as the running manifest has them.
 #[derive(Clone, Debug)]
@@ -92,13 +93,27 @@ pub async fn commit_no(replication: &Database, owner_id: OwnerId) -> Result<i64,
     Ok(row.get("commit_no"))
 }
 
-/// Commits a call, or refuses it whole.
+/// Commits a call, or refuses it whole. Of a page that others follow nobody need hear, so it isn't waited
+/// for until it is on disk: after a loss of power its cursor stands before it again, and the stream with it.
 pub async fn commit(replication: &Database, step: StepCommit) -> Result<Committed, Error> {
-    replication
-        .write(move |connection| {
-            Box::pin(async move { Transaction::begin(connection, &step).await?.run().await })
-        })
-        .await
+    if replication.dialect() == Dialect::Sqlite && step.is_read_again() {
+        let again = step.clone();
+        let committed = replication
+            .write_unsynced(|connection| run(connection, again, Durability::Later))
+            .await;
+        if !matches!(committed, Err(Error::Superseded(transaction::TO_BE_TOLD))) {
+            return committed;
+        }
+    }
+    replication.write(|connection| run(connection, step, Durability::Now)).await
+}
+
+fn run(
+    connection: &mut Connection,
+    step: StepCommit,
+    durability: Durability,
+) -> BoxFuture<'_, Result<Committed, Error>> {
+    Box::pin(async move { Transaction::begin(connection, &step).await?.run(durability).await })
 }
 
 /// Drops a stream's cursor, so that its next call starts with a full listing.

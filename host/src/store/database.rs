@@ -5,6 +5,7 @@ mod argument;
 mod postgres;
 mod query;
 mod sqlite;
+mod update_hook;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -23,8 +24,11 @@ pub(in crate::store) use postgres::maker;
 pub use postgres::{PostgresDatabase, SessionLimits};
 pub use query::{Done, Query, Target, query, query_as, query_scalar};
 pub use sqlite::SqliteDatabase;
+pub use update_hook::UpdateHook;
 
 use crate::metrics::Connections;
+
+use sqlite::OnDisk;
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +150,7 @@ impl Database {
     pub async fn execute(&self, statement: Query<'static, Row>) -> Result<Done, Error> {
         match self {
             Self::Sqlite(database) => {
-                let write = database.write(|connection| {
+                let write = database.write(OnDisk::Itself, |connection| {
                     Box::pin(async move { Ok(statement.execute(connection).await?) })
                 });
                 write.await
@@ -180,7 +184,7 @@ impl Database {
     {
         match self {
             Self::Sqlite(database) => {
-                let write = database.write(|connection| {
+                let write = database.write(OnDisk::Itself, |connection| {
                     Box::pin(async move { Ok(statement.fetch_optional(connection).await?) })
                 });
                 write.await
@@ -213,8 +217,32 @@ impl Database {
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
         match self {
-            Self::Sqlite(database) => database.write(operation).await,
+            Self::Sqlite(database) => database.write(OnDisk::Itself, operation).await,
             Self::Postgres(database) => database.write(operation).await,
+        }
+    }
+
+    /// The same, but on a file a loss of power may take it back as long as no later [`Database::write`] has
+    /// been answered.
+    pub async fn write_unsynced<T, F>(&self, operation: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
+        match self {
+            Self::Sqlite(database) => database.write(OnDisk::Nothing, operation).await,
+            Self::Postgres(database) => database.write(operation).await,
+        }
+    }
+
+    /// Answers when all is on disk that anybody could read.
+    pub async fn sync(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(database) => {
+                database.write(OnDisk::All, |_| Box::pin(async { Ok(()) })).await
+            }
+            // A commit is visible when it is.
+            Self::Postgres(_) => Ok(()),
         }
     }
 }
@@ -223,7 +251,7 @@ impl Database {
 #[derive(Debug)]
 pub enum Connection {
     /// The one writer of a file.
-    SqliteWriter(SqliteConnection),
+    SqliteWriter(SqliteConnection, UpdateHook),
     /// A connection that only reads.
     SqliteReader(PoolConnection<Sqlite>),
     /// A connection of a server.
@@ -242,7 +270,7 @@ impl Connection {
     /// What it speaks.
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::SqliteWriter(_) | Self::SqliteReader(_) => Dialect::Sqlite,
+            Self::SqliteWriter(..) | Self::SqliteReader(_) => Dialect::Sqlite,
             Self::Postgres(_) | Self::Transaction(_) => Dialect::Postgres,
         }
     }
@@ -255,9 +283,17 @@ impl Connection {
         }
     }
 
+    /// What tells of the rows that a statement moves. None: the statement has to return them.
+    pub(in crate::store) fn update_hook(&self) -> Option<&UpdateHook> {
+        match self {
+            Self::SqliteWriter(_, hook) => Some(hook),
+            Self::SqliteReader(_) | Self::Postgres(_) | Self::Transaction(_) => None,
+        }
+    }
+
     pub(in crate::store) fn peer(&mut self) -> Peer<'_> {
         match self {
-            Self::SqliteWriter(connection) => Peer::Sqlite(connection),
+            Self::SqliteWriter(connection, _) => Peer::Sqlite(connection),
             Self::SqliteReader(connection) => Peer::Sqlite(connection),
             Self::Postgres(connection) => Peer::Postgres(connection),
             Self::Transaction(transaction) => Peer::Postgres(transaction),

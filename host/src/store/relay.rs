@@ -121,9 +121,10 @@ pub async fn drive_again(
     Ok(())
 }
 
+/// What comes back after a loss of power is passed over, and forgotten with the next.
 async fn forget(replication: &Database, owner_id: OwnerId, upto: i64) -> Result<(), Error> {
     replication
-        .write(move |connection| {
+        .write_unsynced(move |connection| {
             Box::pin(async move {
                 query("delete from rowgate_outbox where owner_id = $1 and commit_no <= $2")
                     .bind(owner_id)

@@ -58,6 +58,14 @@ pub struct StepCommit {
 }
 
 impl StepCommit {
+    /// A page with another behind it that changes rows alone: whoever finds the cursor before it reads it
+    /// again, and nothing else says that it was read.
+    pub(super) fn is_read_again(&self) -> bool {
+        matches!(self.step, CommitOf::Page { half_read: true, .. })
+            && self.effects.streams.is_empty()
+            && self.effects.owner.is_empty()
+    }
+
     /// What is left of the call behind a commit that is unfinished. For its lookups that commit is none
     /// that came between.
     pub fn behind(mut self, committed: &Committed, now: Micros) -> Self {

@@ -11,6 +11,18 @@ use crate::model::{InboxId, OwnerChange, StreamChange};
 use crate::store::tables::{self, ApplyError, ApplyScope};
 use crate::store::{Connection, Error, query};
 
+/// Until when a loss of power may take a commit back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Until it is answered.
+    Now,
+    /// Until a later one is. It must have nothing to say to the control database (R5).
+    Later,
+}
+
+/// The control database must hear of this commit, so it has to be made again and be on disk first.
+pub(super) const TO_BE_TOLD: &str = "the commit says something to the control database";
+
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
     step: &'c StepCommit,
@@ -40,7 +52,7 @@ impl<'c> Transaction<'c> {
         Ok(Self { connection, step, scope, message, committed })
     }
 
-    pub(super) async fn run(mut self) -> Result<Committed, Error> {
+    pub(super) async fn run(mut self, durability: Durability) -> Result<Committed, Error> {
         let step = self.step;
         let may_be_unfinished = tables::end_listings(step.effects.writes_left());
         // First: the rows may end the stream, which is then no other's doing.
@@ -58,6 +70,9 @@ impl<'c> Transaction<'c> {
         let commit_no = self.committed.commit_no;
         self.committed.outbox =
             store_message(self.connection, &step.under, commit_no, &self.message).await?;
+        if self.committed.outbox && durability == Durability::Later {
+            return Err(Error::Superseded(TO_BE_TOLD));
+        }
         let row = query("select generation, grant_id from rowgate_owners where owner_id = $1")
             .bind(step.under.owner_id)
             .fetch_one(&mut *self.connection)

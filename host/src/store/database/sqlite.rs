@@ -1,6 +1,8 @@
 //! One SQLite file: a single writer that puts many small transactions under one sync to disk, and
 //! a few readers beside it.
 
+mod checkpoint;
+
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -17,9 +19,11 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Connection, Error, count, migration_error};
+use super::{Connection, Error, UpdateHook, count, migration_error};
 use crate::failpoint::SyncedLog;
 use crate::metrics::Connections;
+
+use checkpoint::{LENGTHS, Log};
 
 /// Writes that one transaction takes in at most; more wait for the next one.
 const BATCH_MAX: usize = 256;
@@ -47,10 +51,13 @@ impl SqliteDatabase {
             .row_buffer_size(2048)
             // KiB. More only repeats what the system keeps in memory anyway.
             .pragma("cache_size", "-8192")
-            // Pages of indexes change in every commit of a full listing: written back less often, they are
-            // written less in all (SQLite's own 1,000 pages are a single page of a listing).
-            .pragma("wal_autocheckpoint", "4096")
+            // The log is copied beside the writer.
+            .pragma("wal_autocheckpoint", "0")
+            .pragma("journal_size_limit", LENGTHS.kept_bytes.to_string())
             .pragma("temp_store", "memory");
+        // A process that was killed may have left commits that aren't on disk yet, and what is read of them
+        // may be acted upon (R5).
+        Log::sync(path).await.map_err(io)?;
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(unavailable)?;
         {
             // Two processes that migrate at once would both create the bookkeeping table.
@@ -64,11 +71,19 @@ impl SqliteDatabase {
             .acquire_timeout(BUSY_TIMEOUT)
             // A file doesn't hang up; asking whether it has would double the time of a short read.
             .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(unavailable)?;
         let (sender, receiver) = mpsc::channel(1024);
-        tokio::spawn(write_batches(writer, SyncedLog::of(path), receiver));
+        let hook = UpdateHook::of(&mut writer).await.map_err(unavailable)?;
+        let writer = Writer {
+            connection: Connection::SqliteWriter(writer, hook),
+            is_synced: None,
+            is_behind: false,
+            log: Log::of(path, options, LENGTHS),
+            synced_log: SyncedLog::of(path),
+        };
+        tokio::spawn(writer.write_batches(receiver));
         Ok(Self { writes: sender, readers })
     }
 
@@ -84,27 +99,41 @@ impl SqliteDatabase {
     }
 
     /// Operations run one after the other; what is waiting shares one sync.
-    pub(super) async fn write<T, F>(&self, operation: F) -> Result<T, Error>
+    pub(super) async fn write<T, F>(&self, on_disk: OnDisk, operation: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { operation: Some(operation), result: None, answer: Some(answer) };
+        let operation = Some(operation);
+        let pending = Pending { on_disk, operation, result: None, answer: Some(answer) };
         let gone = || Error::Unavailable("the writer has stopped".into());
         self.writes.send(Box::new(pending)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
 
+/// What is on disk when a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OnDisk {
+    /// Perhaps nothing: a loss of power may take it back.
+    Nothing,
+    /// What it wrote, and all before it. One that wrote nothing syncs nothing.
+    Itself,
+    /// All that was committed before it.
+    All,
+}
+
 /// A write on its way; type-erased so that one queue holds them all.
 trait Write: Send {
+    fn on_disk(&self) -> OnDisk;
     /// Runs it; false: it failed and its savepoint must be rolled back.
     fn run<'c>(&'c mut self, connection: &'c mut Connection) -> BoxFuture<'c, bool>;
     fn answer(&mut self, committed: Result<(), Error>);
 }
 
 struct Pending<T, F> {
+    on_disk: OnDisk,
     operation: Option<F>,
     result: Option<Result<T, Error>>,
     answer: Option<oneshot::Sender<Result<T, Error>>>,
@@ -115,6 +144,10 @@ where
     T: Send,
     F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send,
 {
+    fn on_disk(&self) -> OnDisk {
+        self.on_disk
+    }
+
     fn run<'c>(&'c mut self, connection: &'c mut Connection) -> BoxFuture<'c, bool> {
         Box::pin(async move {
             let Some(operation) = self.operation.take() else { return false };
@@ -142,56 +175,95 @@ where
     }
 }
 
-/// It needs nobody to begin it again: what may panic is an operation, and `Pending::run` contains that.
-async fn write_batches(
-    writer: SqliteConnection,
-    mut log: SyncedLog,
-    mut waiting: mpsc::Receiver<Box<dyn Write>>,
-) {
-    let mut connection = Connection::SqliteWriter(writer);
-    while let Some(first) = waiting.recv().await {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_MAX {
-            let Ok(next) = waiting.try_recv() else { break };
-            batch.push(next);
-        }
-        let committed = write_batch(&mut connection, &mut batch).await;
-        if committed.is_ok() {
-            log.committed(true);
-        }
-        for write in &mut batch {
-            write.answer(match &committed {
-                Ok(()) => Ok(()),
-                Err(error) => Err(Error::Unavailable(error.to_string())),
-            });
-        }
-    }
-    if let Connection::SqliteWriter(writer) = connection {
-        let _ = writer.close().await;
-    }
+/// The one connection that writes.
+struct Writer {
+    connection: Connection,
+    /// Are its commits synced at present? None: unknown.
+    is_synced: Option<bool>,
+    /// Some that weren't may not be on disk yet.
+    is_behind: bool,
+    log: Log,
+    synced_log: SyncedLog,
 }
 
-async fn write_batch(
-    connection: &mut Connection,
-    batch: &mut [Box<dyn Write>],
-) -> Result<(), sqlx::Error> {
-    let done = match batch {
-        [alone] => write_alone(connection, alone).await,
-        several => write_all(connection, several).await,
-    };
-    if done.is_err() {
-        // Fails harmlessly where SQLite has rolled back by itself (disk full).
-        let _ = connection.run("rollback").await;
+impl Writer {
+    /// It needs nobody to begin it again: what may panic is an operation, and `Pending::run` contains that.
+    async fn write_batches(mut self, mut waiting: mpsc::Receiver<Box<dyn Write>>) {
+        while let Some(first) = waiting.recv().await {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX {
+                let Ok(next) = waiting.try_recv() else { break };
+                batch.push(next);
+            }
+            let on_disk = batch.iter().map(|write| write.on_disk()).max();
+            let committed = self.write_batch(&mut batch, on_disk.unwrap_or(OnDisk::All)).await;
+            for write in &mut batch {
+                write.answer(match &committed {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(Error::Unavailable(error.to_string())),
+                });
+            }
+            self.log.grown().await;
+        }
+        // Who closes the file last copies the whole log, and removes it.
+        self.log.copied().await;
+        if let Connection::SqliteWriter(writer, _) = self.connection {
+            let _ = writer.close().await;
+        }
     }
-    done
+
+    async fn write_batch(
+        &mut self,
+        batch: &mut [Box<dyn Write>],
+        on_disk: OnDisk,
+    ) -> Result<(), sqlx::Error> {
+        let synced = on_disk > OnDisk::Nothing;
+        let done = self.commit_batch(batch, synced).await;
+        self.is_synced = done.is_ok().then_some(synced);
+        if done.is_err() {
+            // Fails harmlessly where SQLite has rolled back by itself (disk full).
+            let _ = self.connection.run("rollback").await;
+            return done;
+        }
+        self.synced_log.committed(synced);
+        if on_disk == OnDisk::Nothing {
+            self.is_behind = true;
+            self.log.unsynced();
+        }
+        if on_disk == OnDisk::All && self.is_behind {
+            self.log.synced().await?;
+            self.synced_log.synced();
+            self.is_behind = false;
+        }
+        Ok(())
+    }
+
+    async fn commit_batch(
+        &mut self,
+        batch: &mut [Box<dyn Write>],
+        synced: bool,
+    ) -> Result<(), sqlx::Error> {
+        // With NORMAL a commit isn't synced; one with FULL syncs those before it, too.
+        // (https://www.sqlite.org/pragma.html#pragma_synchronous)
+        let begin = match (self.is_synced == Some(synced), synced) {
+            (true, _) => "begin immediate",
+            (false, true) => "pragma synchronous = full; begin immediate",
+            (false, false) => "pragma synchronous = normal; begin immediate",
+        };
+        match batch {
+            [alone] => write_alone(&mut self.connection, begin, alone).await,
+            several => write_all(&mut self.connection, begin, several).await,
+        }
+    }
 }
 
 /// Without a savepoint SQLite needs no copy of each page that it changes.
 async fn write_alone(
     connection: &mut Connection,
+    begin: &str,
     write: &mut Box<dyn Write>,
 ) -> Result<(), sqlx::Error> {
-    connection.run("begin immediate").await?;
+    connection.run(begin).await?;
     let end = if write.run(connection).await { "commit" } else { "rollback" };
     connection.run(end).await
 }
@@ -199,9 +271,11 @@ async fn write_alone(
 /// Each `execute` is a way to SQLite's thread and back, so what follows one another goes together.
 async fn write_all(
     connection: &mut Connection,
+    begin: &str,
     batch: &mut [Box<dyn Write>],
 ) -> Result<(), sqlx::Error> {
-    let mut before = "begin immediate; savepoint item";
+    connection.run(begin).await?;
+    let mut before = "savepoint item";
     for write in batch {
         connection.run(before).await?;
         before = match write.run(connection).await {
@@ -219,4 +293,36 @@ fn unavailable(error: sqlx::Error) -> Error {
 
 fn io(error: std::io::Error) -> Error {
     Error::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::database::query_scalar;
+    use crate::store::{Dialect, fixture};
+
+    fn level(connection: &mut Connection, worked: bool) -> BoxFuture<'_, Result<i64, Error>> {
+        Box::pin(async move {
+            let asked = query_scalar("pragma synchronous");
+            let level: i64 = asked.fetch_one(connection).await?;
+            if worked { Ok(level) } else { Err(Error::Refused(level.to_string())) }
+        })
+    }
+
+    #[tokio::test]
+    async fn only_who_must_be_sure_waits_for_the_disk() {
+        let store = fixture::open(Dialect::Sqlite, Clock::simulated(0)).await;
+        // 1: normal, 2: full.
+        let ask = async |synced: bool, worked: bool| match synced {
+            true => store.control().write(move |c| level(c, worked)).await,
+            false => store.control().write_unsynced(move |c| level(c, worked)).await,
+        };
+        for synced in [false, false, true, true, false, true] {
+            let level = if synced { 2 } else { 1 };
+            assert_eq!(ask(synced, true).await.unwrap(), level);
+            let refused = ask(synced, false).await;
+            assert!(matches!(&refused, Err(Error::Refused(was)) if *was == level.to_string()));
+        }
+    }
 }

@@ -33,13 +33,14 @@ pub async fn plant(
     }
 }
 
+/// After a loss of power nobody holds a lease: the next holder plants a higher fence (R1).
 async fn plant_once(
     replication: &Database,
     owner_id: OwnerId,
     fence: i64,
 ) -> Result<Result<Planted, i64>, Error> {
     replication
-        .write(move |connection| {
+        .write_unsynced(move |connection| {
             Box::pin(async move {
                 let planted = query(
                     "insert into rowgate_owners (owner_id, fence) values ($1, $2)

@@ -80,7 +80,27 @@ impl<'q> Query<'q> {
         statement(self.sql.into()).bind_all(self.arguments).fetch_all(conn).await
     }
 
-    /// For `returning` with `pk`.
+    /// Ends a statement for [`Query::move_rows`].
+    pub(super) fn push_moved(&mut self) {
+        if self.dialect == Dialect::Postgres {
+            self.push("\nreturning pk");
+        }
+    }
+
+    /// Inserts or updates rows of a table; the pks of those that really moved.
+    pub(super) async fn move_rows(
+        self,
+        conn: &mut Connection,
+        table: &str,
+    ) -> sqlx::Result<Vec<i64>> {
+        let Some(hook) = conn.update_hook().cloned() else { return self.fetch_pks(conn).await };
+        hook.begin(table);
+        let done = self.execute(conn).await;
+        let pks = hook.end();
+        done.map(|_| pks)
+    }
+
+    /// For a statement that answers with `pk`.
     pub(super) async fn fetch_pks(self, conn: &mut Connection) -> sqlx::Result<Vec<i64>> {
         self.fetch(conn, query_scalar).await
     }

@@ -28,7 +28,7 @@ pub(super) async fn update(
     slice: Option<Slice>,
 ) -> sqlx::Result<Moved> {
     let query = update_query(conn.dialect(), scope, spec, set, tests, slice);
-    Ok(Moved::Upserted(query.fetch_pks(conn).await?))
+    Ok(Moved::Upserted(query.move_rows(conn, &spec.table_name).await?))
 }
 
 pub(super) fn update_query<'q>(
@@ -64,7 +64,7 @@ pub(super) fn update_query<'q>(
         query.push_fmt(format_args!(" < {table}.{}) is not true", name(*column)));
     }
     push_unseen(&mut query, spec, slice);
-    query.push("\nreturning pk");
+    query.push_moved();
     query
 }
 

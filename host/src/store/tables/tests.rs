@@ -13,7 +13,7 @@ use super::*;
 use crate::model::{Batch, Column, Existing, Scalar, Values};
 use crate::rows::fixture::{batch, column, condition, documents, existing, is, spec, texts};
 use crate::store::Dialect;
-use crate::store::database::{Peer, PostgresDatabase, SessionLimits};
+use crate::store::database::{Peer, PostgresDatabase, SessionLimits, UpdateHook};
 use crate::store::fixture::on_both;
 
 mod brackets;
@@ -147,7 +147,9 @@ async fn file() -> (Connection, Place) {
         .synchronous(SqliteSynchronous::Normal)
         .pragma("cache_size", "-8192")
         .row_buffer_size(1_024);
-    let mut conn = Connection::SqliteWriter(options.connect().await.unwrap());
+    let mut writer = options.connect().await.unwrap();
+    let hook = UpdateHook::of(&mut writer).await.unwrap();
+    let mut conn = Connection::SqliteWriter(writer, hook);
     conn.run(SQLITE).await.unwrap();
     (conn, Place::File(dir))
 }

@@ -33,7 +33,7 @@ pub(super) async fn upsert(
         let statement = Statement::new(dialect, spec, scope, rows, part, &now, patch);
         let (each, fixed) = (statement.varying.len(), statement.same.len() + 3);
         for chunk in chunks(dialect, &without(&part.rows, left_out), each, fixed) {
-            match statement.query(chunk).fetch_pks(conn).await {
+            match statement.query(chunk).move_rows(conn, &spec.table_name).await {
                 Ok(pks) => moved.extend(pks),
                 Err(error) => {
                     return Err(explain(conn, scope, spec, rows, chunk, error).await);
@@ -97,7 +97,7 @@ impl<'a> Statement<'a> {
         }
         self.push_insert(&mut query);
         self.push_update(&mut query);
-        query.push("\nreturning pk");
+        query.push_moved();
         query
     }
 

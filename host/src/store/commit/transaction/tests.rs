@@ -246,3 +246,36 @@ async fn a_page_that_ends_its_own_stream_may_end_a_listing(dialect: Dialect) {
     let refused = commit(&case.replication, page).await;
     assert!(matches!(refused, Err(Error::Superseded(_))), "{refused:?}");
 }
+
+/// Its cursor goes with it, so nothing is lost; what the control database was told must not go.
+#[tokio::test]
+async fn only_a_page_that_nobody_hears_of_may_be_lost() {
+    let case = Case::new(Dialect::Sqlite, google_calendar()).await;
+    case.calendar("c", false, THEN).await;
+    let between = |version, writes| {
+        let of = CommitOf::Page { stream: stream(), version, cursor: None, half_read: true };
+        step(&case, of, Effects { writes, ..Effects::default() })
+    };
+    let calendar = batch(CALENDARS, 1, vec![texts("google_id", &[Some("d")])]);
+    let events = between(1, vec![event("e0", "confirmed")]);
+    let calendars = between(2, vec![Write::Upsert(calendar)]);
+    assert!(events.is_read_again() && calendars.is_read_again());
+    assert!(!page(&case, 1, Vec::new()).is_read_again());
+    let last = CommitOf::Page { stream: stream(), version: 1, cursor: None, half_read: false };
+    assert!(!step(&case, last, Effects::default()).is_read_again());
+
+    let first = commit(&case.replication, events).await.unwrap();
+    assert!(!first.outbox && first.rows_changed == 1, "{first:?}");
+    let unsynced = calendars.clone();
+    let refused = case.replication.write_unsynced(|connection| {
+        Box::pin(async move {
+            Transaction::begin(connection, &unsynced).await?.run(Durability::Later).await
+        })
+    });
+    assert!(matches!(refused.await, Err(Error::Superseded(TO_BE_TOLD))));
+    assert_eq!(cursor(&case).await.unwrap().0, 2, "nothing of it was kept");
+    // A calendar's row brings a stream, which has to be told.
+    let told = commit(&case.replication, calendars).await.unwrap();
+    assert!(told.outbox, "{told:?}");
+    assert_eq!((told.rows_changed, told.commit_no), (1, first.commit_no + 1));
+}

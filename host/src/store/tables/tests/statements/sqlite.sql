@@ -4,8 +4,7 @@ insert into "thing_v1" as old (pk, "identity", "id", "color", "notes", "data", "
 select (select feed.pk from rowgate_feed as feed where feed.table_name = 'thing_v1' and feed.unique_key = input."identity" and feed.deleted), input."identity", input."id", input."color", input."notes", input."data", ?, ?, ?, ?, ?, ?, ?, ?
 from input where true
 on conflict ("identity") do update set "color" = excluded."color", "notes" = coalesce(excluded."notes", old."notes"), "data" = excluded."data", "version" = excluded."version", "price" = excluded."price", "made_on" = coalesce(old."made_on", excluded."made_on"), "sold_at" = excluded."sold_at", row_updated_at = excluded.row_updated_at, "owner_id" = case when old."owner_id" = excluded."owner_id" then old."owner_id" end
-where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."version") is not true and (old."version" is distinct from excluded."version" or old."color" is distinct from excluded."color" or old."price" is distinct from excluded."price" or old."notes" is distinct from coalesce(excluded."notes", old."notes") or old."made_on" is distinct from coalesce(old."made_on", excluded."made_on") or old."sold_at" is distinct from excluded."sold_at" or old."data" is distinct from excluded."data")
-returning pk;
+where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."version") is not true and (old."version" is distinct from excluded."version" or old."color" is distinct from excluded."color" or old."price" is distinct from excluded."price" or old."notes" is distinct from coalesce(excluded."notes", old."notes") or old."made_on" is distinct from coalesce(old."made_on", excluded."made_on") or old."sold_at" is distinct from excluded."sold_at" or old."data" is distinct from excluded."data");
 
 -- patch
 with input ("identity", "id", "color", "notes", "data") as (values (?, ?, ?, ?, ?), (?, ?, ?, ?, ?))
@@ -13,14 +12,12 @@ insert into "thing_v1" as old (pk, "identity", "id", "color", "notes", "data", "
 select (select feed.pk from rowgate_feed as feed where feed.table_name = 'thing_v1' and feed.unique_key = input."identity" and feed.deleted), input."identity", input."id", input."color", input."notes", input."data", ?, ?, ?, ?, ?, ?, ?, ?
 from input where true and exists (select 1 from "thing_v1" as live where live."identity" = input."identity" and live."owner_id" = ?)
 on conflict ("identity") do update set "color" = excluded."color", "notes" = coalesce(excluded."notes", old."notes"), "data" = excluded."data", "version" = excluded."version", "price" = excluded."price", "made_on" = coalesce(old."made_on", excluded."made_on"), "sold_at" = excluded."sold_at", row_updated_at = excluded.row_updated_at, "owner_id" = case when old."owner_id" = excluded."owner_id" then old."owner_id" end
-where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."version") is not true and (old."version" is distinct from excluded."version" or old."color" is distinct from excluded."color" or old."price" is distinct from excluded."price" or old."notes" is distinct from coalesce(excluded."notes", old."notes") or old."made_on" is distinct from coalesce(old."made_on", excluded."made_on") or old."sold_at" is distinct from excluded."sold_at" or old."data" is distinct from excluded."data")
-returning pk;
+where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."version") is not true and (old."version" is distinct from excluded."version" or old."color" is distinct from excluded."color" or old."price" is distinct from excluded."price" or old."notes" is distinct from coalesce(excluded."notes", old."notes") or old."made_on" is distinct from coalesce(old."made_on", excluded."made_on") or old."sold_at" is distinct from excluded."sold_at" or old."data" is distinct from excluded."data");
 
 -- update, by an index
 update "thing_v1" set "color" = ?, "version" = ?, row_updated_at = ?
 where true and +"owner_id" = ? and +"shelf" = ? and "color" = ?
-and ("thing_v1"."color" is distinct from ? or "thing_v1"."version" is distinct from ?) and (? < "thing_v1"."version") is not true
-returning pk;
+and ("thing_v1"."color" is distinct from ? or "thing_v1"."version" is distinct from ?) and (? < "thing_v1"."version") is not true;
 
 -- update of what a full listing didn't show
 update "thing_v1" set "color" = ?, row_updated_at = ?
@@ -28,8 +25,7 @@ where pk in (select pk from "thing_v1"
 where true and "identity" >= ? and "identity" < ? and +"owner_id" = ? and +"shelf" = ?
 and ("thing_v1"."color" is distinct from ?)
 and "thing_v1"."identity" not in (select seen.value from rowgate_bracket_keys as page, json_each(page.keys) as seen where page.bracket_id = ?)
-limit ?)
-returning pk;
+limit ?);
 
 -- delete, by the range of the key
 delete from "thing_v1"
