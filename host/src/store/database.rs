@@ -238,9 +238,7 @@ impl Database {
     /// Answers when all is on disk that anybody could read.
     pub async fn sync(&self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(database) => {
-                database.write(OnDisk::All, |_| Box::pin(async { Ok(()) })).await
-            }
+            Self::Sqlite(database) => database.sync().await,
             // A commit is visible when it is.
             Self::Postgres(_) => Ok(()),
         }

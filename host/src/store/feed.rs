@@ -84,11 +84,11 @@ pub struct PageLimits {
 pub async fn read(
     database: &Database,
     spec: &TableSpec,
-    behind: &Bookmark,
+    bookmark: &Bookmark,
     limits: PageLimits,
     copy_id: &str,
 ) -> Result<Page, Error> {
-    let mut bookmark = behind.clone();
+    let mut bookmark = bookmark.clone();
     loop {
         let head = head(database).await?;
         bookmark = bookmark.on(&head, copy_id);
@@ -104,10 +104,8 @@ pub async fn read(
         };
         // Tombstones that were taken away meanwhile may be missing in the page.
         if bookmark.holds(&head::known(database).await?) {
-            // Whoever goes on behind it will not come back for what a loss of power takes.
-            if page.end != *behind {
-                database.sync().await?;
-            }
+            // Whoever goes on behind it won't come back for what a loss of power brings back.
+            database.sync().await?;
             return Ok(page);
         }
     }

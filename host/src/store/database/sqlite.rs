@@ -6,6 +6,8 @@ mod checkpoint;
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -34,6 +36,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SqliteDatabase {
     writes: mpsc::Sender<Box<dyn Write>>,
     readers: SqlitePool,
+    /// Commits that can be read may not be on disk yet. The writer alone says so: before they can be read.
+    is_behind: Arc<AtomicBool>,
 }
 
 impl SqliteDatabase {
@@ -76,15 +80,16 @@ impl SqliteDatabase {
             .map_err(unavailable)?;
         let (sender, receiver) = mpsc::channel(1024);
         let hook = UpdateHook::of(&mut writer).await.map_err(unavailable)?;
+        let is_behind = Arc::<AtomicBool>::default();
         let writer = Writer {
             connection: Connection::SqliteWriter(writer, hook),
             is_synced: None,
-            is_behind: false,
+            is_behind: Arc::clone(&is_behind),
             log: Log::of(path, options, LENGTHS),
             synced_log: SyncedLog::of(path),
         };
         tokio::spawn(writer.write_batches(receiver));
-        Ok(Self { writes: sender, readers })
+        Ok(Self { writes: sender, readers, is_behind })
     }
 
     pub(super) async fn reader(&self) -> sqlx::Result<PoolConnection<Sqlite>> {
@@ -96,6 +101,14 @@ impl SqliteDatabase {
         let (open, idle) = (i64::from(self.readers.size()), count(self.readers.num_idle()));
         let writes_waiting = count(self.writes.max_capacity() - self.writes.capacity());
         Connections { open, busy: (open - idle).max(0), writes_waiting }
+    }
+
+    /// Answers when all is on disk that could be read.
+    pub(super) async fn sync(&self) -> Result<(), Error> {
+        if !self.is_behind.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.write(OnDisk::All, |_| Box::pin(async { Ok(()) })).await
     }
 
     /// Operations run one after the other; what is waiting shares one sync.
@@ -180,8 +193,7 @@ struct Writer {
     connection: Connection,
     /// Are its commits synced at present? None: unknown.
     is_synced: Option<bool>,
-    /// Some that weren't may not be on disk yet.
-    is_behind: bool,
+    is_behind: Arc<AtomicBool>,
     log: Log,
     synced_log: SyncedLog,
 }
@@ -218,6 +230,9 @@ impl Writer {
         on_disk: OnDisk,
     ) -> Result<(), sqlx::Error> {
         let synced = on_disk > OnDisk::Nothing;
+        if !synced {
+            self.is_behind.store(true, Ordering::SeqCst);
+        }
         let done = self.commit_batch(batch, synced).await;
         self.is_synced = done.is_ok().then_some(synced);
         if done.is_err() {
@@ -226,14 +241,14 @@ impl Writer {
             return done;
         }
         self.synced_log.committed(synced);
-        if on_disk == OnDisk::Nothing {
-            self.is_behind = true;
-            self.log.unsynced();
-        }
-        if on_disk == OnDisk::All && self.is_behind {
-            self.log.synced().await?;
-            self.synced_log.synced();
-            self.is_behind = false;
+        match on_disk {
+            OnDisk::Nothing => self.log.unsynced(),
+            OnDisk::Itself => {}
+            OnDisk::All => {
+                self.log.synced().await?;
+                self.synced_log.synced();
+                self.is_behind.store(false, Ordering::SeqCst);
+            }
         }
         Ok(())
     }
@@ -300,7 +315,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::store::database::query_scalar;
-    use crate::store::{Dialect, fixture};
+    use crate::store::{Database, Dialect, feed, fixture};
 
     fn level(connection: &mut Connection, worked: bool) -> BoxFuture<'_, Result<i64, Error>> {
         Box::pin(async move {
@@ -323,6 +338,26 @@ mod tests {
             assert_eq!(ask(synced, true).await.unwrap(), level);
             let refused = ask(synced, false).await;
             assert!(matches!(&refused, Err(Error::Refused(was)) if *was == level.to_string()));
+        }
+    }
+
+    /// Of what is read somebody may keep a number elsewhere.
+    #[tokio::test]
+    async fn the_end_of_a_feed_is_on_disk() {
+        let store = fixture::open(Dialect::Sqlite, Clock::simulated(0)).await;
+        let organization = store.organization("default").await.unwrap().id;
+        let replication = store.replication(organization).await.unwrap();
+        let Database::Sqlite(file) = &replication else { panic!("{replication:?}") };
+        let commit = "insert into rowgate_commits (owner_id, committed_at) values (1, 0)";
+        replication.sync().await.unwrap();
+        for _ in 0..2 {
+            let unsynced = replication.write_unsynced(move |connection| {
+                Box::pin(async move { Ok(connection.run(commit).await?) })
+            });
+            unsynced.await.unwrap();
+            assert!(file.is_behind.load(Ordering::SeqCst));
+            feed::head(&replication).await.unwrap();
+            assert!(!file.is_behind.load(Ordering::SeqCst));
         }
     }
 }

@@ -14,10 +14,13 @@ pub struct Head {
     pub floor: i64,
 }
 
-/// The end of the feed. Every commit that was visible before the call has a number then.
+/// The end of the feed. Every commit that was visible before the call has a number then, and none that a loss
+/// of power could give to another.
 pub async fn head(database: &Database) -> Result<Head, Error> {
     if database.dialect() == Dialect::Sqlite {
-        return known(database).await;
+        let head = known(database).await?;
+        database.sync().await?;
+        return Ok(head);
     }
     let row = query(KNOWN_AND_UNNUMBERED).fetch_one(database.readers()).await?;
     let unnumbered: bool = row.get("unnumbered");
