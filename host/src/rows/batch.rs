@@ -74,8 +74,14 @@ impl Rows<'static> {
             false => {
                 let (first, second) = rows.split_at(rows.len() / 2);
                 let (first, second) = thread::scope(|threads| {
-                    let second = threads.spawn(|| select(second));
-                    (select(first), second.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                    let other = thread::Builder::new().spawn_scoped(threads, || select(second));
+                    let first = select(first);
+                    let second = match other {
+                        Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                        // There are too many already.
+                        Err(_) => select(second),
+                    };
+                    (first, second)
                 });
                 first?.followed_by(second?)
             }

@@ -79,6 +79,8 @@ impl Holder {
         if planted.commit_no < lease.relayed_no {
             let (no, now) = (planted.commit_no, runner.clock.now());
             let since = now.saturating_sub(micros(runner.options.inbox_kept));
+            // The control database is told how many commits there are.
+            tree.replication.sync().await?;
             let epoch = runner.chance.uuid();
             feed::found_put_back(control, &tree.replication, &lease, epoch).await?;
             relay::drive_again(control, &tree.replication, &mut lease, no, now, since).await?;

@@ -201,6 +201,15 @@ impl Database {
         }
     }
 
+    /// Commits that can be read may not be on disk yet.
+    #[cfg(test)]
+    pub(in crate::store) fn is_behind(&self) -> bool {
+        match self {
+            Self::Sqlite(database) => database.is_behind(),
+            Self::Postgres(_) => false,
+        }
+    }
+
     /// How much of what it has is in use.
     pub fn connections(&self) -> Connections {
         match self {

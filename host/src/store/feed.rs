@@ -92,23 +92,35 @@ pub async fn read(
     loop {
         let head = head(database).await?;
         bookmark = bookmark.on(&head, copy_id);
-        let page = match &bookmark {
-            Bookmark::Start => unreachable!("a bookmark on a head is somewhere"),
-            Bookmark::Copying { epoch, number, id, after_pk, .. } => {
-                let copying = page::Copying { epoch, number: *number, id, after_pk: *after_pk };
-                page::copied(database, spec, &copying, limits).await?
-            }
-            Bookmark::At { epoch, position } => {
-                page::changed(database, spec, epoch, position, &head, limits).await?
-            }
-        };
+        let page = page(database, spec, &bookmark, &head, limits).await?;
         // Tombstones that were taken away meanwhile may be missing in the page.
         if bookmark.holds(&head::known(database).await?) {
-            // Whoever goes on behind it won't come back for what a loss of power brings back.
-            database.sync().await?;
             return Ok(page);
         }
     }
+}
+
+/// The page behind a bookmark that is on this head. What it shows is on disk: whoever goes on behind it
+/// won't come back for what a loss of power brings back.
+async fn page(
+    database: &Database,
+    spec: &TableSpec,
+    bookmark: &Bookmark,
+    head: &Head,
+    limits: PageLimits,
+) -> Result<Page, Error> {
+    let page = match bookmark {
+        Bookmark::Start => unreachable!("a bookmark on a head is somewhere"),
+        Bookmark::Copying { epoch, number, id, after_pk, .. } => {
+            let copying = page::Copying { epoch, number: *number, id, after_pk: *after_pk };
+            page::copied(database, spec, &copying, limits).await?
+        }
+        Bookmark::At { epoch, position } => {
+            page::changed(database, spec, epoch, position, head, limits).await?
+        }
+    };
+    database.sync().await?;
+    Ok(page)
 }
 
 #[cfg(test)]

@@ -274,3 +274,22 @@ async fn a_page_is_a_range_of_the_order() {
         );
     }
 }
+
+/// A row whose latest change could still be taken back isn't in the page, and would come back behind it.
+#[tokio::test]
+async fn what_a_page_shows_is_on_disk() {
+    let fixture = Fixture::new(Dialect::Sqlite).await;
+    let database = &fixture.database;
+    for bookmark in [Bookmark::Start, fixture.bookmark().await] {
+        let head = head(database).await.unwrap();
+        let bookmark = bookmark.on(&head, "copy");
+        let between = "insert into rowgate_commits (owner_id, committed_at) values (1, 0)";
+        let unsynced = database.write_unsynced(move |connection| {
+            Box::pin(async move { Ok(connection.run(between).await?) })
+        });
+        unsynced.await.unwrap();
+        assert!(database.is_behind());
+        page(database, fixture.things(), &bookmark, &head, MANY).await.unwrap();
+        assert!(!database.is_behind());
+    }
+}

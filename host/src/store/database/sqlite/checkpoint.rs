@@ -2,6 +2,7 @@
 //! disk: in the writer's own connection everybody would wait for it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 use futures_util::FutureExt as _;
@@ -30,6 +31,11 @@ pub(super) struct Lengths {
 /// The log of one file.
 pub(super) struct Log {
     path: PathBuf,
+    /// Tells whether commits that SQLite left to the disk are on it. Open before the disk is asked for the
+    /// first: an error is told once, to each descriptor that was open then. (`fsync(2)`)
+    file: Option<Arc<fs::File>>,
+    /// Commits may be gone that could be read.
+    has_failed: bool,
     lengths: Lengths,
     options: SqliteConnectOptions,
     copying: Option<JoinHandle<()>>,
@@ -42,33 +48,64 @@ pub(super) struct Log {
 impl Log {
     /// `options`: of a connection that may write.
     pub(super) fn of(database: &Path, options: SqliteConnectOptions, lengths: Lengths) -> Self {
-        let (path, copying, syncing) = (log_path(database), None, None);
-        Self { path, lengths, options, copying, syncing, copied_bytes: 0, awaited_bytes: 0 }
+        Self {
+            path: log_path(database),
+            file: None,
+            has_failed: false,
+            lengths,
+            // The file may be deleted meanwhile.
+            options: options.create_if_missing(false),
+            copying: None,
+            syncing: None,
+            copied_bytes: 0,
+            awaited_bytes: 0,
+        }
     }
 
     /// Answers when all is on disk that is in the log of a database.
     pub(super) async fn sync(database: &Path) -> io::Result<()> {
-        synced(log_path(database)).await
+        let log = log_path(database);
+        blocking(|| match fs::File::open(log) {
+            Ok(log) => log.sync_data(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
     }
 
-    /// Answers when all is on disk that was committed.
-    pub(super) async fn synced(&self) -> io::Result<()> {
-        synced(self.path.clone()).await
+    /// Answers when all is on disk that was committed. Once it has failed it does so until the file is opened
+    /// again: what is there then is what can be read.
+    pub(super) async fn synced(&mut self) -> io::Result<()> {
+        let synced = match self.file.clone() {
+            _ if self.has_failed => Err(io::Error::other("an earlier sync failed")),
+            Some(log) => blocking(move || log.sync_data()).await,
+            None => Ok(()),
+        };
+        self.has_failed = synced.is_err();
+        synced
     }
 
     /// To be called after a commit that wasn't synced. The disk takes it meanwhile: whoever must be sure of a later
     /// one would wait for all of them.
     pub(super) fn unsynced(&mut self) {
+        if self.file.is_none() {
+            match fs::File::open(&self.path) {
+                Ok(log) => self.file = Some(Arc::new(log)),
+                Err(_) => self.has_failed = true,
+            }
+        }
         if self.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
             return;
         }
+        let path = self.path.clone();
         // Whether it has worked is asked by whoever must be sure.
-        self.syncing = Some(tokio::spawn(synced(self.path.clone()).map(drop)));
+        let synced = blocking(|| fs::File::open(path)?.sync_data());
+        self.syncing = Some(tokio::spawn(synced.map(drop)));
     }
 
     /// To be called between two transactions. Reads a length, and seldom does more.
     pub(super) async fn grown(&mut self) {
-        let bytes = fs::metadata(&self.path).map_or(0, |log| log.len());
+        let bytes = self.bytes();
         if bytes < self.lengths.copied_bytes {
             (self.copied_bytes, self.awaited_bytes) = (0, 0);
             return;
@@ -81,10 +118,26 @@ impl Log {
             self.awaited_bytes = bytes;
             return;
         }
-        let is_copying = self.copying.as_ref().is_some_and(|copying| !copying.is_finished());
-        if bytes >= self.copied_bytes + self.lengths.copied_bytes && !is_copying {
+        if bytes >= self.copied_bytes + self.lengths.copied_bytes && !self.is_copying() {
             self.copy(bytes);
         }
+    }
+
+    /// To be called when no commit has come for a while: the copy is whole then, and with the next commit the
+    /// log begins anew.
+    pub(super) fn quiet(&mut self) {
+        let bytes = self.bytes();
+        if bytes > self.lengths.kept_bytes && !self.is_copying() {
+            self.copy(bytes);
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |log| log.len())
+    }
+
+    fn is_copying(&self) -> bool {
+        self.copying.as_ref().is_some_and(|copying| !copying.is_finished())
     }
 
     /// Waits for the copy that is being made.
@@ -105,13 +158,9 @@ impl Log {
     }
 }
 
-async fn synced(log: PathBuf) -> io::Result<()> {
-    let synced = tokio::task::spawn_blocking(|| match fs::File::open(log) {
-        Ok(log) => log.sync_data(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    });
-    synced.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+async fn blocking(operation: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let done = tokio::task::spawn_blocking(operation).await;
+    done.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 fn log_path(database: &Path) -> PathBuf {

@@ -72,3 +72,14 @@ async fn a_reader_holds_up_the_log_and_not_the_writer() {
     let after = case.commits(40).await;
     assert!(after.iter().any(|length| *length < LENGTHS.awaited_bytes), "{after:?}");
 }
+
+#[tokio::test]
+async fn a_log_begins_anew_when_commits_have_paused() {
+    let mut case = Case::new().await;
+    let before = *case.commits(3).await.last().unwrap();
+    assert!((LENGTHS.kept_bytes..LENGTHS.copied_bytes).contains(&before), "{before}");
+    case.log.quiet();
+    case.log.copied().await;
+    let after = case.commits(1).await[0];
+    assert!(after < before, "{after}");
+}
