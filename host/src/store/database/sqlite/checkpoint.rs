@@ -76,25 +76,28 @@ impl Log {
     /// Answers when all is on disk that was committed. Once it has failed it does so until the file is opened
     /// again: what is there then is what can be read.
     pub(super) async fn synced(&mut self) -> io::Result<()> {
-        let synced = match self.file.clone() {
-            _ if self.has_failed => Err(io::Error::other("an earlier sync failed")),
-            Some(log) => blocking(move || log.sync_data()).await,
-            None => Ok(()),
-        };
+        if self.has_failed {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        let log = self.file()?;
+        let synced = blocking(move || log.sync_data()).await;
         self.has_failed = synced.is_err();
         synced
+    }
+
+    fn file(&mut self) -> io::Result<Arc<fs::File>> {
+        if let Some(log) = &self.file {
+            return Ok(Arc::clone(log));
+        }
+        let log = Arc::new(fs::File::open(&self.path)?);
+        Ok(Arc::clone(self.file.insert(log)))
     }
 
     /// To be called after a commit that wasn't synced. The disk takes it meanwhile: whoever must be sure of a later
     /// one would wait for all of them.
     pub(super) fn unsynced(&mut self) {
-        if self.file.is_none() {
-            match fs::File::open(&self.path) {
-                Ok(log) => self.file = Some(Arc::new(log)),
-                Err(_) => self.has_failed = true,
-            }
-        }
-        if self.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
+        let is_syncing = self.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished());
+        if is_syncing || self.file().is_err() {
             return;
         }
         let path = self.path.clone();
