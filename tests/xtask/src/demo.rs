@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::checkout::Checkout;
 use crate::components;
-use crate::suites::{Stopwatch, built_binary};
+use crate::suites::{Stopwatch, built_binary, released_host};
 use google::Google;
 use host::{Host, Integration};
 
@@ -39,11 +39,16 @@ pub(crate) struct Options {
     /// Keep everything in a throw-away PostgreSQL instead of SQLite files.
     #[arg(long)]
     postgres: bool,
+    /// Show the host as it is shipped, optimised in full. The first time this builds for a quarter of an
+    /// hour more.
+    #[arg(long)]
+    release: bool,
 }
 
 impl Options {
     /// As CI runs it.
-    pub(crate) const CI: Self = Self { keep: false, events: 10_000, postgres: false };
+    pub(crate) const CI: Self =
+        Self { keep: false, events: 10_000, postgres: false, release: false };
     /// The same on PostgreSQL.
     pub(crate) const CI_ON_POSTGRES: Self = Self { postgres: true, ..Self::CI };
 }
@@ -67,7 +72,7 @@ struct Demo<'a> {
 /// Run the demo. An error says which expectation was not met.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let stopwatch = Stopwatch::start();
-    let built = build(checkout)?;
+    let built = build(checkout, options.release)?;
     let built_in = stopwatch.elapsed();
     let demo = Demo::start(checkout, &built, options.postgres)?;
     if let Err(error) = demo.show(options) {
@@ -95,7 +100,7 @@ struct Built {
     plugins: PathBuf,
 }
 
-fn build(checkout: &Checkout) -> Result<Built> {
+fn build(checkout: &Checkout, release: bool) -> Result<Built> {
     screen::heading("Build");
     screen::say(
         "The google_calendar plugin (a WebAssembly component), the host and the simulator. The \
@@ -105,7 +110,10 @@ fn build(checkout: &Checkout) -> Result<Built> {
     println!();
     components::build_plugins(checkout)?;
     Ok(Built {
-        host: built_binary(checkout, "rowgate")?,
+        host: match release {
+            true => released_host(checkout)?,
+            false => built_binary(checkout, "rowgate")?,
+        },
         simulator: built_binary(checkout, "simulator")?,
         plugins: checkout.target(components::PLUGINS),
     })
@@ -153,7 +161,7 @@ impl<'a> Demo<'a> {
         verbs::linked(self)?;
         verbs::refreshed(self)?;
         verbs::resync(self)?;
-        load::linked(self, options.events)?;
+        load::linked(self, options)?;
         swap::versions(self, options.events)?;
         verbs::unlinked(self)?;
         let errors = self.host.logged_errors()?;

@@ -196,6 +196,13 @@ pub(crate) fn built_binary(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     checkout::binary(&checkout::build(&mut cargo)?, name)
 }
 
+/// Build the host as README says that it is built for use; its path.
+pub(crate) fn released_host(checkout: &Checkout) -> Result<PathBuf> {
+    let mut cargo = checkout.cargo();
+    cargo.args(["build", "--release", "--package", "rowgate"]);
+    checkout::binary(&checkout::build(&mut cargo)?, "rowgate")
+}
+
 struct SuiteResult {
     suite: Suite,
     took: Duration,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{Demo, screen};
+use super::{Demo, Options, screen};
 use crate::suites::Stopwatch;
 
 /// The backend's own id of the second user.
@@ -15,7 +15,8 @@ pub(super) const BOB_EMAIL: &str = "bob@example.com";
 /// Nothing that works takes so long to write its first row.
 const FIRST_ROW_LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) fn linked(demo: &Demo<'_>, events: u32) -> Result<()> {
+pub(super) fn linked(demo: &Demo<'_>, options: &Options) -> Result<()> {
+    let events = options.events;
     screen::heading(&format!("LINKED: a user with {events} events"));
     demo.google.refresh_token(BOB_EMAIL)?;
     let generate = json!({ "calendar": BOB_EMAIL, "count": events, "mix": "singles" });
@@ -36,11 +37,15 @@ pub(super) fn linked(demo: &Demo<'_>, events: u32) -> Result<()> {
     println!("from the post to the first row  {:>8.2} s", first.as_secs_f64());
     println!("from the post to all rows       {:>8.2} s", all.as_secs_f64());
     println!("rows per second                 {:>8.0}", rows as f64 / all.as_secs_f64());
+    let build = match options.release {
+        true => "by the host as it is shipped",
+        false => "by a development build (`--release` shows the host as it is shipped)",
+    };
     screen::say(&format!(
-        "Measured from outside: the clock starts before the post; the first row is the first that \
+        "Measured {build} and from outside: the clock starts before the post; the first row is the first that \
          `rowgate db sql` sees, asked again and again ({looks} times, {:.0} ms each); all rows is \
          when /statusz/idle answers that nothing is left to do. Token, calendar list and {} pages \
-         of events by HTTP are in it, and a development build: it is not optimised in full.",
+         of events by HTTP are in it.",
         first.as_secs_f64() * 1e3 / f64::from(looks),
         events.div_ceil(2_000),
     ));
