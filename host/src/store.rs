@@ -54,14 +54,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rowgate_manifest::Manifest;
-use sqlx::migrate::Migrator;
 
 pub use changed::Changed;
 use database::unstorable;
 pub use database::{
-    Answer, Argument, Cell, Connection, Database, Dialect, Done, Error, PostgresDatabase, Query,
-    Record, Row, SessionLimits, SqliteDatabase, Target, UpdateHook, query, query_as, query_scalar,
-    says_unstorable,
+    Answer, Argument, Cell, Connection, Database, Dialect, Done, Error, FileSchema,
+    PostgresDatabase, Query, Record, Row, SessionLimits, SqliteDatabase, Target, UpdateHook, query,
+    query_as, query_scalar, says_unstorable,
 };
 pub use server::ServerOptions;
 
@@ -76,8 +75,12 @@ use server::Server;
 use watch::Told;
 pub use watch::{Heard, Watch};
 
-static CONTROL: Migrator = sqlx::migrate!("migrations/sqlite/control");
-static REPLICATION: Migrator = sqlx::migrate!("migrations/sqlite/replication");
+static CONTROL: FileSchema =
+    FileSchema { migrations: sqlx::migrate!("migrations/sqlite/control"), page_bytes: 4_096 };
+/// Rows of tables have a KiB and more: on larger pages fewer are split and less of each is empty, which a listing
+/// feels. A small commit writes more (ARCHITECTURE, 2026-11-27).
+static REPLICATION: FileSchema =
+    FileSchema { migrations: sqlx::migrate!("migrations/sqlite/replication"), page_bytes: 8_192 };
 
 /// All databases of one data directory.
 pub struct Store {

@@ -1,10 +1,15 @@
 //! JSON in one spelling per value: members sorted, the last of a repeated name kept, no white
 //! space, shortest escapes, numbers exact, NUL taken out.
 
+mod string;
+
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::number;
+
+pub use string::push_string;
 
 /// Deeper documents are refused: readers of the table should get through without a stack of MBs.
 const DEPTH_MAX: usize = 128;
@@ -28,54 +33,85 @@ pub fn canonical(text: &str) -> Result<Cow<'_, str>, JsonError> {
     let mut writer = Writer {
         text,
         at: 0,
-        out: String::with_capacity(text.len()),
-        members: Vec::new(),
-        scratch: String::new(),
+        kept: 0,
+        out: String::new(),
+        members: Vec::with_capacity(32),
+        sorted: String::new(),
     };
     writer.value(0)?;
     if writer.peek().is_some() {
         return Err(writer.error("text after the document"));
     }
-    Ok(Cow::Owned(writer.out))
+    Ok(writer.written())
 }
 
-/// Appends a string with the same escapes.
-pub fn push_string(text: &str, out: &mut String) {
-    out.push('"');
-    if plain_length(text.as_bytes()) < text.len() {
-        text.chars().for_each(|char| push_char(char, out));
-    } else {
-        out.push_str(text);
-    }
-    out.push('"');
-}
-
+/// What is read is kept where it stands as long as it is spelled as it should be, and copied in one piece.
+/// A place in what is written is one in `out`, or behind it in what is kept.
 struct Writer<'a> {
     text: &'a str,
     at: usize,
+    /// From here to `at` the text is canonical, and not in `out` yet.
+    kept: usize,
     out: String,
-    /// Members of the objects that are open, innermost last, as ranges of `out`.
+    /// Members of the objects that are open, innermost last.
     members: Vec<Member>,
-    scratch: String,
+    /// Of one object, at work.
+    sorted: String,
 }
 
+/// Places in what is written.
 struct Member {
+    /// The first bytes of the name, which tell most names apart.
+    prefix: u64,
+    /// With its quotes.
     name: Range<usize>,
     end: usize,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     fn error(&self, what: &'static str) -> JsonError {
         JsonError { what, at: self.at }
     }
 
+    /// The place of what comes next.
+    fn place(&self) -> usize {
+        self.out.len() + self.at - self.kept
+    }
+
+    fn copy_kept(&mut self) {
+        if self.out.capacity() == 0 {
+            self.out.reserve(self.text.len());
+        }
+        self.out.push_str(&self.text[self.kept..self.at]);
+        self.kept = self.at;
+    }
+
+    /// Goes over bytes that aren't written.
+    fn leave_out(&mut self, bytes: usize) {
+        self.copy_kept();
+        self.at += bytes;
+        self.kept = self.at;
+    }
+
+    fn written(mut self) -> Cow<'a, str> {
+        if self.out.is_empty() {
+            return Cow::Borrowed(&self.text[self.kept..self.at]);
+        }
+        self.copy_kept();
+        Cow::Owned(self.out)
+    }
+
     /// The next byte that isn't white space, not consumed.
     fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+        let bytes = &self.text.as_bytes()[self.at..];
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let first = bytes.first()?;
+        if !is_space(first) {
+            return Some(*first);
         }
-        bytes.get(self.at).copied()
+        let spaces = bytes.iter().take_while(|byte| is_space(byte)).count();
+        self.leave_out(spaces);
+        bytes.get(spaces).copied()
     }
 
     fn take(&mut self, byte: u8) -> bool {
@@ -106,7 +142,6 @@ impl Writer<'_> {
             return Err(self.error("no JSON value"));
         }
         self.at += word.len();
-        self.out.push_str(word);
         Ok(())
     }
 
@@ -114,53 +149,59 @@ impl Writer<'_> {
         let Some(length) = number::scan(&self.text.as_bytes()[self.at..]) else {
             return Err(self.error("no number"));
         };
+        let number = &self.text[self.at..self.at + length];
+        if number::is_canonical(number) {
+            self.at += length;
+            return Ok(());
+        }
+        self.leave_out(length);
         let start = self.out.len();
-        number::push_canonical(&self.text[self.at..self.at + length], &mut self.out);
+        number::push_canonical(number, &mut self.out);
         if !number::is_storable(&self.out[start..]) {
             self.out.insert(start, '"');
             self.out.push('"');
         }
-        self.at += length;
         Ok(())
     }
 
     fn array(&mut self, depth: usize) -> Result<(), JsonError> {
         self.at += 1;
-        self.out.push('[');
-        if !self.take(b']') {
-            loop {
-                self.value(depth + 1)?;
-                if self.take(b']') {
-                    break;
-                }
-                if !self.take(b',') {
-                    return Err(self.error("no `,` or `]`"));
-                }
-                self.out.push(',');
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            self.value(depth + 1)?;
+            if self.take(b']') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return Err(self.error("no `,` or `]`"));
             }
         }
-        self.out.push(']');
-        Ok(())
     }
 
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
         self.at += 1;
-        self.out.push('{');
-        let (outer, start) = (self.members.len(), self.out.len());
-        if !self.take(b'}') {
-            loop {
-                self.member(depth)?;
-                if self.take(b'}') {
-                    break;
-                }
-                if !self.take(b',') {
-                    return Err(self.error("no `,` or `}`"));
-                }
-                self.out.push(',');
+        if self.take(b'}') {
+            return Ok(());
+        }
+        let (outer, start, mut in_order) = (self.members.len(), self.place(), true);
+        loop {
+            self.member(depth)?;
+            if let [.., before, last] = &self.members[outer..] {
+                in_order = in_order && self.compared(before, last) == Ordering::Less;
+            }
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return Err(self.error("no `,` or `}`")),
             }
         }
-        self.sort_members(outer, start);
-        self.out.push('}');
+        if !in_order {
+            self.sort_members(outer, start);
+        }
+        self.members.truncate(outer);
+        self.at += 1;
         Ok(())
     }
 
@@ -168,147 +209,63 @@ impl Writer<'_> {
         if self.peek() != Some(b'"') {
             return Err(self.error("no member name"));
         }
-        let start = self.out.len();
+        let start = self.place();
         self.string()?;
-        let name = start..self.out.len();
+        if start < self.out.len() {
+            // A name is all in `out`, or all kept.
+            self.copy_kept();
+        }
+        let name = start..self.place();
+        let prefix = prefix(self.name(&name));
         if !self.take(b':') {
             return Err(self.error("no `:`"));
         }
-        self.out.push(':');
         self.value(depth + 1)?;
-        self.members.push(Member { name, end: self.out.len() });
+        self.members.push(Member { prefix, name, end: self.place() });
         Ok(())
     }
 
-    /// Rewrites the members of the object that began at `start`, if they aren't in order already.
+    fn name(&self, place: &Range<usize>) -> &[u8] {
+        match place.start.checked_sub(self.out.len()) {
+            None => &self.out.as_bytes()[place.clone()],
+            Some(start) => &self.text.as_bytes()[self.kept + start..][..place.len()],
+        }
+    }
+
+    fn compared(&self, a: &Member, b: &Member) -> Ordering {
+        a.prefix.cmp(&b.prefix).then_with(|| self.name(&a.name).cmp(self.name(&b.name)))
+    }
+
+    /// Rewrites the members of the object that began at `start`.
     fn sort_members(&mut self, outer: usize, start: usize) {
-        let Self { out, members, scratch, .. } = self;
-        let name = |member: &Member| &out.as_bytes()[member.name.clone()];
-        let sorted = members[outer..].is_sorted_by(|a, b| name(a) < name(b));
-        if !sorted {
-            members[outer..].sort_by(|a, b| name(a).cmp(name(b)));
-            scratch.clear();
-            let (mut rest, mut first) = (&members[outer..], true);
-            while let [member, after @ ..] = rest {
-                rest = after;
-                // The sort is stable: of equal names the last comes last, and wins.
-                if after.first().is_some_and(|next| name(next) == name(member)) {
-                    continue;
-                }
-                if !std::mem::take(&mut first) {
-                    scratch.push(',');
-                }
-                scratch.push_str(&out[member.name.start..member.end]);
+        self.copy_kept();
+        let mut members = self.members.split_off(outer);
+        members.sort_by(|a, b| self.compared(a, b));
+        self.sorted.clear();
+        self.sorted.reserve(self.out.len() - start);
+        let (mut rest, mut first) = (&members[..], true);
+        while let [member, after @ ..] = rest {
+            rest = after;
+            // The sort is stable: of equal names the last comes last, and wins.
+            if after.first().is_some_and(|next| self.compared(member, next) == Ordering::Equal) {
+                continue;
             }
-            out.truncate(start);
-            out.push_str(scratch);
-        }
-        members.truncate(outer);
-    }
-
-    fn string(&mut self) -> Result<(), JsonError> {
-        self.at += 1;
-        self.out.push('"');
-        loop {
-            let bytes = self.text.as_bytes();
-            let start = self.at;
-            self.at += plain_length(&bytes[start..]);
-            self.out.push_str(&self.text[start..self.at]);
-            match bytes.get(self.at) {
-                Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                Some(0) => self.at += 1,
-                Some(_) => return Err(self.error("control character in a string")),
-                None => return Err(self.error("end of text in a string")),
+            if !std::mem::take(&mut first) {
+                self.sorted.push(',');
             }
+            self.sorted.push_str(&self.out[member.name.start..member.end]);
         }
-        self.at += 1;
-        self.out.push('"');
-        Ok(())
-    }
-
-    fn escape(&mut self) -> Result<(), JsonError> {
-        let char = match self.text.as_bytes().get(self.at + 1) {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode_escape(),
-            _ => return Err(self.error("no escape")),
-        };
-        self.at += 2;
-        push_char(char, &mut self.out);
-        Ok(())
-    }
-
-    fn unicode_escape(&mut self) -> Result<(), JsonError> {
-        let Some(unit) = self.unit(self.at) else { return Err(self.error("no `\\uXXXX`")) };
-        let mut length = 6;
-        let mut point = unit;
-        if (0xd800..0xdc00).contains(&unit)
-            && let Some(low) = self.unit(self.at + 6)
-            && (0xdc00..0xe000).contains(&low)
-        {
-            point = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-            length = 12;
-        }
-        self.at += length;
-        if point != 0 {
-            push_char(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER), &mut self.out);
-        }
-        Ok(())
-    }
-
-    /// The UTF-16 unit of a `\uXXXX` at an offset.
-    fn unit(&self, at: usize) -> Option<u32> {
-        let escape = self.text.as_bytes().get(at..at + 6)?;
-        let digits = escape.strip_prefix(b"\\u")?;
-        digits.iter().try_fold(0, |unit, digit| {
-            char::from(*digit).to_digit(16).map(|digit| unit << 4 | digit)
-        })
+        self.out.truncate(start);
+        self.out.push_str(&self.sorted);
     }
 }
 
-fn push_char(char: char, out: &mut String) {
-    match char {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\u{8}' => out.push_str("\\b"),
-        '\u{c}' => out.push_str("\\f"),
-        '\0'..'\u{20}' => out.push_str(&format!("\\u{:04x}", u32::from(char))),
-        _ => out.push(char),
-    }
-}
-
-/// How many bytes stand before the first one that ends a run of plain characters: a quote, a backslash, a
-/// control character.
-fn plain_length(text: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(eight) = text[at..].first_chunk::<8>() {
-        let special = specials(u64::from_le_bytes(*eight));
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let is_special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    at + text[at..].iter().position(is_special).unwrap_or(text.len() - at)
-}
-
-/// Marks the lowest special byte of eight; those above it may be marked for nothing.
-/// (H. S. Warren, Hacker's Delight, 6-1)
-fn specials(eight: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let below = |eight: u64, least: u64| eight.wrapping_sub(ONES * least) & !eight;
-    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
-    (below(eight, 0x20) | is(b'"') | is(b'\\')) & (ONES * 0x80)
+/// The first bytes of a name behind its quote, so that they compare as it does.
+fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let first = &name[1..name.len().min(9)];
+    bytes[..first.len()].copy_from_slice(first);
+    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

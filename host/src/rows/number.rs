@@ -48,6 +48,13 @@ pub fn canonical_decimal(text: &str) -> String {
     out
 }
 
+/// Whether a number that [`scan`] accepted is known to be spelled as [`push_canonical`] spells it, and storable:
+/// a whole one.
+pub(super) fn is_canonical(text: &str) -> bool {
+    let is_whole = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+    is_whole && text.len() as i64 <= PLAIN_MAX_DIGITS && text != "-0"
+}
+
 /// Whether databases store a number as one; `canonical`: as [`push_canonical`] writes it.
 pub(super) fn is_storable(canonical: &str) -> bool {
     let digits = canonical.strip_prefix('-').unwrap_or(canonical);

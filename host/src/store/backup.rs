@@ -67,7 +67,7 @@ pub fn known_schema_versions() -> (i64, i64) {
     let newest = |migrator: &sqlx::migrate::Migrator| {
         migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
     };
-    (newest(&CONTROL), newest(&REPLICATION))
+    (newest(&CONTROL.migrations), newest(&REPLICATION.migrations))
 }
 
 /// Makes copies of databases in a data directory into databases that go on: `begun_at` is when the

@@ -2,6 +2,8 @@
 
 mod answer;
 mod argument;
+mod connection;
+mod error;
 mod postgres;
 mod query;
 mod sqlite;
@@ -12,84 +14,23 @@ use std::path::Path;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
 
 pub use answer::{Answer, Cell, Record, Row};
 pub use argument::Argument;
+pub use connection::Connection;
+pub(in crate::store) use connection::Peer;
+pub(in crate::store) use error::unstorable;
+pub use error::{Error, says_unstorable};
 pub(in crate::store) use postgres::maker;
 pub use postgres::{PostgresDatabase, SessionLimits};
 pub use query::{Done, Query, Target, query, query_as, query_scalar};
-pub use sqlite::SqliteDatabase;
+pub use sqlite::{FileSchema, SqliteDatabase};
 pub use update_hook::UpdateHook;
 
 use crate::metrics::Connections;
 
+use error::migration_error;
 use sqlite::OnDisk;
-
-/// Why the store refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Disk full, file gone, server down, locked for too long: try again later.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
-    /// The statement can't have worked; nothing was written.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// What is stored contradicts itself.
-    #[error("inconsistent: {0}")]
-    Inconsistent(String),
-    /// The lease, generation or cursor this write was made under has moved (R2, R3).
-    #[error("superseded: {0}")]
-    Superseded(&'static str),
-    /// The full listing that a call ends isn't open, so what it didn't see isn't known.
-    #[error("{0}")]
-    NotListed(String),
-    /// Too much at once, or in too short a time; the text says of what.
-    #[error("{reason}")]
-    Busy {
-        /// Of what there is too much.
-        reason: String,
-        /// When it may work, from now on.
-        retry_after_s: u32,
-    },
-    /// The caller asked for something that isn't possible; the text says what to do.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl Error {
-    /// The database wasn't reached, or gave no answer: another statement may fare better.
-    pub fn is_away(&self) -> bool {
-        match self {
-            Self::Unavailable(_) => true,
-            Self::Database(error) => matches!(
-                error,
-                sqlx::Error::Io(_)
-                    | sqlx::Error::Tls(_)
-                    | sqlx::Error::Protocol(_)
-                    | sqlx::Error::PoolTimedOut
-                    | sqlx::Error::PoolClosed
-                    | sqlx::Error::WorkerCrashed
-            ),
-            _ => false,
-        }
-    }
-}
-
-/// What a server has against a row, whenever it comes. None: something else is wrong.
-pub(in crate::store) fn unstorable(error: &sqlx::Error) -> Option<&str> {
-    let error = error.as_database_error()?;
-    says_unstorable(&error.code()?).then(|| error.message())
-}
-
-/// By SQLSTATE: a data exception, such as NUL in a text, or what is beyond PostgreSQL's own limits.
-pub fn says_unstorable(code: &str) -> bool {
-    code.len() == 5 && (code.starts_with("22") || code.starts_with("54"))
-}
 
 /// What a database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +62,8 @@ pub enum Database {
 impl Database {
     /// Opens or creates a SQLite file and brings its schema up to date. A file with a newer schema
     /// than this program knows is refused.
-    pub async fn open(path: &Path, migrations: &Migrator) -> Result<Self, Error> {
-        SqliteDatabase::open(path, migrations).await.map(Self::Sqlite)
+    pub async fn open(path: &Path, schema: &FileSchema) -> Result<Self, Error> {
+        SqliteDatabase::open(path, schema).await.map(Self::Sqlite)
     }
 
     /// What it speaks.
@@ -254,79 +195,8 @@ impl Database {
     }
 }
 
-/// A connection, inside a transaction where it was handed to an operation of [`Database::write`].
-#[derive(Debug)]
-pub enum Connection {
-    /// The one writer of a file.
-    SqliteWriter(SqliteConnection, UpdateHook),
-    /// A connection that only reads.
-    SqliteReader(PoolConnection<Sqlite>),
-    /// A connection of a server.
-    Postgres(PoolConnection<Postgres>),
-    /// The same in a transaction.
-    Transaction(Transaction<'static, Postgres>),
-}
-
-/// A connection as its driver has it.
-pub(in crate::store) enum Peer<'c> {
-    Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
-}
-
-impl Connection {
-    /// What it speaks.
-    pub fn dialect(&self) -> Dialect {
-        match self {
-            Self::SqliteWriter(..) | Self::SqliteReader(_) => Dialect::Sqlite,
-            Self::Postgres(_) | Self::Transaction(_) => Dialect::Postgres,
-        }
-    }
-
-    /// Runs a text of any number of statements that isn't kept prepared.
-    pub(in crate::store) async fn run(&mut self, sql: &str) -> sqlx::Result<()> {
-        match self.peer() {
-            Peer::Sqlite(connection) => connection.execute(sql).await.map(drop),
-            Peer::Postgres(connection) => connection.execute(sql).await.map(drop),
-        }
-    }
-
-    /// What tells of the rows that a statement moves. None: the statement has to return them.
-    pub(in crate::store) fn update_hook(&self) -> Option<&UpdateHook> {
-        match self {
-            Self::SqliteWriter(_, hook) => Some(hook),
-            Self::SqliteReader(_) | Self::Postgres(_) | Self::Transaction(_) => None,
-        }
-    }
-
-    pub(in crate::store) fn peer(&mut self) -> Peer<'_> {
-        match self {
-            Self::SqliteWriter(connection, _) => Peer::Sqlite(connection),
-            Self::SqliteReader(connection) => Peer::Sqlite(connection),
-            Self::Postgres(connection) => Peer::Postgres(connection),
-            Self::Transaction(transaction) => Peer::Postgres(transaction),
-        }
-    }
-}
-
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn migration_error(of: &str, error: MigrateError) -> Error {
-    match error {
-        MigrateError::VersionMissing(version) => Error::Refused(format!(
-            "{of} has schema version {version}, which this program doesn't know: start the newer \
-             rowgate that wrote it"
-        )),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            let error = Error::Database(error);
-            match error.is_away() {
-                true => Error::Unavailable(format!("{of}: {error}")),
-                false => Error::Inconsistent(format!("{of}: {error}")),
-            }
-        }
-        other => Error::Inconsistent(format!("{of}: {other}")),
-    }
 }
 
 /// A library panics on answers that no server of its kind gives; a customer's may.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::listing::{Got, Listing};
 use crate::manifest::services::GOOGLE_CALENDAR_V1;
 use crate::manifest::tables::{Calendar, CalendarRow};
-use crate::wire::{Entry, Page, Text, last_of_each};
+use crate::wire::{self, Entry, Item, Text};
 use crate::{Cursor, api};
 
 /// Deltas never tell of a lost role or another time zone, so a day's list is a full one.
@@ -46,8 +46,8 @@ pub(crate) fn sync(
             return Err(Failure::retry_in(RetryScope::Owner, text, None));
         }
     };
-    let page: Page<'_> = answer.json()?;
-    write(&page)?;
+    let (page, entries) = wire::page(&answer)?;
+    write(&entries)?;
     let last = at.listing.turn(page.next_page_token, page.next_sync_token)?;
     if last && full {
         // The host ends the streams of calendars that are deleted, and cancels their events.
@@ -58,12 +58,11 @@ pub(crate) fn sync(
 }
 
 /// Rows are keyed by the id of the entry, never by the word `primary`.
-fn write(page: &Page<'_>) -> Result<()> {
+fn write(entries: &[Item<'_, Entry<'_>>]) -> Result<()> {
     let mut live = Batch::<Calendar>::new(GOOGLE_CALENDAR_V1);
     let mut gone = Batch::<Calendar>::new(GOOGLE_CALENDAR_V1);
     let mut doubtful = Batch::<Calendar>::new(GOOGLE_CALENDAR_V1);
-    let entries = last_of_each::<Entry<'_>>(&page.items);
-    for entry in &entries {
+    for entry in entries {
         let (raw, entry) = (entry.raw, &entry.parsed);
         let row = CalendarRow::default().google_id(entry.id.as_ref().map(Text::as_str));
         match (entry.deleted, entry.primary) {

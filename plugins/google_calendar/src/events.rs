@@ -17,7 +17,7 @@ use crate::masters::Masters;
 use crate::receive::calendar_list;
 use crate::series::{self, Checked, Doubts, Known};
 use crate::told::Told;
-use crate::wire::{Event, Item, Page, Text, last_of_each};
+use crate::wire::{self, Event, Item, Text};
 use crate::{Cursor, api, row};
 
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -156,9 +156,9 @@ fn list(cx: &Context, feed: Feed<'_>, mut at: Position) -> Result<Step<Cursor>> 
         Got::Again => return Ok(Step::more(at.into())),
         Got::Unreadable(text) => return Ok(unreadable(text)),
     };
-    let page: Page<'_> = answer.json()?;
+    let (page, items) = wire::page(&answer)?;
     at.told_anew |= at.told.hear(&page);
-    write(feed, &page, full, &mut at)?;
+    write(feed, &items, full, &mut at)?;
     let last = at.listing.turn(page.next_page_token, page.next_sync_token)?;
     if at.doubts.are_too_many() {
         return Ok(Step::more(at.listed_anew(feed, cx.now).into()));
@@ -237,12 +237,16 @@ fn request(cx: &Context, feed: Feed<'_>) -> Result<rowgate_plugin::Request> {
     Ok(if feed.is_expanded() { request.query("singleEvents", true) } else { request })
 }
 
-fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Result<()> {
-    let items = last_of_each::<Event<'_>>(&page.items);
+fn write(
+    feed: Feed<'_>,
+    items: &[Item<'_, Event<'_>>],
+    full: bool,
+    at: &mut Position,
+) -> Result<()> {
     let mut live = feed.batch();
     // Stubs say less than the row knows: what they don't say stays, and so does `data`.
     let mut stubs = feed.batch().merge().keep(EventTable::DATA);
-    for item in &items {
+    for item in items {
         let target = if row::is_stub(&item.parsed) { &mut stubs } else { &mut live };
         target.push(&row::row(item));
     }
@@ -252,9 +256,9 @@ fn write(feed: Feed<'_>, page: &Page<'_>, full: bool, at: &mut Position) -> Resu
         series::cascade(feed, items.iter().map(|item| &item.parsed), None)?;
     }
     if feed.is_expanded() || at.told.hides_rules() {
-        bases(feed, &items)?;
+        bases(feed, items)?;
         if !full {
-            series::note(&items, &mut at.doubts);
+            series::note(items, &mut at.doubts);
         }
     }
     Ok(())

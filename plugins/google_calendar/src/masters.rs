@@ -14,7 +14,7 @@ use crate::api;
 use crate::events::{CLOCKS_APART_MICROS, DAY_MICROS, Feed};
 use crate::listing::{Got, Listing};
 use crate::series::{self, REACH_MICROS};
-use crate::wire::{Event, Page, Text, last_of_each};
+use crate::wire::{self, Event, Text};
 
 /// Google's answers are masked for it to what tells of an end.
 const FIELDS: &str =
@@ -77,8 +77,7 @@ impl Masters {
             // The calendar's own list decides whether it can be read.
             Got::Unreadable(text) => return Err(Failure::retry(text)),
         };
-        let page: Page<'_> = answer.json()?;
-        let items = last_of_each::<Event<'_>>(&page.items);
+        let (page, items) = wire::page::<Event<'_>>(&answer)?;
         let events = items.iter().map(|item| &item.parsed);
         let news = events.filter(|event| !full || self.may_be_news(event));
         // Deltas told of what was near when it ended, which was after the last reading. Exceptions may

@@ -37,10 +37,10 @@ type Entry = BTreeMap<String, Box<RawValue>>;
 
 impl Told {
     /// Takes in what a page tells. True: something else than before.
-    pub(crate) fn hear(&mut self, page: &Page<'_>) -> bool {
+    pub(crate) fn hear(&mut self, page: &Page) -> bool {
         let now = Self {
-            summary: page.summary.and_then(string),
-            description: page.description.and_then(string),
+            summary: page.summary.as_deref().and_then(string),
+            description: page.description.as_deref().and_then(string),
             time_zone: page.time_zone.clone(),
             access_role: page.access_role.clone(),
         };

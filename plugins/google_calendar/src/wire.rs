@@ -3,28 +3,25 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use rowgate_plugin::log;
+use rowgate_plugin::{Answer, List, Result, log};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A page of a list.
+/// What a page of a list says beside its items, of which there may be none though more pages follow.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Page<'a> {
-    /// May be empty though more pages follow.
-    #[serde(borrow, default)]
-    pub items: Vec<&'a RawValue>,
+pub(crate) struct Page {
     #[serde(default)]
     pub next_page_token: Option<String>,
     #[serde(default)]
     pub next_sync_token: Option<String>,
     /// The calendar's title, on a list of events.
-    #[serde(borrow, default)]
-    pub summary: Option<&'a RawValue>,
+    #[serde(default)]
+    pub summary: Option<Box<RawValue>>,
     /// The calendar's, on a list of events; may be empty.
-    #[serde(borrow, default)]
-    pub description: Option<&'a RawValue>,
+    #[serde(default)]
+    pub description: Option<Box<RawValue>>,
     /// The calendar's, on a list of events.
     #[serde(default)]
     pub time_zone: Option<String>,
@@ -167,29 +164,25 @@ fn text(value: &Value) -> Option<Text<'static>> {
     value.as_str().map(|text| Text(Cow::Owned(text.to_owned())))
 }
 
-/// The items of a page that have an id, each id once: Google repeats events in a page, and the last
+/// A page, and its items that have an id, each id once: Google repeats events in a page, and the last
 /// one counts.
-pub(crate) fn last_of_each<'a, T: Identified<'a>>(items: &[&'a RawValue]) -> Vec<Item<'a, T>> {
-    let mut found: Vec<Item<'a, T>> = Vec::with_capacity(items.len());
-    for raw in items {
-        let raw = raw.get();
-        match parse::<T>(raw) {
-            Some(parsed) if parsed.id().is_some_and(|id| !id.is_empty()) => {
-                found.push(Item { raw, parsed });
-            }
-            _ => log::warn("an item without an id is left out", &[]),
-        }
-    }
+pub(crate) fn page<'a, T: Identified<'a>>(answer: &'a Answer) -> Result<(Page, Vec<Item<'a, T>>)> {
+    let List { head, items } = answer.list("items")?;
+    let mut found: Vec<Item<'a, T>> = items.into_iter().filter_map(identified).collect();
     let mut seen = HashSet::with_capacity(found.len());
-    let is_last: Vec<_> =
-        found.iter().rev().map(|item| seen.insert(item.parsed.id().map(str::to_owned))).collect();
+    let is_last: Vec<_> = found.iter().rev().map(|item| seen.insert(item.parsed.id())).collect();
     let mut is_last = is_last.into_iter().rev();
     found.retain(|_| is_last.next().unwrap_or_default());
-    found
+    Ok((head, found))
 }
 
-fn parse<'a, T: Identified<'a>>(raw: &'a str) -> Option<T> {
-    serde_json::from_str(raw)
-        .ok()
-        .or_else(|| serde_json::from_str(raw).ok().map(|value: Value| T::lenient(&value)))
+fn identified<'a, T: Identified<'a>>(item: rowgate_plugin::Item<'a, T>) -> Option<Item<'a, T>> {
+    let raw = item.raw;
+    let lenient = || serde_json::from_str(raw).ok().map(|value: Value| T::lenient(&value));
+    let parsed = item.parsed.or_else(lenient);
+    let parsed = parsed.filter(|parsed| parsed.id().is_some_and(|id| !id.is_empty()));
+    if parsed.is_none() {
+        log::warn("an item without an id is left out", &[]);
+    }
+    Some(Item { raw, parsed: parsed? })
 }

@@ -44,6 +44,7 @@ pub mod db;
 mod failure;
 mod imports;
 mod json;
+mod list;
 pub mod log;
 pub mod owners;
 mod pages;
@@ -62,6 +63,7 @@ pub use bindings::exports::rowgate::plugin::integration::{
 };
 pub use bindings::rowgate::plugin::types::{Context, Failure, Retry, RetryScope, StreamId, Topic};
 pub use json::Json;
+pub use list::{Item, List};
 pub use pages::Pages;
 #[doc(hidden)]
 pub use plugin::Adapter;

@@ -23,6 +23,10 @@ pub(super) fn find_escaped(
             return Ok(());
         };
         at += ahead;
+        if !may_begin(&text[at..], secret) {
+            at += 1;
+            continue;
+        }
         let matched = [Backslashes::Plain, Backslashes::Encoded]
             .into_iter()
             .find_map(|form| match_escaped(&text[at..], secret, form, steps));
@@ -37,6 +41,17 @@ pub(super) fn find_escaped(
         if *steps == 0 {
             return Err(Unsearchable);
         }
+    }
+}
+
+/// Whether the secret may begin here, by two bytes. A letter alone stands in a text too often to try each.
+fn may_begin(text: &[u8], secret: &str) -> bool {
+    let is_escape = |byte: &u8| matches!(byte, b'%' | b'\\' | b'+');
+    match (text, secret.as_bytes()) {
+        ([first, second, ..], [_, secret_second, ..]) => {
+            is_escape(first) || is_escape(second) || second == secret_second
+        }
+        _ => true,
     }
 }
 

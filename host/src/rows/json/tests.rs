@@ -1,6 +1,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::string::plain_length;
 use super::*;
 
 #[test]
@@ -79,7 +80,7 @@ fn a_run_of_plain_characters_ends_where_it_must() {
                 let mut text = [b'a'; 21];
                 (text[at], text[at + 1]) = (byte, beside);
                 for text in [&text[..], &text[..=at], &text[at..]] {
-                    assert_eq!(super::plain_length(text), one_by_one(text), "{text:?}");
+                    assert_eq!(plain_length(text), one_by_one(text), "{text:?}");
                 }
             }
         }

@@ -60,10 +60,14 @@ pub(super) async fn read_only(database: &Path) -> Result<SqlitePool> {
 }
 
 /// Seconds that SQLite takes to copy a table's rows into an empty table with the same columns and
-/// indexes, in transactions as large as a page, each synced to disk.
+/// indexes, in a file with pages of the same size, in transactions as large as a vendor's page, each synced to disk.
 pub(super) async fn sqlite(database: &Path, table: &str) -> Result<f64> {
+    let rows = read_only(database).await?;
+    let page_bytes: u32 = sqlx::query_scalar("pragma page_size").fetch_one(&rows).await?;
+    rows.close().await;
     let file = database.with_extension("alone");
     let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let options = options.page_size(page_bytes);
     let options = options.journal_mode(SqliteJournalMode::Wal);
     let options = options.synchronous(SqliteSynchronous::Full).pragma("cache_size", "-65536");
     let mut connection = options.connect().await?;

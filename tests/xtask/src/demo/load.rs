@@ -42,9 +42,9 @@ pub(super) fn linked(demo: &Demo<'_>, options: &Options) -> Result<()> {
         false => "by a development build (`--release` shows the host as it is shipped)",
     };
     screen::say(&format!(
-        "Measured {build} and from outside: the clock starts before the post; the first row is the first that \
-         `rowgate db sql` sees, asked again and again ({looks} times, {:.0} ms each); all rows is \
-         when /statusz/idle answers that nothing is left to do. Token, calendar list and {} pages \
+        "Measured {build} and from outside: the clock starts before the post; the first row is the \
+         first that `rowgate db sql` sees, asked again and again ({looks} times, {:.0} ms each); all \
+         rows is when /statusz/idle answers that nothing is left to do. Token, calendar list and {} pages \
          of events by HTTP are in it.",
         first.as_secs_f64() * 1e3 / f64::from(looks),
         events.div_ceil(2_000),
