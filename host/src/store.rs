@@ -78,7 +78,7 @@ pub use watch::{Heard, Watch};
 static CONTROL: FileSchema =
     FileSchema { migrations: sqlx::migrate!("migrations/sqlite/control"), page_bytes: 4_096 };
 /// Rows of tables have a KiB and more: on larger pages fewer are split and less of each is empty, which a listing
-/// feels. A small commit writes more (ARCHITECTURE, 2026-11-27).
+/// feels. A small commit writes more (ARCHITECTURE, 2026-11-28).
 static REPLICATION: FileSchema =
     FileSchema { migrations: sqlx::migrate!("migrations/sqlite/replication"), page_bytes: 8_192 };
 

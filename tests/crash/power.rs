@@ -6,14 +6,20 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rand::Rng;
 use serde_json::json;
-use tests::{Settings, TestHost};
+use simulator::{Fault, Then, When};
+use tests::{Settings, TestHost, host_binary};
 
+use crate::kills::Kill;
 use crate::posts::email;
 
+/// What a process ends with that aborts.
+const SIGABRT: i32 = 6;
 const HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
 /// In the index: the salt of the log it speaks of, and how many frames a checkpoint began to copy.
@@ -147,6 +153,38 @@ async fn the_loss_of_what_was_synced_is_noticed() {
     let differences = host.differences(&tree).await;
     assert_eq!(differences.len(), 1, "{differences:?}");
     assert!(differences[0].contains("lost"), "{differences:?}");
+}
+
+/// Whoever opens a database may act upon commits that a killed host left in its log, not on disk.
+#[tokio::test]
+async fn a_log_is_on_disk_before_anybody_reads_it() {
+    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
+    host.simulator.add_fault(Fault::when(When::path("*/events"), Then::ShortPage(5)));
+    let tree = host.integrations().await;
+    let event = |day: u32| {
+        let (start, end) = (format!("2026-11-{day:02}"), format!("2026-11-{:02}", day + 1));
+        json!({ "id": format!("event{day}"), "start": { "date": start }, "end": { "date": end } })
+    };
+    host.simulator.model().create_user(&email("ann"));
+    for day in 1..20 {
+        let added = host.simulator.model().add_event(&email("ann"), &event(day));
+        added.expect("the account is there");
+    }
+    // The list of calendars is a page, too.
+    Kill::edge("page_committed", 2).arm(&mut host).await;
+    host.link(&tree, "ann", &email("ann")).await;
+    host.dies().await;
+    let log = replication(&host);
+    assert!(log.synced() < log.end, "a page that others follow doesn't wait for the disk");
+
+    // The control database is opened first.
+    let mut listing = Command::new(host_binary());
+    listing.args(["owners", "list", "--data-dir"]).arg(host.data_dir());
+    listing.env("ROWGATE_NOTE_SYNCED", "1").env("ROWGATE_FAILPOINT", "log_synced:2");
+    let listed = listing.output().expect("the host's program is there");
+    assert_eq!(listed.status.signal(), Some(SIGABRT), "{listed:?}");
+    let log = replication(&host);
+    assert_eq!(log.synced(), log.end);
 }
 
 fn replication(host: &TestHost) -> Log {

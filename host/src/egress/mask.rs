@@ -234,6 +234,25 @@ mod tests {
         assert_eq!(mask(&[SECRET], &hex), "***");
     }
 
+    /// Wherever it stands, also in the first or second place, by which a secret is looked for.
+    #[test]
+    fn one_escaped_character_hides_nothing() {
+        for secret in
+            ["token", "t\"ken", "t\\ken", "t ken", "\\token", "\"token", "über", "tüken", "tt+t"]
+        {
+            for (at, character) in secret.char_indices() {
+                let (before, after) = (&secret[..at], &secret[at + character.len_utf8()..]);
+                let bytes = character.to_string().into_bytes();
+                let percent: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+                let unicode = format!("\\u{:04x}", u32::from(character));
+                for form in [percent.replace('%', "%25"), percent, unicode] {
+                    let text = format!("<{before}{form}{after}>");
+                    assert_eq!(mask(&[secret], &text), "<***>", "{secret}: {text}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_rest_stays() {
         assert_eq!(mask(&["abc"], "abc"), "abc", "too short to be masked");

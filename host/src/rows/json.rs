@@ -239,11 +239,11 @@ impl<'a> Writer<'a> {
     /// Rewrites the members of the object that began at `start`.
     fn sort_members(&mut self, outer: usize, start: usize) {
         self.copy_kept();
-        let mut members = self.members.split_off(outer);
-        members.sort_by(|a, b| self.compared(a, b));
+        let mut members = std::mem::take(&mut self.members);
+        members[outer..].sort_by(|a, b| self.compared(a, b));
         self.sorted.clear();
         self.sorted.reserve(self.out.len() - start);
-        let (mut rest, mut first) = (&members[..], true);
+        let (mut rest, mut first) = (&members[outer..], true);
         while let [member, after @ ..] = rest {
             rest = after;
             // The sort is stable: of equal names the last comes last, and wins.
@@ -257,6 +257,7 @@ impl<'a> Writer<'a> {
         }
         self.out.truncate(start);
         self.out.push_str(&self.sorted);
+        self.members = members;
     }
 }
 

@@ -43,10 +43,13 @@ impl Answer {
             return Ok(value);
         }
         let mut json = serde_json::Deserializer::from_slice(&self.body);
-        serde_path_to_error::deserialize(&mut json).map_err(|e| {
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
             let text = format!("answer {}, at `{}`: {}", self.status, e.path(), e.inner());
             if e.inner().is_data() { Failure::Bug(text) } else { Failure::retry(text) }
-        })
+        })?;
+        let text_behind = |e| Failure::retry(format!("answer {}: {e}", self.status));
+        json.end().map_err(text_behind)?;
+        Ok(value)
     }
 
     /// The body as JSON if it is such, else the default: for error bodies, which may be anything.
@@ -132,7 +135,7 @@ mod tests {
         }
         let wrong = answer(200, &[], r#"{"items":[1,"x"]}"#).json::<Page>().unwrap_err();
         assert!(matches!(&wrong, Failure::Bug(text) if text.contains("items[1]")), "{wrong:?}");
-        for broken in ["<html>", r#"{"items":[1"#, ""] {
+        for broken in ["<html>", r#"{"items":[1"#, "", r#"{"items":[1]} <html>"#] {
             let failure = answer(200, &[], broken).json::<Page>().unwrap_err();
             assert!(matches!(failure, Failure::Retry(_)), "{broken}: {failure:?}");
         }

@@ -40,16 +40,23 @@ impl Answer {
             let head: H = self.json()?;
             let members: BTreeMap<String, IgnoredAny> = self.json()?;
             if members.contains_key(name) {
-                let status = self.status;
-                return Err(Failure::Bug(format!("answer {status}, at `{name}`: no array")));
+                return Err(self.shapeless(name, "no array"));
             }
             return Ok(List { head, items: Vec::new() });
         };
         let mut place = Place { text, at: start };
         let items = place.items().ok_or_else(|| self.broken())?;
+        // Whichever were taken, the others would count as gone.
+        if place.is_repeated(name) {
+            return Err(self.shapeless(name, "there are two of them"));
+        }
         let head = [&text[..start], &text[place.at..]].concat();
         let head = Self { status: self.status, headers: Vec::new(), body: head.into_bytes() };
         Ok(List { head: head.json()?, items })
+    }
+
+    fn shapeless(&self, name: &str, what: &str) -> Failure {
+        Failure::Bug(format!("answer {}, at `{name}`: {what}", self.status))
     }
 
     /// What is wrong with a body that is no JSON.
@@ -101,6 +108,20 @@ impl<'a> Place<'a> {
                 return self.text[self.at..].starts_with(']').then_some(items);
             }
         }
+    }
+
+    /// Is there another member of this name behind the array whose closing bracket is here? What is no JSON is
+    /// noticed by who reads the whole.
+    fn is_repeated(mut self, name: &str) -> bool {
+        let mut is_behind = self.take(b']');
+        while is_behind && self.take(b',') {
+            let key: Option<Cow<'a, str>> = self.value();
+            if key.is_some_and(|key| key == name) {
+                return true;
+            }
+            is_behind = self.take(b':') && self.value::<IgnoredAny>().is_some();
+        }
+        false
     }
 
     /// Goes over a value. None: it isn't of this shape; nothing was gone over.
@@ -198,7 +219,16 @@ mod tests {
             let failure = list(&answer(&whole[..length])).unwrap_err();
             assert!(matches!(failure, Failure::Retry(_)), "{length}: {failure:?}");
         }
-        for broken in ["<html>", r#"{"items":[1 2]}"#, r#"{"items":[1,]}"#, r#"{"items":[]]"#] {
+        let brokens = [
+            "<html>",
+            r#"{"items":[1 2]}"#,
+            r#"{"items":[1,]}"#,
+            r#"{"items":[]]"#,
+            r#"{"items":[]}x"#,
+            r#"{"items":[]}{"items":[{}]}"#,
+            "{}<html>",
+        ];
+        for broken in brokens {
             let failure = list(&answer(broken)).unwrap_err();
             assert!(matches!(failure, Failure::Retry(_)), "{broken}: {failure:?}");
         }
@@ -208,7 +238,14 @@ mod tests {
 
     #[test]
     fn a_list_of_another_shape_is_a_bug() {
-        let items = [r#"{"items":null}"#, r#"{"items":{}}"#, r#"{"next":"t","items":"x"}"#];
+        let items = [
+            r#"{"items":null}"#,
+            r#"{"items":{}}"#,
+            r#"{"next":"t","items":"x"}"#,
+            r#"{"items":[],"items":[{"id":"a"}],"next":"t"}"#,
+            r#"{"items":[{"id":"a"}], "x": [1, "]"] , "it\u0065ms":[{"id":"b"}]}"#,
+            r#"{"items":[{"id":"a"}],"items":null}"#,
+        ];
         for text in items {
             let failure = list(&answer(text)).unwrap_err();
             assert!(matches!(&failure, Failure::Bug(text) if text.contains("`items`")), "{text}");

@@ -68,6 +68,8 @@ pub(super) async fn sqlite(database: &Path, table: &str) -> Result<f64> {
     let file = database.with_extension("alone");
     let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
     let options = options.page_size(page_bytes);
+    // As long as SQLite lets a log become that it is left to.
+    let options = options.pragma("wal_autocheckpoint", (4_096_000 / page_bytes).to_string());
     let options = options.journal_mode(SqliteJournalMode::Wal);
     let options = options.synchronous(SqliteSynchronous::Full).pragma("cache_size", "-65536");
     let mut connection = options.connect().await?;

@@ -11,6 +11,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Executor as _};
 use tokio::task::JoinHandle;
 
+use crate::failpoint::{self, SyncedLog};
+
 /// How long logs become.
 pub(super) const LENGTHS: Lengths =
     Lengths { kept_bytes: 16 << 20, copied_bytes: 64 << 20, awaited_bytes: 256 << 20 };
@@ -65,12 +67,15 @@ impl Log {
     /// Answers when all is on disk that is in the log of a database.
     pub(super) async fn sync(database: &Path) -> io::Result<()> {
         let log = log_path(database);
-        blocking(|| match fs::File::open(log) {
+        let synced = blocking(|| match fs::File::open(log) {
             Ok(log) => log.sync_data(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
-        })
-        .await
+        });
+        synced.await?;
+        SyncedLog::of(database).synced();
+        failpoint::reach("log_synced");
+        Ok(())
     }
 
     /// Answers when all is on disk that was committed. Once it has failed it does so until the file is opened
