@@ -57,9 +57,12 @@ mod armed {
         }
     }
 
+    /// The signal goes to this very thread, which takes it before `kill` can be heard of: sent to the process it
+    /// may be another thread's to take, and this one goes on for a while, through the rest of a commit even.
     fn freeze() {
-        let id = std::process::id().to_string();
-        let stopped = std::process::Command::new("kill").args(["-STOP", &id]).status();
+        let thread = std::fs::read_link("/proc/thread-self").expect("Linux knows its threads");
+        let id = thread.file_name().expect("it ends with the thread's id");
+        let stopped = std::process::Command::new("kill").arg("-STOP").arg(id).status();
         assert!(stopped.is_ok_and(|stopped| stopped.success()), "kill can stop its parent");
     }
 }

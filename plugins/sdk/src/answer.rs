@@ -36,7 +36,7 @@ impl Answer {
     }
 
     /// The body as JSON, which may borrow from it. HTML and a body that broke off are a retry; JSON of
-    /// another shape is a `Bug`, with the path.
+    /// another shape is a `Bug`, with the path. For a list whose items are kept as they came: [`Answer::list`].
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         // The path costs; it is only looked for when there is an error to tell.
         if let Ok(value) = serde_json::from_slice(&self.body) {
