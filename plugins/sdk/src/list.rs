@@ -78,11 +78,18 @@ impl<'a> Place<'a> {
     /// stands before it is no JSON.
     fn array(mut self, name: &str) -> Option<usize> {
         self.take(b'{').then_some(())?;
+        self.member(name)?;
+        self.take(b'[').then_some(self.at)
+    }
+
+    /// Goes from a member's name to the value of the first one of this name. None: there is none, or what
+    /// stands before it is no JSON.
+    fn member(&mut self, name: &str) -> Option<()> {
         loop {
             let key: Cow<'a, str> = self.value()?;
             self.take(b':').then_some(())?;
             if key == name {
-                return self.take(b'[').then_some(self.at);
+                return Some(());
             }
             let _other: IgnoredAny = self.value()?;
             self.take(b',').then_some(())?;
@@ -113,15 +120,7 @@ impl<'a> Place<'a> {
     /// Is there another member of this name behind the array whose closing bracket is here? What is no JSON is
     /// noticed by who reads the whole.
     fn is_repeated(mut self, name: &str) -> bool {
-        let mut is_behind = self.take(b']');
-        while is_behind && self.take(b',') {
-            let key: Option<Cow<'a, str>> = self.value();
-            if key.is_some_and(|key| key == name) {
-                return true;
-            }
-            is_behind = self.take(b':') && self.value::<IgnoredAny>().is_some();
-        }
-        false
+        self.take(b']') && self.take(b',') && self.member(name).is_some()
     }
 
     /// Goes over a value. None: it isn't of this shape; nothing was gone over.
