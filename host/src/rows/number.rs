@@ -48,11 +48,11 @@ pub fn canonical_decimal(text: &str) -> String {
     out
 }
 
-/// Whether a number that [`scan`] accepted is known to be spelled as [`push_canonical`] spells it, and storable:
-/// a whole one.
+/// Whether a number that [`scan`] accepted is whole and stays as it is written. Such a one is storable.
 pub(super) fn is_canonical(text: &str) -> bool {
-    let is_whole = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-    is_whole && text.len() as i64 <= PLAIN_MAX_DIGITS && text != "-0"
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_whole && digits.len() as i64 <= PLAIN_MAX_DIGITS && text != "-0"
 }
 
 /// Whether databases store a number as one; `canonical`: as [`push_canonical`] writes it.
@@ -68,16 +68,16 @@ pub(super) fn is_storable(canonical: &str) -> bool {
 /// Appends a number that [`scan`] accepted, so that equal values have equal text and no digit is
 /// lost: `1.50` and `15e-1` are `1.5`, `1e400` stays. Exponents beyond 18 digits stay as written.
 pub(super) fn push_canonical(text: &str, out: &mut String) {
+    if is_canonical(text) {
+        out.push_str(text);
+        return;
+    }
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text),
     };
     let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if digits.len() == whole.len() && (whole.len() as i64) <= PLAIN_MAX_DIGITS {
-        out.push_str(if whole == "0" { "0" } else { text });
-        return;
-    }
     let significant = format!("{whole}{fraction}");
     let significant = significant.trim_start_matches('0');
     let kept = significant.trim_end_matches('0');
