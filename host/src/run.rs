@@ -9,6 +9,7 @@ mod in_flight;
 mod inbox;
 mod keyless;
 mod push;
+mod readying;
 mod stream;
 pub(crate) mod tree;
 

@@ -9,12 +9,13 @@ use tracing::Instrument as _;
 
 use crate::model::{Call, Failure, Progress, RetryScope, Step, StreamId};
 use crate::plugin::{CallError, Returned};
-use crate::store::commit::{self, CommitOf, ReadyEffects, StoredCursor};
+use crate::store::commit::{self, CommitOf, StoredCursor};
 use crate::store::streams::{DueStream, Ended};
 use crate::store::{Error, streams};
 
 use super::decision::failure_of;
 use super::holder::{CalledAt, Holder, Standpoint};
+use super::readying::Readying;
 use super::tree::Tree;
 
 /// How the run of a stream ended for its holder.
@@ -62,7 +63,7 @@ struct Uncommitted {
     version: i64,
     had_cursor: bool,
     step: Step,
-    effects: ReadyEffects,
+    effects: Readying,
     read_at: Option<i64>,
 }
 

@@ -16,9 +16,9 @@ use crate::model::{Call, CallContext};
 use crate::plugin::{CallError, Called, Returned};
 use crate::run::call_secrets::CallSecrets;
 use crate::run::environment::CallEnvironment;
+use crate::run::readying::Readying;
 use crate::run::tree::Tree;
 use crate::store::Error;
-use crate::store::commit::ReadyEffects;
 use crate::store::leases::Lease;
 
 /// Whose secrets a call may use.
@@ -32,8 +32,8 @@ pub(in crate::run) struct Authority {
 /// What a call came to.
 pub(in crate::run) struct CalledAt {
     pub(in crate::run) result: Result<Returned, CallError>,
-    /// Empty unless it returned ok.
-    pub(in crate::run) effects: ReadyEffects,
+    /// Nothing unless it returned ok.
+    pub(in crate::run) effects: Readying,
     /// The owner's commit number when the call first looked something up.
     pub(in crate::run) read_at: Option<i64>,
 }
@@ -93,15 +93,9 @@ impl Holder {
         );
         let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
         self.count(tree, call, &called);
-        let Called { mut result, effects, .. } = called;
-        let owner = environment.external_owner_id.as_deref();
-        let effects = match ReadyEffects::of(owner, &tree.tables, effects) {
-            Ok(ready) => ready,
-            Err(error) => {
-                result = Err(CallError::Refused(error.to_string()));
-                ReadyEffects::default()
-            }
-        };
+        let Called { result, effects, .. } = called;
+        let owner = environment.external_owner_id.clone();
+        let effects = Readying::of(owner, Arc::clone(&tree.tables), effects);
         Ok(CalledAt { result, effects, read_at: environment.read_at() })
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Holder, Standpoint};
 use crate::failpoint;
+use crate::run::readying::Readying;
 use crate::run::tree::Tree;
 use crate::store::commit::{CommitOf, Committed, ReadyEffects, StepCommit, Under};
 use crate::store::{Error, relay, streams};
@@ -17,9 +18,10 @@ impl Holder {
         tree: &Tree,
         at: &Standpoint,
         step: CommitOf,
-        effects: ReadyEffects,
+        effects: Readying,
         read_at: Option<i64>,
     ) -> Result<Committed, Error> {
+        let effects = effects.ready().await?;
         let received = self.received.read().await;
         if *received != at.received {
             return Err(Error::Superseded("an inbox item came between"));
@@ -46,9 +48,10 @@ impl Holder {
         &self,
         tree: &Tree,
         step: CommitOf,
-        effects: ReadyEffects,
+        effects: Readying,
         read_at: Option<i64>,
     ) -> Result<(), Error> {
+        let effects = effects.ready().await?;
         let mut received = self.received.write().await;
         let mut moved = false;
         let mut step = self.step_commit(tree, self.under_now(), step, effects, read_at);

@@ -24,8 +24,8 @@ pub struct ReadyEffects {
 }
 
 impl ReadyEffects {
-    /// Pure, and the long part of the work before the database's: it is done while the call before is being
-    /// committed. [`Error::Refused`]: the guest's rows are none of its tables.
+    /// Pure, and the long part of the work before the database's: it is done beside the commit of the call
+    /// before. [`Error::Refused`]: the guest's rows are none of its tables.
     pub fn of(owner: Option<&str>, tree: &TreeTables, effects: Effects) -> Result<Self, Error> {
         let writes = prepare(owner, tree, &effects.writes)?.into();
         let Effects { streams, owner, .. } = effects;

@@ -2,7 +2,7 @@
 
 use super::Moved;
 use super::dialect::literal;
-use super::query::{Query, chunks};
+use super::query::{Chunk, Query, chunks};
 use crate::rows::TableSpec;
 use crate::store::{Argument, Connection, Dialect};
 
@@ -22,7 +22,7 @@ pub(super) async fn record(
         }
         Moved::Deleted(rows) => {
             for chunk in chunks(dialect, rows, 2, 2) {
-                deleted(dialect, spec, commit_id, chunk).execute(conn).await?;
+                deleted(dialect, spec, commit_id, &chunk).execute(conn).await?;
             }
         }
     }
@@ -59,19 +59,18 @@ fn deleted<'q>(
     dialect: Dialect,
     spec: &TableSpec,
     commit_id: i64,
-    rows: &'q [(i64, String)],
+    chunk: &Chunk<'q, (i64, String)>,
 ) -> Query<'q> {
+    let rows = chunk.rows;
     let mut query = Query::new(dialect, "with moved (pk, unique_key) as (");
     match dialect {
         Dialect::Sqlite => {
             query.push("values ");
-            for (at, (pk, key)) in rows.iter().enumerate() {
-                query.push(if at == 0 { "(" } else { ", (" });
-                query.push_integer(*pk);
-                query.push(", ");
-                query.push_text(key.as_str());
-                query.push(")");
-            }
+            let rows = rows.iter().map(|(pk, key)| {
+                let key = Argument::Text(Some(key.as_str().into()));
+                [Argument::Integer(Some(*pk)), key].into_iter()
+            });
+            query.push_rows(rows, chunk.padding, 2);
         }
         Dialect::Postgres => {
             query.push("select * from unnest(");
@@ -96,7 +95,7 @@ fn push_entries(query: &mut Query<'_>, spec: &TableSpec, commit_id: i64, deleted
     query.push(", ");
     query.push_integer(commit_id);
     query.push(
-        " from moved where true\non conflict (table_name, pk) do update set \
+        " from moved where pk is not null\non conflict (table_name, pk) do update set \
          unique_key = excluded.unique_key, deleted = excluded.deleted, \
          commit_id = excluded.commit_id",
     );

@@ -61,6 +61,31 @@ impl<'q> Query<'q> {
         }
     }
 
+    /// Writes rows of placeholders, `padding` more of nulls behind them, all `width` wide, and binds them.
+    pub(super) fn push_rows(
+        &mut self,
+        rows: impl Iterator<Item = impl Iterator<Item = Argument<'q>>>,
+        padding: usize,
+        width: usize,
+    ) {
+        let mut before = "(";
+        for row in rows {
+            for argument in row {
+                self.push(std::mem::replace(&mut before, ", "));
+                self.push_argument(argument);
+            }
+            before = "), (";
+        }
+        for _ in 0..padding {
+            for _ in 0..width {
+                self.push(std::mem::replace(&mut before, ", "));
+                self.push_argument(Argument::Text(None));
+            }
+            before = "), (";
+        }
+        self.push(")");
+    }
+
     /// Only the text.
     #[cfg(test)]
     pub(super) fn sql(&self) -> &str {
@@ -190,33 +215,74 @@ pub(crate) fn array_type(kind: ColumnType) -> &'static str {
     }
 }
 
-/// So many rows in one statement: few distinct texts, so that they stay prepared. The largest is a
-/// page as vendors make them: SQLite copies each page that a statement changes, once a statement
-/// (measured on 50,000 events: 14,000 rows/s with 250 in one, 18,000 with 2,000).
-const CHUNKS: [usize; 5] = [2_000, 256, 32, 4, 1];
+/// Rows that a statement has room for: few distinct texts, so that they stay prepared. The largest is a
+/// page as vendors make them.
+const SIZES: [usize; 12] = [2_000, 1_024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
 
-/// Cuts a list of rows with `parameters` each (and `fixed` in all) into chunks of these sizes.
-/// PostgreSQL takes them whole, as arrays.
+/// Rows of one statement.
+#[derive(Debug, PartialEq)]
+pub(super) struct Chunk<'r, T> {
+    pub(super) rows: &'r [T],
+    /// So many rows of nulls come behind them; the statement must pass over those.
+    pub(super) padding: usize,
+}
+
+/// Cuts a list of rows with `parameters` each (and `fixed` in all) into statements, as few as there can be:
+/// SQLite copies each page that a statement changes, once a statement, and rows change pages of all
+/// indexes, wherever their values belong. PostgreSQL takes them whole, as arrays.
 pub(super) fn chunks<T>(
     dialect: Dialect,
     mut rows: &[T],
     parameters: usize,
     fixed: usize,
-) -> Vec<&[T]> {
-    if dialect == Dialect::Postgres {
-        return if rows.is_empty() { Vec::new() } else { vec![rows] };
-    }
-    let room = super::dialect::PARAMETERS_MAX.saturating_sub(fixed);
+) -> Vec<Chunk<'_, T>> {
     let mut chunks = Vec::new();
-    for size in CHUNKS {
-        if size > 1 && size * parameters > room {
-            continue;
-        }
-        while rows.len() >= size {
-            let (chunk, rest) = rows.split_at(size);
-            chunks.push(chunk);
-            rows = rest;
-        }
+    let room = super::dialect::PARAMETERS_MAX.saturating_sub(fixed);
+    let fits = |size: &usize| size * parameters <= room;
+    let largest = SIZES.into_iter().find(fits).unwrap_or(1);
+    while !rows.is_empty() {
+        let size = match dialect {
+            Dialect::Sqlite => SIZES.into_iter().rfind(|size| *size >= rows.len().min(largest)),
+            Dialect::Postgres => None,
+        };
+        let size = size.unwrap_or(rows.len());
+        let (some, rest) = rows.split_at(size.min(rows.len()));
+        chunks.push(Chunk { rows: some, padding: size - some.len() });
+        rows = rest;
     }
     chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(dialect: Dialect, rows: usize, parameters: usize) -> Vec<(usize, usize)> {
+        let rows: Vec<usize> = (0..rows).collect();
+        let chunks = chunks(dialect, &rows, parameters, 3);
+        let all: Vec<usize> = chunks.iter().flat_map(|chunk| chunk.rows).copied().collect();
+        assert_eq!(all, rows);
+        chunks.iter().map(|chunk| (chunk.rows.len(), chunk.padding)).collect()
+    }
+
+    #[test]
+    fn rows_share_a_statement() {
+        for (rows, parameters, expected) in [
+            (0, 3, vec![]),
+            (1, 3, vec![(1, 0)]),
+            (3, 3, vec![(3, 1)]),
+            (500, 3, vec![(500, 12)]),
+            (1_025, 3, vec![(1_025, 975)]),
+            (2_000, 3, vec![(2_000, 0)]),
+            (2_303, 3, vec![(2_000, 0), (303, 209)]),
+            // 32 times 1,000 have room, 33 not.
+            (70, 1_000, vec![(32, 0), (32, 0), (6, 2)]),
+            // No statement has room for one, and SQLite says so.
+            (2, 40_000, vec![(1, 0), (1, 0)]),
+        ] {
+            assert_eq!(sizes(Dialect::Sqlite, rows, parameters), expected, "{rows}");
+            let whole = if rows == 0 { vec![] } else { vec![(rows, 0)] };
+            assert_eq!(sizes(Dialect::Postgres, rows, parameters), whole);
+        }
+    }
 }

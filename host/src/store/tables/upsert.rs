@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::dialect::{key_text, literal, quoted};
-use super::query::{Query, argument, array, array_type, chunks};
+use super::query::{Chunk, Query, argument, array, array_type, chunks};
 use super::{ApplyError, ApplyScope, Moved};
 use crate::model::Existing;
 use crate::rows::{Cells, Part, Presented, Role, Rows, TableSpec, Value, timestamp_text};
@@ -33,10 +33,10 @@ pub(super) async fn upsert(
         let statement = Statement::new(dialect, spec, scope, rows, part, &now, patch);
         let (each, fixed) = (statement.varying.len(), statement.same.len() + 3);
         for chunk in chunks(dialect, &without(&part.rows, left_out), each, fixed) {
-            match statement.query(chunk).move_rows(conn, &spec.table_name).await {
+            match statement.query(&chunk).move_rows(conn, &spec.table_name).await {
                 Ok(pks) => moved.extend(pks),
                 Err(error) => {
-                    return Err(explain(conn, scope, spec, rows, chunk, error).await);
+                    return Err(explain(conn, scope, spec, rows, chunk.rows, error).await);
                 }
             }
         }
@@ -89,11 +89,11 @@ impl<'a> Statement<'a> {
         Self { dialect, spec, owner, now, patch, varying, same }
     }
 
-    fn query(&self, rows: &[usize]) -> Query<'a> {
+    fn query(&self, chunk: &Chunk<'_, usize>) -> Query<'a> {
         let mut query = Query::new(self.dialect, "");
         match self.dialect {
-            Dialect::Sqlite => self.push_values(&mut query, rows),
-            Dialect::Postgres => self.push_arrays(&mut query, rows),
+            Dialect::Sqlite => self.push_values(&mut query, chunk),
+            Dialect::Postgres => self.push_arrays(&mut query, chunk.rows),
         }
         self.push_insert(&mut query);
         self.push_update(&mut query);
@@ -101,17 +101,14 @@ impl<'a> Statement<'a> {
         query
     }
 
-    fn push_values(&self, query: &mut Query<'a>, rows: &[usize]) {
+    fn push_values(&self, query: &mut Query<'a>, chunk: &Chunk<'_, usize>) {
         query.push_fmt(format_args!("with input ({}) as (values ", self.names(&self.varying)));
-        for (at, row) in rows.iter().enumerate() {
-            query.push(if at == 0 { "(" } else { ", (" });
-            for (at, presented) in self.varying.iter().enumerate() {
-                query.push(if at == 0 { "" } else { ", " });
-                let kind = self.spec.columns[presented.column].kind;
-                query.push_argument(argument(presented.cell(*row), kind));
-            }
-            query.push(")");
-        }
+        let rows = chunk.rows.iter().map(|row| {
+            self.varying.iter().map(|presented| {
+                argument(presented.cell(*row), self.spec.columns[presented.column].kind)
+            })
+        });
+        query.push_rows(rows, chunk.padding, self.varying.len());
         query.push(")\n");
     }
 
@@ -167,7 +164,15 @@ impl<'a> Statement<'a> {
             query.push(", ");
             query.push_timestamp(self.now);
         }
-        query.push("\nfrom input where true");
+        query.push("\nfrom input where ");
+        match self.dialect {
+            // Rows of padding have none.
+            Dialect::Sqlite => {
+                let key = quoted(&spec.unique_column().name);
+                query.push_fmt(format_args!("input.{key} is not null"));
+            }
+            Dialect::Postgres => query.push("true"),
+        }
         if self.patch {
             self.push_live(query);
         }
@@ -315,7 +320,7 @@ pub(super) fn sql(
 ) -> Vec<String> {
     let texts = rows.parts.iter().map(|part| {
         let statement = Statement::new(dialect, spec, scope, rows, part, "", patch);
-        statement.query(&part.rows).sql().to_owned()
+        statement.query(&Chunk { rows: &part.rows, padding: 0 }).sql().to_owned()
     });
     texts.collect()
 }

@@ -2,7 +2,7 @@
 with input ("identity", "id", "color", "notes", "data") as (values (?, ?, ?, ?, ?), (?, ?, ?, ?, ?))
 insert into "thing_v1" as old (pk, "identity", "id", "color", "notes", "data", "owner_id", "shelf", "version", "price", "made_on", "sold_at", row_created_at, row_updated_at)
 select (select feed.pk from rowgate_feed as feed where feed.table_name = 'thing_v1' and feed.unique_key = input."identity" and feed.deleted), input."identity", input."id", input."color", input."notes", input."data", ?, ?, ?, ?, ?, ?, ?, ?
-from input where true
+from input where input."identity" is not null
 on conflict ("identity") do update set "color" = excluded."color", "notes" = coalesce(excluded."notes", old."notes"), "data" = excluded."data", "version" = excluded."version", "price" = excluded."price", "made_on" = coalesce(old."made_on", excluded."made_on"), "sold_at" = excluded."sold_at", row_updated_at = excluded.row_updated_at, "owner_id" = case when old."owner_id" = excluded."owner_id" then old."owner_id" end
 where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."version") is not true and (old."version" is distinct from excluded."version" or old."color" is distinct from excluded."color" or old."price" is distinct from excluded."price" or old."notes" is distinct from coalesce(excluded."notes", old."notes") or old."made_on" is distinct from coalesce(old."made_on", excluded."made_on") or old."sold_at" is distinct from excluded."sold_at" or old."data" is distinct from excluded."data");
 
@@ -10,7 +10,7 @@ where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."versio
 with input ("identity", "id", "color", "notes", "data") as (values (?, ?, ?, ?, ?), (?, ?, ?, ?, ?))
 insert into "thing_v1" as old (pk, "identity", "id", "color", "notes", "data", "owner_id", "shelf", "version", "price", "made_on", "sold_at", row_created_at, row_updated_at)
 select (select feed.pk from rowgate_feed as feed where feed.table_name = 'thing_v1' and feed.unique_key = input."identity" and feed.deleted), input."identity", input."id", input."color", input."notes", input."data", ?, ?, ?, ?, ?, ?, ?, ?
-from input where true and exists (select 1 from "thing_v1" as live where live."identity" = input."identity" and live."owner_id" = ?)
+from input where input."identity" is not null and exists (select 1 from "thing_v1" as live where live."identity" = input."identity" and live."owner_id" = ?)
 on conflict ("identity") do update set "color" = excluded."color", "notes" = coalesce(excluded."notes", old."notes"), "data" = excluded."data", "version" = excluded."version", "price" = excluded."price", "made_on" = coalesce(old."made_on", excluded."made_on"), "sold_at" = excluded."sold_at", row_updated_at = excluded.row_updated_at, "owner_id" = case when old."owner_id" = excluded."owner_id" then old."owner_id" end
 where old."owner_id" <> excluded."owner_id" or (excluded."version" < old."version") is not true and (old."version" is distinct from excluded."version" or old."color" is distinct from excluded."color" or old."price" is distinct from excluded."price" or old."notes" is distinct from coalesce(excluded."notes", old."notes") or old."made_on" is distinct from coalesce(old."made_on", excluded."made_on") or old."sold_at" is distinct from excluded."sold_at" or old."data" is distinct from excluded."data");
 
