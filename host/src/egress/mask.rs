@@ -264,6 +264,13 @@ mod tests {
         assert_eq!(mask(&["tok en"], "tok+en tok%20en"), "*** ***");
         assert_eq!(mask(&[" token"], "%20tok%65n"), "%20***");
         assert_eq!(mask(&["a%5Cb%"], "a%255Cb%25"), "***");
+        // A `%` of the secret, encoded again and again.
+        let (mut text, secrets) = ("100%25x, a%5Cb%.".to_owned(), ["100%25x", "a%5Cb%"]);
+        for times in 0..=4 {
+            assert_eq!(mask(&secrets, &text), "***, ***.", "{times} times: {text}");
+            text = text.replace('%', "%25");
+        }
+        assert_eq!(mask(&["100%25x"], "100%2425x 100%2x"), "100%2425x 100%2x");
         assert_eq!(mask(&["token\\"], r#""token\\\"" "token\\\\\\\"""#), r#""***\"" "***\\\"""#);
     }
 

@@ -17,7 +17,7 @@ pub(super) fn find_escaped(
     if memchr::memchr3(b'%', b'\\', b'+', text).is_none() {
         return Ok(());
     }
-    let mut at = 0;
+    let (mut at, forms) = (0, forms(secret));
     loop {
         let Some(ahead) = memchr::memchr3(first, b'%', b'\\', &text[at..]) else {
             return Ok(());
@@ -27,9 +27,8 @@ pub(super) fn find_escaped(
             at += 1;
             continue;
         }
-        let matched = [Backslashes::Plain, Backslashes::Encoded]
-            .into_iter()
-            .find_map(|form| match_escaped(&text[at..], secret, form, steps));
+        let mut forms = forms.clone();
+        let matched = forms.find_map(|form| match_escaped(&text[at..], secret, form, steps));
         at += match matched {
             Some(length) => {
                 found.push(at..at + length);
@@ -55,6 +54,15 @@ fn may_begin(text: &[u8], secret: &str) -> bool {
     }
 }
 
+/// What isn't seen by the text alone, and is therefore tried.
+#[derive(Clone, Copy)]
+struct Form {
+    backslashes: Backslashes,
+    /// How often a `%` of the secret was encoded: `%2525` is one twice, or one once with 25 behind it. 1: once, or
+    /// not at all.
+    percents: usize,
+}
+
 /// In which form a backslash may stand in a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Backslashes {
@@ -63,11 +71,21 @@ enum Backslashes {
     Encoded,
 }
 
+/// A `%` that was encoded as often as is tried. Without one in the secret any number is found.
+const PERCENT: &[u8] = b"%25252525";
+
+fn forms(secret: &str) -> impl Iterator<Item = Form> + Clone + use<> {
+    let percents_max = if secret.contains('%') { PERCENT.len() / 2 } else { 1 };
+    (1..=percents_max).flat_map(|percents| {
+        [Backslashes::Plain, Backslashes::Encoded].map(|backslashes| Form { backslashes, percents })
+    })
+}
+
 /// How many bytes at the beginning of `text` are the secret, escaped in any mixture.
 ///
 /// JSON in a string of JSON doubles the backslashes at each level, so any number of them, but not
 /// fewer than the secret's own, may stand before a character.
-fn match_escaped(text: &[u8], secret: &str, form: Backslashes, steps: &mut usize) -> Option<usize> {
+fn match_escaped(text: &[u8], secret: &str, form: Form, steps: &mut usize) -> Option<usize> {
     let (mut at, mut rest) = (0, secret);
     loop {
         let next = rest.trim_start_matches('\\');
@@ -91,13 +109,13 @@ fn match_escaped(text: &[u8], secret: &str, form: Backslashes, steps: &mut usize
 fn backslashes(
     text: &[u8],
     count_max: usize,
-    form: Backslashes,
+    form: Form,
     steps: &mut usize,
 ) -> Option<(usize, usize)> {
     let (mut count, mut at) = (0, 0);
     *steps = steps.checked_sub(1)?;
     while count < count_max {
-        let length = match (text.get(at), form) {
+        let length = match (text.get(at), form.backslashes) {
             (Some(b'\\'), _) => Some(1),
             (Some(b'%'), Backslashes::Encoded) => percent_length(&text[at..], b"\\"),
             (Some(b'u'), Backslashes::Encoded) if count > 0 => {
@@ -117,12 +135,16 @@ fn character_length(
     text: &[u8],
     character: char,
     after_backslash: bool,
-    form: Backslashes,
+    form: Form,
     steps: &mut usize,
 ) -> Option<usize> {
     let mut utf8 = [0; 4];
     let utf8 = character.encode_utf8(&mut utf8).as_bytes();
     match *text.first()? {
+        b'%' if character == '%' && form.percents > 1 => {
+            let encoded = &PERCENT[..1 + 2 * form.percents];
+            return text.starts_with(encoded).then_some(encoded.len());
+        }
         b'%' => percent_length(text, utf8),
         b'+' if character == ' ' => Some(1),
         _ if after_backslash => json_length(text, character, form, steps),
@@ -151,12 +173,7 @@ fn percent_length(text: &[u8], utf8: &[u8]) -> Option<usize> {
 }
 
 /// What follows the backslashes of `\n`, `\u0041`, or a surrogate pair.
-fn json_length(
-    text: &[u8],
-    character: char,
-    form: Backslashes,
-    steps: &mut usize,
-) -> Option<usize> {
+fn json_length(text: &[u8], character: char, form: Form, steps: &mut usize) -> Option<usize> {
     let meant = match *text.first()? {
         b'n' => '\n',
         b't' => '\t',
