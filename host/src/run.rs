@@ -157,6 +157,8 @@ impl Runner {
             let runs = holder.may_run().await?;
             let due = if runs { self.next_streams(holder).await? } else { Vec::new() };
             if !due.is_empty() {
+                // What was received before them interrupts none of them.
+                holder.take_interrupted();
                 self.run_streams(holder, due, arrived).await?;
             } else if !self.push(holder, runs, arrived).await?
                 && !holder.forget_stale_rows().await?

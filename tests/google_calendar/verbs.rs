@@ -20,6 +20,11 @@ async fn linked_unknown_reads_everything() {
     assert_eq!(counts.iter().sum::<i64>(), 1 + 1 + 2 + 2);
     assert_eq!(case.listings(), ALL_FULL);
     assert_eq!(case.owner(OWNER).await["state"], "current");
+    // The link has no runs to interrupt: what it makes due runs once.
+    let metrics = case.get("/metrics").await;
+    let runs: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("rowgate_runs_total")).collect();
+    assert_eq!(runs, ["rowgate_runs_total{outcome=\"done\"} 3"]);
 }
 
 #[tokio::test]
