@@ -217,7 +217,12 @@ pub(crate) fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec
     }
     let mut text = dialect.bare_column(&column.name, column.kind);
     let unique = spec.unique_column().name == column.name;
-    if unique || !column.nullable() {
+    let never_null = match dialect {
+        // What an upsert sets is free to be null: it never is, and the upsert needs no check (see there).
+        Dialect::Sqlite => column.role == Role::CreatedAt,
+        Dialect::Postgres => !column.nullable(),
+    };
+    if unique || never_null {
         text.push_str(" not null");
     }
     if unique {

@@ -215,9 +215,9 @@ pub(crate) fn array_type(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Rows that a statement has room for: few distinct texts, so that they stay prepared. The largest is a
-/// page as vendors make them.
-const SIZES: [usize; 12] = [2_000, 1_024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
+/// Rows that a statement has room for: few distinct texts, so that they stay prepared. A larger one takes
+/// longer to prepare than it saves ways to SQLite's thread, and holds all its rows once more.
+const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// Rows of one statement.
 #[derive(Debug, PartialEq)]
@@ -227,9 +227,8 @@ pub(super) struct Chunk<'r, T> {
     pub(super) padding: usize,
 }
 
-/// Cuts a list of rows with `parameters` each (and `fixed` in all) into statements, as few as there can be:
-/// SQLite copies each page that a statement changes, once a statement, and rows change pages of all
-/// indexes, wherever their values belong. PostgreSQL takes them whole, as arrays.
+/// Cuts a list of rows with `parameters` each (and `fixed` in all) into statements. PostgreSQL takes them
+/// whole, as arrays.
 pub(super) fn chunks<T>(
     dialect: Dialect,
     mut rows: &[T],
@@ -271,10 +270,9 @@ mod tests {
             (0, 3, vec![]),
             (1, 3, vec![(1, 0)]),
             (3, 3, vec![(3, 1)]),
-            (500, 3, vec![(500, 12)]),
-            (1_025, 3, vec![(1_025, 975)]),
-            (2_000, 3, vec![(2_000, 0)]),
-            (2_303, 3, vec![(2_000, 0), (303, 209)]),
+            (200, 3, vec![(200, 56)]),
+            (256, 3, vec![(256, 0)]),
+            (515, 3, vec![(256, 0), (256, 0), (3, 1)]),
             // 32 times 1,000 have room, 33 not.
             (70, 1_000, vec![(32, 0), (32, 0), (6, 2)]),
             // No statement has room for one, and SQLite says so.

@@ -10,8 +10,8 @@ use crate::model::Existing;
 use crate::rows::{Cells, Part, Presented, Role, Rows, TableSpec, Value, timestamp_text};
 use crate::store::{Connection, Dialect};
 
-/// SQLite's code of a violated NOT NULL.
-const NOT_NULL_VIOLATED: &str = "1299";
+/// SQLite's code of a number that is none. (<https://www.sqlite.org/rescode.html#mismatch>)
+const MISMATCH: &str = "20";
 
 /// What `rowgate_another_owner` fails with.
 const ANOTHER_OWNER: &str = "RG001";
@@ -131,8 +131,11 @@ impl<'a> Statement<'a> {
     fn push_insert(&self, query: &mut Query<'a>) {
         let Self { spec, .. } = self;
         let table = quoted(&spec.table_name);
+        // A transaction is taken back whole. To take one statement back SQLite copies each page that it
+        // changes; it needn't where all that may end it fails at once: no NOT NULL in the update, no function.
+        let or_fail = if self.dialect == Dialect::Sqlite { "or fail " } else { "" };
         query.push_fmt(format_args!(
-            "insert into {table} as old (pk, {}",
+            "insert {or_fail}into {table} as old (pk, {}",
             self.names(&self.varying)
         ));
         if !self.same.is_empty() {
@@ -193,8 +196,8 @@ impl<'a> Statement<'a> {
         query.push(")");
     }
 
-    /// The owner column is never null: where the owner differs, setting it to null ends the call.
-    /// PostgreSQL would then answer nothing more in this transaction: it says the key at once.
+    /// Where the owner differs, something that fails ends the call. PostgreSQL would then answer nothing more
+    /// in this transaction: it says the key at once.
     fn push_update(&self, query: &mut Query<'a>) {
         let Self { spec, .. } = self;
         let (mut set, mut changed, mut guard) = (Vec::new(), Vec::new(), String::new());
@@ -225,14 +228,14 @@ impl<'a> Statement<'a> {
         }
         if let Some(owner) = spec.owner.filter(|owner| *owner != spec.unique_key) {
             let owner = quoted(&spec.columns[owner].name);
-            let another = match self.dialect {
-                Dialect::Sqlite => String::new(),
+            let fails = match self.dialect {
+                Dialect::Sqlite => "(select null limit 1 offset 'another owner')".to_owned(),
                 Dialect::Postgres => {
-                    format!(" else rowgate_another_owner({})", key_text(spec, "old."))
+                    format!("rowgate_another_owner({})", key_text(spec, "old."))
                 }
             };
             set.push(format!(
-                "{owner} = case when old.{owner} = excluded.{owner} then old.{owner}{another} end"
+                "{owner} = case when old.{owner} = excluded.{owner} then old.{owner} else {fails} end"
             ));
             conditions.insert(0, format!("old.{owner} <> excluded.{owner}"));
         }
@@ -270,7 +273,7 @@ async fn explain(
         return error.into();
     };
     match violated.as_deref() {
-        Some(NOT_NULL_VIOLATED) => {}
+        Some(MISMATCH) => {}
         Some(ANOTHER_OWNER) => {
             let key = error.as_database_error().map_or("", |error| error.message()).to_owned();
             return ApplyError::AnotherOwnersRow { table: spec.table_name.clone(), key };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Condition, Op};
+use crate::model::{Condition, Op, Scalar};
 use crate::rows::Rows;
 use crate::store::tables::query::Query;
 use crate::store::tables::stale::push_stale;
@@ -44,6 +44,41 @@ async fn an_upsert_looks_rows_up_by_their_key() {
         assert_eq!(live, steps, "{plan}");
     }
 }
+
+/// What may fail half done and be taken back alone has SQLite copy each page that it changes.
+#[tokio::test]
+async fn an_upsert_is_never_taken_back_alone() {
+    let mut fixture = Fixture::with_services(Dialect::Sqlite, &[EVENTS]).await;
+    let (spec, scope) = (Arc::clone(&fixture.tables[EVENTS]), fixture.scope("a"));
+    let ids = texts("google_id", &[Some("e"), Some("f")]);
+    let same = [
+        ("google_calendar_id", text("c")),
+        ("status", text("confirmed")),
+        ("data", Scalar::Json("{}".into())),
+    ];
+    let same = same.map(|(name, value)| column(name, Values::Constant(value)));
+    let batch = batch(EVENTS, 2, std::iter::once(ids).chain(same).collect());
+    let rows = Rows::new(&spec, &batch, Some("a")).unwrap();
+    for patch in [false, true] {
+        let sql = upsert_sql(Dialect::Sqlite, &spec, &scope, &rows, patch).remove(0);
+        // addr|opcode|p1|p2|..: `Halt` and `HaltIfNull` have the error in p1, in p2 what it ends.
+        let program = fixture.rows(&format!("explain {sql}")).await;
+        let mut halts = Vec::new();
+        for step in &program {
+            let step: Vec<&str> = step.split('|').collect();
+            assert!(!step[1].ends_with("Function"), "one may fail: {step:?}");
+            let error: i64 = step[2].parse().unwrap();
+            if step[1].starts_with("Halt") && error & 0xff == SQLITE_CONSTRAINT {
+                halts.push(step[3]);
+            }
+        }
+        assert!(!halts.is_empty() && halts.iter().all(|ends| *ends == OE_FAIL), "{halts:?}");
+    }
+}
+
+const SQLITE_CONSTRAINT: i64 = 19;
+/// (`OE_Fail` in `sqliteInt.h`; `OE_Abort` is 2.)
+const OE_FAIL: &str = "3";
 
 #[tokio::test]
 async fn a_sweep_reads_the_range_of_its_scope() {

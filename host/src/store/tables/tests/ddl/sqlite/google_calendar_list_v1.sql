@@ -7,8 +7,8 @@ create table if not exists "google_calendar_list_v1" (
   "watch_resource_id" text,
   "watch_channel_expiration" timestamptz text,
   "row_created_at" timestamptz text not null,
-  "row_updated_at" timestamptz text not null,
-  "data" json text not null default '{}'
+  "row_updated_at" timestamptz text,
+  "data" json text default '{}'
 );
 create index if not exists "google_calendar_list_v1_row_created_at_idx" on "google_calendar_list_v1" ("row_created_at");
 create index if not exists "google_calendar_list_v1_row_updated_at_idx" on "google_calendar_list_v1" ("row_updated_at");

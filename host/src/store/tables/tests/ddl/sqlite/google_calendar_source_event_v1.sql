@@ -1,7 +1,7 @@
 create table if not exists "google_calendar_source_event_v1" (
   "pk" integer primary key autoincrement,
   "compound_identity" text not null unique,
-  "external_owner_id" text not null,
+  "external_owner_id" text,
   "google_id" text,
   "google_calendar_id" text,
   "status" text,
@@ -15,8 +15,8 @@ create table if not exists "google_calendar_source_event_v1" (
   "original_start_at" timestamptz text,
   "recurring_event_id" text,
   "row_created_at" timestamptz text not null,
-  "row_updated_at" timestamptz text not null,
-  "data" json text not null default '{}'
+  "row_updated_at" timestamptz text,
+  "data" json text default '{}'
 );
 create index if not exists "google_calendar_source_event_v1_external_owner_id_idx" on "google_calendar_source_event_v1" ("external_owner_id");
 create index if not exists "google_calendar_source_event_v1_google_id_idx" on "google_calendar_source_event_v1" ("google_id");

@@ -1,7 +1,7 @@
 create table if not exists "google_calendar_v1" (
   "pk" integer primary key autoincrement,
   "compound_identity" text not null unique,
-  "external_owner_id" text not null,
+  "external_owner_id" text,
   "google_id" text,
   "time_zone" text,
   "deleted" boolean,
@@ -11,8 +11,8 @@ create table if not exists "google_calendar_v1" (
   "events_watch_resource_id" text,
   "events_watch_channel_expiration" timestamptz text,
   "row_created_at" timestamptz text not null,
-  "row_updated_at" timestamptz text not null,
-  "data" json text not null default '{}'
+  "row_updated_at" timestamptz text,
+  "data" json text default '{}'
 );
 create index if not exists "google_calendar_v1_row_created_at_idx" on "google_calendar_v1" ("row_created_at");
 create index if not exists "google_calendar_v1_row_updated_at_idx" on "google_calendar_v1" ("row_updated_at");
