@@ -2,8 +2,9 @@
 //!
 //! `ROWGATE_FAILPOINT=name:count` aborts the process at the count-th arrival at the place of that
 //! name; `name:count:freeze` stops it there until somebody lets it go on (SIGCONT), `name:count:panic`
-//! panics there. `ROWGATE_NOTE_SYNCED=1` notes after each commit that was synced how far a database's
-//! log is on disk, so that a test can take away what a loss of power may take: the rest.
+//! panics there, `name:count:panic:times` so often in a row. `ROWGATE_NOTE_SYNCED=1` notes after each
+//! commit that was synced how far a database's log is on disk, so that a test can take away what a loss of
+//! power may take: the rest.
 
 pub(crate) use synced::SyncedLog;
 
@@ -18,12 +19,13 @@ pub(crate) fn reach(name: &str) {
 #[cfg(debug_assertions)]
 mod armed {
     use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI64, Ordering};
 
     struct Armed {
         name: String,
-        left: AtomicU64,
+        left: AtomicI64,
         then: Then,
+        times: i64,
     }
 
     enum Then {
@@ -42,12 +44,14 @@ mod armed {
             Some("panic") => Then::Panics,
             Some(other) => panic!("ROWGATE_FAILPOINT: nothing is called {other}"),
         };
-        Some(Armed { name, left: AtomicU64::new(count), then })
+        let times = parts.next().map_or(Some(1), |times| times.parse().ok())?;
+        Some(Armed { name, left: AtomicI64::new(count), then, times })
     });
 
     pub(super) fn reach(name: &str) {
         let Some(armed) = ARMED.as_ref().filter(|armed| armed.name == name) else { return };
-        if armed.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+        let after = 1 - armed.left.fetch_sub(1, Ordering::AcqRel);
+        if !(0..armed.times).contains(&after) {
             return;
         }
         match armed.then {

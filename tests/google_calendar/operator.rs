@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use simulator::{Moment, Then};
+use tests::Settings;
 
 use crate::setup::{ANA, Case, OWNER, expanded_feed, first};
 
@@ -9,6 +10,25 @@ use crate::setup::{ANA, Case, OWNER, expanded_feed, first};
 fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} isn't in\n{metrics}")).parse().unwrap()
+}
+
+/// Its owner's later posts wait for it until then.
+#[tokio::test]
+async fn a_post_that_makes_the_host_panic_is_parked_in_the_end() {
+    let settings = Settings::default()
+        .env("ROWGATE_FAILPOINT", "item_called:1:panic:8")
+        .env("ROWGATE_RUN_BACK_OFF_BASE_MS", "1")
+        .env("ROWGATE_RUN_BACK_OFF_MAX_MS", "5");
+    let case = Case::unlinked_with(settings).await;
+    let parked = async || value(&case.get("/metrics").await, "rowgate_inbox_parked");
+    case.link(&case.tree, OWNER, ANA).await;
+    let panics = "rowgate_task_panics_total{task=\"run\"} ";
+    case.until("one panic", async || case.get("/metrics").await.contains(panics)).await;
+    assert!(parked().await < 1.0 && case.row_count(&case.tree, OWNER).await == 0);
+    case.link(&case.tree, OWNER, ANA).await;
+    case.settle().await;
+    case.until("it is counted", async || parked().await >= 1.0).await;
+    case.matches().await;
 }
 
 #[tokio::test]

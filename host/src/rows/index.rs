@@ -18,6 +18,15 @@ pub struct IndexSpec {
     pub partial: Vec<(usize, PartialCondition)>,
 }
 
+impl IndexSpec {
+    /// Does it lead to all rows in which this column has a given value? (Not null.)
+    pub fn finds(&self, column: usize) -> bool {
+        let not_null = PartialCondition::Null(false);
+        self.columns[0] == column
+            && self.partial.iter().all(|(at, test)| *at == column && *test == not_null)
+    }
+}
+
 pub(super) fn indexes(spec: &TableSpec, table: &Table) -> Result<Vec<IndexSpec>, String> {
     let mut indexes = Vec::new();
     for columns in &table.indexes {

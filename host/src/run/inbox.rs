@@ -1,5 +1,8 @@
 //! Hands one inbox item to the plugin's `receive` and commits what it did.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::decision::{Decision, Standing, decide, failure_of};
@@ -12,14 +15,28 @@ use crate::store::items::{self, InboxItem};
 /// Tries after which an item is parked, so that later ones go on (R15).
 const TRIES: u32 = 8;
 
-/// Handles an item; false: it waits, and so do later ones.
+/// Handles an item; false: it waits, and so do later ones. What no retry will mend counts as a failure of the
+/// item, and ends the run all the same: its commit may stand, which the next holder looks after (R4).
 pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
     let integration = item.integration_id.as_str();
     let span = tracing::error_span!("inbox", item = item.id, integration);
-    apply(holder, item).instrument(span).await
+    async {
+        let handled = AssertUnwindSafe(apply(holder, &item)).catch_unwind().await;
+        let poison = match &handled {
+            Ok(Err(Error::Inconsistent(text))) => Some(text.clone()),
+            Ok(_) => None,
+            Err(_) => Some("the host panicked; its log says where".to_owned()),
+        };
+        if let Some(poison) = poison {
+            postpone(holder, &item, &Failure::Bug(poison)).await?;
+        }
+        handled.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+    .instrument(span)
+    .await
 }
 
-async fn apply(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
+async fn apply(holder: &Holder, item: &InboxItem) -> Result<bool, Error> {
     let tree = holder.tree().await?;
     if items::is_applied(&tree.replication, holder.owner_id(), item.id).await? {
         // Its commit stands, only the word of it was lost.
@@ -32,7 +49,7 @@ async fn apply(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
         items::postpone_item(holder.control(), &holder.lease(), item.id, 0, text, true).await?;
         return Ok(true);
     };
-    let call = Call::Receive(webhook(&item)?);
+    let call = Call::Receive(webhook(item)?);
     let called = holder.call(&tree, service, &call, None).await?;
     let failure = match called.result {
         Ok(_) => {
@@ -49,7 +66,7 @@ async fn apply(holder: &Holder, item: InboxItem) -> Result<bool, Error> {
         }
         Err(error) => failure_of(error),
     };
-    postpone(holder, &item, &failure).await
+    postpone(holder, item, &failure).await
 }
 
 async fn postpone(holder: &Holder, item: &InboxItem, failure: &Failure) -> Result<bool, Error> {

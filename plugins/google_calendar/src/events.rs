@@ -243,7 +243,8 @@ fn write(
     full: bool,
     at: &mut Position,
 ) -> Result<()> {
-    let mut live = feed.batch();
+    let json_bytes = items.iter().map(|item| item.raw.len()).sum();
+    let mut live = feed.batch().room(items.len(), json_bytes);
     // Stubs say less than the row knows: what they don't say stays, and so does `data`.
     let mut stubs = feed.batch().merge().keep(EventTable::DATA);
     for item in items {

@@ -86,7 +86,15 @@ pub struct Batch<T> {
     constants: Vec<(String, Scalar)>,
     existing: Existing,
     kept: Vec<String>,
+    room: Room,
     table: PhantomData<fn(T)>,
+}
+
+/// What is about to come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    rows: usize,
+    json_bytes: usize,
 }
 
 impl<T: Table> Batch<T> {
@@ -99,8 +107,16 @@ impl<T: Table> Batch<T> {
             constants: Vec::new(),
             existing: Existing::Replace,
             kept: Vec::new(),
+            room: Room::default(),
             table: PhantomData,
         }
+    }
+
+    /// Makes room for so many rows with so many bytes of JSON in all: what grows by itself is copied, and
+    /// takes twice the memory meanwhile.
+    pub fn room(mut self, rows: usize, json_bytes: usize) -> Self {
+        self.room = Room { rows, json_bytes };
+        self
     }
 
     /// Gives every row the same value in a column.
@@ -123,9 +139,9 @@ impl<T: Table> Batch<T> {
 
     /// Adds a row.
     pub fn push(&mut self, row: &T::Row<'_>) {
-        let (at, columns) = (self.rows, &mut self.columns);
+        let (at, room, columns) = (self.rows, self.room, &mut self.columns);
         row.cells(&mut |column, value| {
-            columns[column].get_or_insert_with(Builder::default).set(at, value);
+            columns[column].get_or_insert_with(Builder::default).set(at, value, room);
         });
         self.rows += 1;
     }
@@ -205,13 +221,13 @@ struct Builder {
 }
 
 impl Builder {
-    fn set(&mut self, row: u32, value: Option<Value<'_>>) {
+    fn set(&mut self, row: u32, value: Option<Value<'_>>, room: Room) {
         self.said += 1;
         let Some(value) = value else { return };
         self.present += 1;
         self.validity.resize(row as usize / 8 + 1, 0);
         self.validity[row as usize / 8] |= 1 << (row % 8);
-        let values = self.values.get_or_insert_with(|| empty(value));
+        let values = self.values.get_or_insert_with(|| empty(value, room));
         while self.filled < row {
             append_default(values);
             self.filled += 1;
@@ -239,18 +255,22 @@ impl Builder {
     }
 }
 
-fn empty(like: Value<'_>) -> Values {
-    let utf8 = Utf8 { offsets: vec![0], data: Vec::new() };
+fn empty(like: Value<'_>, room: Room) -> Values {
+    let utf8 = |bytes| {
+        let mut offsets = Vec::with_capacity(room.rows + 1);
+        offsets.push(0);
+        Utf8 { offsets, data: Vec::with_capacity(bytes) }
+    };
     match like {
-        Value::Bool(_) => Values::Boolean(Vec::new()),
-        Value::Int(_) => Values::Integer(Vec::new()),
-        Value::Double(_) => Values::Double(Vec::new()),
-        Value::Decimal(_) => Values::Decimal(utf8),
-        Value::Text(_) => Values::Text(utf8),
-        Value::Json(_) => Values::Json(utf8),
-        Value::Date(_) => Values::Date(Vec::new()),
-        Value::Timestamp(_) => Values::Timestamp(Vec::new()),
-        Value::Bytes(_) => Values::Bytes(utf8),
+        Value::Bool(_) => Values::Boolean(Vec::with_capacity(room.rows)),
+        Value::Int(_) => Values::Integer(Vec::with_capacity(room.rows)),
+        Value::Double(_) => Values::Double(Vec::with_capacity(room.rows)),
+        Value::Decimal(_) => Values::Decimal(utf8(0)),
+        Value::Text(_) => Values::Text(utf8(0)),
+        Value::Json(_) => Values::Json(utf8(room.json_bytes)),
+        Value::Date(_) => Values::Date(Vec::with_capacity(room.rows)),
+        Value::Timestamp(_) => Values::Timestamp(Vec::with_capacity(room.rows)),
+        Value::Bytes(_) => Values::Bytes(utf8(0)),
     }
 }
 

@@ -20,7 +20,7 @@ const FIRST: &str = "first@example.com";
 /// A page of events: the largest statement that a host makes is prepared by whoever is listed first.
 const FIRST_EVENTS: usize = 2_000;
 /// Between two looks whether the first row is there, and the last.
-const LOOK: Duration = Duration::from_millis(2);
+const LOOK: Duration = Duration::from_millis(4);
 
 /// All databases and sizes in turn, several times.
 pub(crate) async fn measure(quick: bool, report: &mut Report) -> Result<()> {

@@ -47,7 +47,7 @@ fn is_selective(spec: &TableSpec, test: &Test<'_>) -> bool {
         && !test.value.is_null()
         && !matches!(column.role, Role::Owner | Role::Key)
         && matches!(column.kind, ColumnType::Text | ColumnType::Int)
-        && spec.indexes.iter().any(|i| i.partial.is_empty() && i.columns[0] == test.column)
+        && spec.indexes.iter().any(|index| index.finds(test.column))
 }
 
 fn push_test<'q>(query: &mut Query<'q>, name: &str, test: &'q Test<'q>, kind: ColumnType) {

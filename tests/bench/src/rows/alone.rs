@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use simulator::Simulator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection, Executor, SqlitePool};
 
 use crate::times::{Stopwatch, thread_cpu_s};
@@ -56,7 +58,9 @@ fn text_after<'a>(json: &'a str, key: &str) -> Option<&'a str> {
 /// Connections that only read.
 pub(super) async fn read_only(database: &Path) -> Result<SqlitePool> {
     let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    Ok(SqlitePool::connect_with(options).await?)
+    // A file doesn't hang up.
+    let pool = SqlitePoolOptions::new().test_before_acquire(false);
+    Ok(pool.connect_with(options).await?)
 }
 
 /// Seconds that SQLite takes to copy a table's rows into an empty table with the same columns and

@@ -45,7 +45,7 @@ async fn a_new_column_is_added_with_its_index() {
     let mut manifest = google_calendar();
     let event = &mut manifest.tables["event"];
     event.columns.shift_remove("recurring_event_id");
-    event.indexes.retain(|index| index[0] != "recurring_event_id");
+    event.partial.retain(|partial| partial.on[0] != "recurring_event_id");
     let service = "google_calendar_event_v1";
     let old = TableSpec::new(&manifest, service, service).unwrap();
     create(&mut fixture.conn, &old).await.unwrap();

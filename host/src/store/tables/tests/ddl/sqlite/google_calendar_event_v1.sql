@@ -22,7 +22,8 @@ create index if not exists "google_calendar_event_v1_external_owner_id_idx" on "
 create index if not exists "google_calendar_event_v1_google_id_idx" on "google_calendar_event_v1" ("google_id");
 create index if not exists "google_calendar_event_v1_google_calendar_id_idx" on "google_calendar_event_v1" ("google_calendar_id");
 create index if not exists "google_calendar_event_v1_row_updated_at_idx" on "google_calendar_event_v1" ("row_updated_at");
-create index if not exists "google_calendar_event_v1_recurring_event_id_idx" on "google_calendar_event_v1" ("recurring_event_id");
+create index if not exists "google_calendar_event_v1_recurring_event_id_idx" on "google_calendar_event_v1" ("recurring_event_id")
+  where "recurring_event_id" is not null;
 create index if not exists "google_calendar_event_v1_8dcc0d502750b0a9_idx" on "google_calendar_event_v1" ("external_owner_id", "google_calendar_id", "start_at", "end_at")
   where "status" is distinct from 'cancelled'
   and "start_at" is not null;
