@@ -201,8 +201,8 @@ impl Webhooks {
     }
 
     /// The store's answer, or 503 where it fails or takes longer than what is left of the request's
-    /// time. What comes too late is stored all the same: the sender repeats what it got no 202 for,
-    /// and that does no harm.
+    /// time. What is being stored just then may stay: the sender repeats what it got no 202 for, which then
+    /// comes behind it.
     async fn in_time<T>(
         &self,
         left: &mut Duration,

@@ -27,8 +27,10 @@ pub(super) async fn handle(holder: &Holder, item: InboxItem) -> Result<bool, Err
             Ok(_) => None,
             Err(_) => Some("the host panicked; its log says where".to_owned()),
         };
-        if let Some(poison) = poison {
-            postpone(holder, &item, &Failure::Bug(poison)).await?;
+        if let Some(poison) = poison
+            && let Err(error) = postpone(holder, &item, &Failure::Bug(poison)).await
+        {
+            tracing::warn!(%error, "a failure of an inbox item could not be counted");
         }
         handled.unwrap_or_else(|panic| resume_unwind(panic))
     }

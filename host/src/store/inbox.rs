@@ -1,6 +1,7 @@
 //! Stored authenticated webhooks, in the order of acceptance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -42,18 +43,27 @@ pub fn place(owner: OwnerId, secret: &str) -> String {
 }
 
 impl Store {
-    /// Stores an item, makes its owner due, and answers when both are on disk.
+    /// Stores an item, makes its owner due, and answers when both are on disk. Who drops this has given up:
+    /// what was not yet begun isn't stored any more. It could come behind what the sender has posted since,
+    /// by way of another host.
     pub async fn accept(&self, item: NewItem) -> Result<(InboxId, OwnerId), Error> {
         let (keyring, now) = (self.keyring.clone(), self.clock.now());
-        self.control
-            .write(move |connection| {
-                Box::pin(async move {
-                    let owner = make_due(connection, &item, now).await?;
-                    let id = insert(connection, &item, owner, &keyring, now).await?;
-                    Ok((id, owner))
-                })
+        let waits = Arc::new(());
+        let waiting = Arc::downgrade(&waits);
+        let stored = self.control.write(move |connection| {
+            Box::pin(async move {
+                let owner = make_due(connection, &item, now).await?;
+                // From here on the owner's later items wait for this one.
+                if waiting.strong_count() == 0 {
+                    return Err(Error::Unavailable("nobody waits for the answer any more".into()));
+                }
+                let id = insert(connection, &item, owner, &keyring, now).await?;
+                Ok((id, owner))
             })
-            .await
+        });
+        let stored = stored.await;
+        drop(waits);
+        stored
     }
 }
 
@@ -155,5 +165,55 @@ impl Store {
         let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::Executor::execute(&mut other, "begin immediate").await.unwrap();
         other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::Dialect;
+    use crate::store::fixture::{self, on_both};
+
+    const ROOT: &str = "svi_1";
+
+    on_both! { what_nobody_waits_for_any_more_is_not_stored }
+
+    fn item(organization: OrganizationId, body: &str) -> NewItem {
+        NewItem {
+            organization,
+            root_id: ROOT.into(),
+            integration_id: ROOT.into(),
+            external_owner_id: "a".into(),
+            method: "POST".into(),
+            path: String::new(),
+            query: String::new(),
+            headers: Vec::new(),
+            body: body.into(),
+            secrets: Vec::new(),
+        }
+    }
+
+    async fn what_nobody_waits_for_any_more_is_not_stored(dialect: Dialect) {
+        let store = fixture::open(dialect, Clock::simulated(0)).await;
+        let organization = store.organization("default").await.unwrap().id;
+        fixture::root(&store, ROOT).await;
+        let (_, owner) = store.accept(item(organization, "first")).await.unwrap();
+        // Whoever stores something for the owner waits for this one.
+        let slow = format!("update owners set due_at = due_at where id = {owner}");
+        let slow = fixture::begin(store.control(), &slow).await;
+        {
+            let mut given_up = std::pin::pin!(store.accept(item(organization, "given up")));
+            while futures_util::poll!(given_up.as_mut()).is_pending() {
+                if dialect == Dialect::Sqlite || fixture::waiting(&store).await == 1 {
+                    break;
+                }
+            }
+        }
+        slow.commit("").await;
+        store.accept(item(organization, "last")).await.unwrap();
+        let stored: Vec<Vec<u8>> =
+            store.stored_items().await.into_iter().map(|item| item.body).collect();
+        assert_eq!(stored, [b"first".to_vec(), b"last".to_vec()]);
     }
 }

@@ -90,6 +90,8 @@ pub async fn mark_done(
     now: Micros,
 ) -> Result<(), Error> {
     let statement =
-        query("update inbox set done_at = $1, sealed = '{}' where id = $2").bind(now).bind(item);
+        query("update inbox set done_at = $1, sealed = '{}', parked = false where id = $2")
+            .bind(now)
+            .bind(item);
     write_held(control, lease, statement).await
 }

@@ -196,11 +196,14 @@ async fn tell(
         on_stream(connection, &sql, owner_id, stream).await?;
     }
     if let Some(item) = message.item {
-        query("update inbox set done_at = $1, sealed = '{}', last_error = null where id = $2")
-            .bind(now)
-            .bind(item)
-            .execute(connection)
-            .await?;
+        query(
+            "update inbox set done_at = $1, sealed = '{}', last_error = null, parked = false
+             where id = $2",
+        )
+        .bind(now)
+        .bind(item)
+        .execute(connection)
+        .await?;
     }
     Ok(())
 }

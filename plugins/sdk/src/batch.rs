@@ -112,8 +112,8 @@ impl<T: Table> Batch<T> {
         }
     }
 
-    /// Makes room for so many rows with so many bytes of JSON in all: what grows by itself is copied, and
-    /// takes twice the memory meanwhile.
+    /// Makes room for so many rows, and for so many bytes in each column of JSON: what grows by itself is
+    /// copied, and takes twice the memory meanwhile.
     pub fn room(mut self, rows: usize, json_bytes: usize) -> Self {
         self.room = Room { rows, json_bytes };
         self

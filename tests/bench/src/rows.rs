@@ -17,7 +17,7 @@ mod alone;
 const EMAIL: &str = "many@example.com";
 const OWNER: &str = "many";
 const FIRST: &str = "first@example.com";
-/// A page of events: the largest statement that a host makes is prepared by whoever is listed first.
+/// A page of events.
 const FIRST_EVENTS: usize = 2_000;
 /// Between two looks whether the first row is there, and the last.
 const LOOK: Duration = Duration::from_millis(4);

@@ -219,7 +219,7 @@ pub(crate) fn definition(dialect: Dialect, spec: &TableSpec, column: &ColumnSpec
     let unique = spec.unique_column().name == column.name;
     let never_null = match dialect {
         // What an upsert sets is free to be null: it never is, and the upsert needs no check (see there).
-        Dialect::Sqlite => column.role == Role::CreatedAt,
+        Dialect::Sqlite => matches!(column.role, Role::Computed(_) | Role::CreatedAt),
         Dialect::Postgres => !column.nullable(),
     };
     if unique || never_null {

@@ -2,7 +2,7 @@
 
 use super::Moved;
 use super::dialect::literal;
-use super::query::{Chunk, Query, chunks};
+use super::query::Query;
 use crate::rows::TableSpec;
 use crate::store::{Argument, Connection, Dialect};
 
@@ -20,10 +20,9 @@ pub(super) async fn record(
         Moved::Upserted(pks) => {
             live(dialect, spec, commit_id, pks).execute(conn).await?;
         }
+        Moved::Deleted(rows) if rows.is_empty() => {}
         Moved::Deleted(rows) => {
-            for chunk in chunks(dialect, rows, 2, 2) {
-                deleted(dialect, spec, commit_id, &chunk).execute(conn).await?;
-            }
+            deleted(dialect, spec, commit_id, rows).execute(conn).await?;
         }
     }
     Ok(())
@@ -59,18 +58,16 @@ fn deleted<'q>(
     dialect: Dialect,
     spec: &TableSpec,
     commit_id: i64,
-    chunk: &Chunk<'q, (i64, String)>,
+    rows: &'q [(i64, String)],
 ) -> Query<'q> {
-    let rows = chunk.rows;
     let mut query = Query::new(dialect, "with moved (pk, unique_key) as (");
     match dialect {
         Dialect::Sqlite => {
-            query.push("values ");
-            let rows = rows.iter().map(|(pk, key)| {
-                let key = Argument::Text(Some(key.as_str().into()));
-                [Argument::Integer(Some(*pk)), key].into_iter()
-            });
-            query.push_rows(rows, chunk.padding, 2);
+            query.push(
+                "select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(",
+            );
+            query.push_text(serde_json::json!(rows).to_string());
+            query.push(")");
         }
         Dialect::Postgres => {
             query.push("select * from unnest(");
@@ -95,7 +92,7 @@ fn push_entries(query: &mut Query<'_>, spec: &TableSpec, commit_id: i64, deleted
     query.push(", ");
     query.push_integer(commit_id);
     query.push(
-        " from moved where pk is not null\non conflict (table_name, pk) do update set \
+        " from moved where true\non conflict (table_name, pk) do update set \
          unique_key = excluded.unique_key, deleted = excluded.deleted, \
          commit_id = excluded.commit_id",
     );
