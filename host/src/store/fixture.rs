@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::inbox::NewItem;
 use super::integrations::NewIntegration;
 use super::server::ReaderPassword;
 use super::{
@@ -54,6 +55,22 @@ impl std::ops::Deref for Opened {
 
     fn deref(&self) -> &Store {
         &self.store
+    }
+}
+
+/// A post for an owner of an integration that [`root`] made.
+pub(crate) fn item(organization: OrganizationId, root: &str, owner: &str) -> NewItem {
+    NewItem {
+        organization,
+        root_id: root.into(),
+        integration_id: root.into(),
+        external_owner_id: owner.into(),
+        method: "POST".into(),
+        path: String::new(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: b"{}".to_vec(),
+        secrets: Vec::new(),
     }
 }
 

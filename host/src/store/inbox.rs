@@ -48,6 +48,7 @@ impl Store {
     /// by way of another host.
     pub async fn accept(&self, item: NewItem) -> Result<(InboxId, OwnerId), Error> {
         let (keyring, now) = (self.keyring.clone(), self.clock.now());
+        // Lives as long as somebody waits here.
         let waits = Arc::new(());
         let waiting = Arc::downgrade(&waits);
         let stored = self.control.write(move |connection| {
@@ -61,9 +62,7 @@ impl Store {
                 Ok((id, owner))
             })
         });
-        let stored = stored.await;
-        drop(waits);
-        stored
+        stored.await
     }
 }
 
@@ -179,31 +178,18 @@ mod tests {
 
     on_both! { what_nobody_waits_for_any_more_is_not_stored }
 
-    fn item(organization: OrganizationId, body: &str) -> NewItem {
-        NewItem {
-            organization,
-            root_id: ROOT.into(),
-            integration_id: ROOT.into(),
-            external_owner_id: "a".into(),
-            method: "POST".into(),
-            path: String::new(),
-            query: String::new(),
-            headers: Vec::new(),
-            body: body.into(),
-            secrets: Vec::new(),
-        }
-    }
-
     async fn what_nobody_waits_for_any_more_is_not_stored(dialect: Dialect) {
         let store = fixture::open(dialect, Clock::simulated(0)).await;
         let organization = store.organization("default").await.unwrap().id;
         fixture::root(&store, ROOT).await;
-        let (_, owner) = store.accept(item(organization, "first")).await.unwrap();
+        let item =
+            |body: &str| NewItem { body: body.into(), ..fixture::item(organization, ROOT, "a") };
+        let (_, owner) = store.accept(item("first")).await.unwrap();
         // Whoever stores something for the owner waits for this one.
         let slow = format!("update owners set due_at = due_at where id = {owner}");
         let slow = fixture::begin(store.control(), &slow).await;
         {
-            let mut given_up = std::pin::pin!(store.accept(item(organization, "given up")));
+            let mut given_up = std::pin::pin!(store.accept(item("given up")));
             while futures_util::poll!(given_up.as_mut()).is_pending() {
                 if dialect == Dialect::Sqlite || fixture::waiting(&store).await == 1 {
                     break;
@@ -211,7 +197,7 @@ mod tests {
             }
         }
         slow.commit("").await;
-        store.accept(item(organization, "last")).await.unwrap();
+        store.accept(item("last")).await.unwrap();
         let stored: Vec<Vec<u8>> =
             store.stored_items().await.into_iter().map(|item| item.body).collect();
         assert_eq!(stored, [b"first".to_vec(), b"last".to_vec()]);

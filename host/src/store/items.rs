@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::leases::Lease;
 use super::streams::write_held;
-use super::{Database, Error, query, query_as};
+use super::{Database, Error, Query, Row, query, query_as};
 use crate::model::{InboxId, Micros, OwnerId};
 
 /// An inbox item that its owner's holder handles next.
@@ -89,9 +89,12 @@ pub async fn mark_done(
     item: InboxId,
     now: Micros,
 ) -> Result<(), Error> {
-    let statement =
-        query("update inbox set done_at = $1, sealed = '{}', parked = false where id = $2")
-            .bind(now)
-            .bind(item);
-    write_held(control, lease, statement).await
+    write_held(control, lease, done(item, now)).await
+}
+
+/// Of an item whose commit stands, whatever became of earlier tries.
+pub(super) fn done(item: InboxId, now: Micros) -> Query<'static, Row> {
+    let done = "update inbox set done_at = $1, sealed = '{}', last_error = null, parked = false
+                where id = $2";
+    query(done).bind(now).bind(item)
 }

@@ -6,7 +6,7 @@ use super::channels;
 use super::commit::{Message, StreamKey};
 use super::leases::Lease;
 use super::streams::holds;
-use super::{Connection, Database, Error, query, query_as, query_scalar, synced};
+use super::{Connection, Database, Error, items, query, query_as, query_scalar, synced};
 use crate::failpoint;
 use crate::model::{InboxId, Micros, OwnerId};
 
@@ -196,14 +196,7 @@ async fn tell(
         on_stream(connection, &sql, owner_id, stream).await?;
     }
     if let Some(item) = message.item {
-        query(
-            "update inbox set done_at = $1, sealed = '{}', last_error = null, parked = false
-             where id = $2",
-        )
-        .bind(now)
-        .bind(item)
-        .execute(connection)
-        .await?;
+        items::done(item, now).execute(connection).await?;
     }
     Ok(())
 }

@@ -110,16 +110,8 @@ async fn a_copy_goes_on_as_after_a_long_absence() {
 async fn a_copy_is_of_one_moment() {
     let store = filled().await;
     let item = |nth: usize| NewItem {
-        organization: 1,
-        root_id: "svi_1".into(),
-        integration_id: "svi_1".into(),
-        external_owner_id: format!("owner {}", nth % 7),
-        method: "POST".into(),
-        path: String::new(),
-        query: String::new(),
-        headers: Vec::new(),
         body: vec![b'x'; 2_000],
-        secrets: Vec::new(),
+        ..fixture::item(1, "svi_1", &format!("owner {}", nth % 7))
     };
     for nth in 0..500 {
         store.accept(item(nth)).await.unwrap();

@@ -32,18 +32,8 @@ async fn rotating(dialect: Dialect) -> Opened {
 }
 
 fn item(organization: OrganizationId, owner: &str, secret: &str) -> NewItem {
-    NewItem {
-        organization,
-        root_id: ROOT.into(),
-        integration_id: ROOT.into(),
-        external_owner_id: owner.into(),
-        method: "POST".into(),
-        path: String::new(),
-        query: String::new(),
-        headers: Vec::new(),
-        body: b"{}".to_vec(),
-        secrets: vec![("token".into(), Zeroizing::new(secret.into()))],
-    }
+    let secrets = vec![("token".into(), Zeroizing::new(secret.into()))];
+    NewItem { secrets, ..fixture::item(organization, ROOT, owner) }
 }
 
 async fn capture(store: &Store, owner: OwnerId, grant: i64, name: &str, value: &str) {

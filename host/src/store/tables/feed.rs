@@ -1,5 +1,7 @@
 //! The change feed: the latest change of each row (R12).
 
+use serde::Serialize;
+
 use super::Moved;
 use super::dialect::literal;
 use super::query::Query;
@@ -48,9 +50,8 @@ fn live<'q>(dialect: Dialect, spec: &TableSpec, commit_id: i64, pks: &[i64]) -> 
     query
 }
 
-fn json_array(integers: &[i64]) -> String {
-    let integers: Vec<String> = integers.iter().map(i64::to_string).collect();
-    format!("[{}]", integers.join(","))
+fn json_array<T: Serialize>(rows: &[T]) -> String {
+    serde_json::to_string(rows).expect("integers and texts are always JSON")
 }
 
 /// Entries of deleted rows, given as pk and unique key.
@@ -66,7 +67,7 @@ fn deleted<'q>(
             query.push(
                 "select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(",
             );
-            query.push_text(serde_json::json!(rows).to_string());
+            query.push_text(json_array(rows));
             query.push(")");
         }
         Dialect::Postgres => {
@@ -101,5 +102,5 @@ fn push_entries(query: &mut Query<'_>, spec: &TableSpec, commit_id: i64, deleted
 #[test]
 fn a_json_array_of_integers() {
     assert_eq!(json_array(&[1, -2, 30]), "[1,-2,30]");
-    assert_eq!(json_array(&[]), "[]");
+    assert_eq!(json_array::<i64>(&[]), "[]");
 }

@@ -221,20 +221,20 @@ const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// Rows of one statement.
 #[derive(Debug, PartialEq)]
-pub(super) struct Chunk<'r, T> {
-    pub(super) rows: &'r [T],
+pub(super) struct Chunk<'r> {
+    pub(super) rows: &'r [usize],
     /// So many rows of nulls come behind them; the statement must pass over those.
     pub(super) padding: usize,
 }
 
 /// Cuts a list of rows with `parameters` each (and `fixed` in all) into statements. PostgreSQL takes them
 /// whole, as arrays.
-pub(super) fn chunks<T>(
+pub(super) fn chunks(
     dialect: Dialect,
-    mut rows: &[T],
+    mut rows: &[usize],
     parameters: usize,
     fixed: usize,
-) -> Vec<Chunk<'_, T>> {
+) -> Vec<Chunk<'_>> {
     let mut chunks = Vec::new();
     let room = super::dialect::PARAMETERS_MAX.saturating_sub(fixed);
     let fits = |size: &usize| size * parameters <= room;

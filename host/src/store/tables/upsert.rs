@@ -89,7 +89,7 @@ impl<'a> Statement<'a> {
         Self { dialect, spec, owner, now, patch, varying, same }
     }
 
-    fn query(&self, chunk: &Chunk<'_, usize>) -> Query<'a> {
+    fn query(&self, chunk: &Chunk<'_>) -> Query<'a> {
         let mut query = Query::new(self.dialect, "");
         match self.dialect {
             Dialect::Sqlite => self.push_values(&mut query, chunk),
@@ -101,7 +101,7 @@ impl<'a> Statement<'a> {
         query
     }
 
-    fn push_values(&self, query: &mut Query<'a>, chunk: &Chunk<'_, usize>) {
+    fn push_values(&self, query: &mut Query<'a>, chunk: &Chunk<'_>) {
         query.push_fmt(format_args!("with input ({}) as (values ", self.names(&self.varying)));
         let rows = chunk.rows.iter().map(|row| {
             self.varying.iter().map(|presented| {
