@@ -2,6 +2,7 @@
 //! was asked, what it did and how it ended. No I/O.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Microseconds since the Unix epoch, UTC.
 pub type Micros = i64;
@@ -107,7 +108,7 @@ pub struct Webhook {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct Effects {
-    pub writes: Vec<Write>,
+    pub writes: Vec<Arc<Write>>,
     pub streams: Vec<StreamChange>,
     pub owner: Vec<OwnerChange>,
     /// The call read through `lookup` (R2: it commits only on an unmoved `commit_no`).

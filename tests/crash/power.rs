@@ -187,6 +187,28 @@ async fn a_log_is_on_disk_before_anybody_reads_it() {
     assert_eq!(log.synced(), log.end);
 }
 
+/// The control database knows nothing of who committed, but the tables do: what was committed is told.
+#[tokio::test]
+async fn what_a_lost_claim_brought_about_stands() {
+    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
+    let tree = host.integrations().await;
+    host.link(&tree, "ann", &email("ann")).await;
+    host.settle().await;
+    Kill::edge("item_committed", 1).arm(&mut host).await;
+    host.resync(&tree, "ann").await;
+    host.dies().await;
+    let control = Log::of(&host.data_dir().join("control.db")).expect("the host has written");
+    assert!(control.kept() < control.end, "a claim doesn't wait for the disk");
+    control.cut(control.kept());
+    host.simulator.clear_requests();
+    host.set_env("ROWGATE_FAILPOINT", None);
+    host.restart().await;
+    host.settle().await;
+    let requests = host.simulator.requests();
+    let mut listings = requests.iter().filter(|seen| seen.path.ends_with("/events"));
+    assert!(listings.any(|seen| !seen.query.contains("syncToken")), "{requests:?}");
+}
+
 fn replication(host: &TestHost) -> Log {
     Log::of(&host.data_dir().join("replication/default.db")).expect("the host has written")
 }

@@ -2,7 +2,7 @@
 //! the walk says. The same decisions as `run::Holder` and `run::StreamRun`, on the same store.
 
 use rowgate::model::{Effects, OwnerChange};
-use rowgate::store::commit::{self, CommitOf, ReadyEffects, StepCommit};
+use rowgate::store::commit::{self, CommitOf, StepCommit};
 use rowgate::store::items::{self, InboxItem};
 use rowgate::store::leases::{Lease, Planted};
 use rowgate::store::streams::{self, DueStream};
@@ -148,19 +148,18 @@ impl Holding {
         match verb {
             // Another account: nothing that was read of the old one holds.
             Verb::Link(_) => {
-                effects.writes.push(account_row(item.id));
+                effects.writes.push(account_row(item.id).into());
                 effects.owner = vec![OwnerChange::Link, OwnerChange::Resync];
             }
             Verb::Refresh => {
-                effects.writes.push(account_row(item.id));
+                effects.writes.push(account_row(item.id).into());
                 effects.owner = vec![OwnerChange::Link];
             }
             Verb::Unlink => effects.owner = vec![OwnerChange::Unlink],
             Verb::Resync => effects.owner = vec![OwnerChange::Resync],
         }
         let under = host.under(world, &self.lease, self.generation).await?;
-        let owner = under.external_owner_id.as_deref();
-        let effects = ReadyEffects::of(owner, &world.tree, effects)?;
+        let effects = world.ready(&under, effects)?;
         let step = StepCommit {
             under,
             now: world.now(),

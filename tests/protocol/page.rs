@@ -1,7 +1,7 @@
 //! A stream as it runs: load the cursor, read the vendor, commit the page, again, put back.
 
 use rowgate::model::{InboxId, Scalar, Write};
-use rowgate::store::commit::{self, CommitOf, ReadyEffects, StepCommit, StoredCursor};
+use rowgate::store::commit::{self, CommitOf, StepCommit, StoredCursor};
 use rowgate::store::streams::{self, DueStream, Ended};
 use rowgate::store::{Error, owner_secrets};
 
@@ -181,8 +181,7 @@ impl PageRun {
             version = stored.map_or(version, |stored| stored.version);
         }
         let under = host.under(world, &held.lease, stand.generation).await?;
-        let owner = under.external_owner_id.as_deref();
-        let effects = ReadyEffects::of(owner, &world.tree, page.effects)?;
+        let effects = world.ready(&under, page.effects)?;
         let step = StepCommit {
             under,
             now: world.now(),
@@ -267,6 +266,7 @@ async fn look_up(page: &mut Page, host: &Host, world: &World) -> Result<Option<i
     let Some(pages) = world.pages(host.index).await? else { return Ok(None) };
     let set = vec![("pages".to_owned(), Scalar::Integer(pages + 1))];
     let table = "account_v1".to_owned();
-    page.effects.writes.push(Write::Update { table, set, conditions: Vec::new() });
+    let write = Write::Update { table, set, conditions: Vec::new() };
+    page.effects.writes.push(write.into());
     Ok(Some(read_at))
 }

@@ -1,6 +1,7 @@
 //! The vendor of the model: two accounts, each with shelves of things, read page by page.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rowgate::model::{
     Batch, Column, Condition, Effects, Existing, InboxId, Op, Scalar, StreamId, Unseen, Utf8,
@@ -179,6 +180,7 @@ fn page(
         Position::Full { start, after } => format!("full {start} {after}"),
         Position::Since(since) => format!("since {since}"),
     };
+    let writes = writes.into_iter().map(Arc::new).collect();
     Page { effects: Effects { writes, ..Effects::default() }, cursor, is_last }
 }
 

@@ -9,9 +9,9 @@ use postgres_cluster::Cluster;
 use rowgate::chance::Chance;
 use rowgate::clock::Clock;
 use rowgate::config::{DataDir, Isolation};
-use rowgate::model::{InboxId, Micros, OrganizationId, OwnerId, StreamId};
+use rowgate::model::{Effects, InboxId, Micros, OrganizationId, OwnerId, StreamId, Write};
 use rowgate::secrets::Keyring;
-use rowgate::store::commit::TreeTables;
+use rowgate::store::commit::{self, ReadyEffects, TreeTables, Under};
 use rowgate::store::inbox::NewItem;
 use rowgate::store::leases::{self, Claimant, Lease};
 use rowgate::store::{Database, Error, ServerOptions, SessionLimits, Store, query_scalar};
@@ -143,6 +143,14 @@ impl World {
     /// The control database as this host has it open.
     pub(crate) fn control(&self, host: usize) -> &Database {
         self.stores[host].control()
+    }
+
+    /// What a call wants committed, made ready.
+    pub(crate) fn ready(&self, under: &Under, effects: Effects) -> Result<ReadyEffects, Error> {
+        let owner = under.external_owner_id.as_deref();
+        let prepare = |write: &Arc<Write>| commit::prepare(owner, &self.tree, write).transpose();
+        let writes: Result<Vec<_>, Error> = effects.writes.iter().filter_map(prepare).collect();
+        Ok(ReadyEffects::of(effects, writes?))
     }
 
     pub(crate) fn now(&self) -> Micros {

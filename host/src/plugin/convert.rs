@@ -1,5 +1,5 @@
 //! Between the bindings and the host's own types. What a guest made is moved, never copied; nothing
-//! here can fail, what is wrong inside (lengths, UTF-8) is found by `Environment::check`.
+//! here can fail, what is wrong inside (lengths, UTF-8) is found by `Environment::take`.
 
 use super::bindings::exports::rowgate::plugin::integration as guest;
 use super::bindings::rowgate::plugin::{db, http, log, types};

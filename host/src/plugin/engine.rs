@@ -141,7 +141,7 @@ fn config(memories: u32) -> Config {
         .max_memory_size(SLOT_MEMORY_BYTES)
         .table_elements(TABLE_ELEMENTS as usize)
         .max_core_instance_size(10 << 20)
-        .linear_memory_keep_resident(1 << 20);
+        .linear_memory_keep_resident(16 << 20);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))

@@ -1,5 +1,7 @@
 //! What a guest call needs of the rest of the host.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::egress::{HttpError, HttpRequest, HttpResponse, Presence};
@@ -23,12 +25,12 @@ pub trait Environment: Send + Sync {
         table: &'a str,
         key: Vec<Scalar>,
         columns: Vec<String>,
-        pending: &'a [Write],
+        pending: &'a [Arc<Write>],
     ) -> BoxFuture<'a, Result<Option<Vec<Scalar>>, DbError>>;
 
-    /// May the guest write this? Everything in it is as the guest gave it: lengths, offsets and
-    /// UTF-8 are unchecked.
-    fn check(&self, write: &Write) -> Result<(), DbError>;
+    /// Takes a write, unless the guest may not make it; those of one call in their order. Everything in it is
+    /// as the guest gave it: lengths, offsets and UTF-8 are unchecked.
+    fn take(&self, write: &Arc<Write>) -> Result<(), DbError>;
 
     /// One line for the operator.
     fn log(&self, level: LogLevel, message: String, fields: Vec<(String, String)>);

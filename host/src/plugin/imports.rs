@@ -232,6 +232,7 @@ impl State {
 
     fn write(&mut self, rows: u32, write: Write) -> DbResult<()> {
         self.count_host_call()?;
+        let write = Arc::new(write);
         if let Err(error) = self.admit(rows, &write) {
             return self.refuse(error);
         }
@@ -239,14 +240,14 @@ impl State {
         Ok(Ok(()))
     }
 
-    fn admit(&mut self, rows: u32, write: &Write) -> Result<(), DbError> {
+    fn admit(&mut self, rows: u32, write: &Arc<Write>) -> Result<(), DbError> {
         self.count_rows(rows)?;
         self.write_bytes = self.write_bytes.saturating_add(super::state::bytes_of(write));
         if self.write_bytes > self.budget.write_bytes {
             let limit = self.budget.write_bytes;
             return Err(DbError::Limit(format!("more than {limit} bytes written in one call")));
         }
-        self.environment.check(write)
+        self.environment.take(write)
     }
 
     /// Remembers that the call must not commit, whatever it returns.

@@ -66,14 +66,14 @@ impl Environment for Outside {
         table: &'a str,
         _key: Vec<Scalar>,
         _columns: Vec<String>,
-        pending: &'a [Write],
+        pending: &'a [Arc<Write>],
     ) -> BoxFuture<'a, Result<Option<Vec<Scalar>>, DbError>> {
         self.lookups.lock().unwrap().push((table.to_owned(), pending.len()));
         Box::pin(async { Ok(Some(vec![Scalar::Text("found".into())])) })
     }
 
-    fn check(&self, write: &Write) -> Result<(), DbError> {
-        match write {
+    fn take(&self, write: &Arc<Write>) -> Result<(), DbError> {
+        match write.as_ref() {
             Write::Delete { table, .. } if table != "item_v1" => {
                 Err(DbError::UnknownTable(table.clone()))
             }

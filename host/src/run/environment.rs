@@ -14,6 +14,8 @@ use crate::rows::{Rejected, check_write};
 use crate::store::commit::TreeTables;
 use crate::store::{Database, commit, tables};
 
+use super::readying::WriteLine;
+
 /// See [`Environment`].
 pub(super) struct CallEnvironment {
     pub(super) egress: Egress,
@@ -28,6 +30,7 @@ pub(super) struct CallEnvironment {
     pub(super) committed: Option<watch::Receiver<bool>>,
     /// The owner's commit number at the first lookup; -1: none yet (R2).
     pub(super) read_at: AtomicI64,
+    pub(super) writes: WriteLine,
 }
 
 impl CallEnvironment {
@@ -41,7 +44,7 @@ impl CallEnvironment {
         table: &str,
         key: Vec<Scalar>,
         columns: Vec<String>,
-        pending: &[Write],
+        pending: &[Arc<Write>],
     ) -> Result<Option<Vec<Scalar>>, DbError> {
         let Some(spec) = self.tree.tables.get(table) else { return Ok(None) };
         let other = |error: String| DbError::Other(error);
@@ -90,21 +93,23 @@ impl Environment for CallEnvironment {
         table: &'a str,
         key: Vec<Scalar>,
         columns: Vec<String>,
-        pending: &'a [Write],
+        pending: &'a [Arc<Write>],
     ) -> BoxFuture<'a, Result<Option<Vec<Scalar>>, DbError>> {
         Box::pin(self.look_up(table, key, columns, pending))
     }
 
-    fn check(&self, write: &Write) -> Result<(), DbError> {
+    fn take(&self, write: &Arc<Write>) -> Result<(), DbError> {
         let table = tables::table(write);
         let _span = tracing::debug_span!("rows", table).entered();
         match self.tree.tables.get(table) {
             // How many rows a call may write is counted where the call is.
-            Some(spec) => check_write(spec, write, usize::MAX).map_err(db_error),
+            Some(spec) => check_write(spec, write, usize::MAX).map_err(db_error)?,
             // A service that no integration was created for: what is written is dropped.
-            None if self.tree.manifest.services.contains_key(table) => Ok(()),
-            None => Err(DbError::UnknownTable(table.to_owned())),
+            None if self.tree.manifest.services.contains_key(table) => {}
+            None => return Err(DbError::UnknownTable(table.to_owned())),
         }
+        self.writes.add(write);
+        Ok(())
     }
 
     fn log(&self, level: LogLevel, message: String, fields: Vec<(String, String)>) {

@@ -1,69 +1,181 @@
-//! What a call did is checked and made ready for the database beside what comes next: the commit of
-//! the call before, or the call behind it.
+//! What a call writes is checked and made ready for the database beside the call, from the moment that it
+//! is presented, and beside what comes next: the commit of the call before, or the call behind it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
 use crate::model::{Effects, Write};
 use crate::store::Error;
-use crate::store::commit::{ReadyEffects, TreeTables};
+use crate::store::commit::{self, Prepared, ReadyEffects, TreeTables};
 
 /// From so many rows on: to hand over less takes longer than to do it.
 const ROWS_MIN: usize = 64;
 
-/// See the module.
-pub(super) struct Readying(Work);
+/// The writes of one call, in their order. Clones are the same.
+#[derive(Clone)]
+pub(super) struct WriteLine {
+    owner: Option<String>,
+    tree: Arc<TreeTables>,
+    state: Arc<Mutex<State>>,
+}
 
-enum Work {
-    Done(Result<ReadyEffects, Error>),
-    Begun(JoinHandle<Result<ReadyEffects, Error>>),
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Arc<Write>>,
+    rows_waiting: usize,
+    ready: Vec<Prepared>,
+    failed: Option<Error>,
+    /// One at a time: a guest's many small batches must not take a thread each.
+    worker: Option<JoinHandle<()>>,
+    is_working: bool,
+}
+
+/// What a call that has ended wants committed.
+pub(super) struct Readying {
+    line: WriteLine,
+    effects: Effects,
+}
+
+impl WriteLine {
+    pub(super) fn new(owner: Option<String>, tree: Arc<TreeTables>) -> Self {
+        Self { owner, tree, state: Arc::default() }
+    }
+
+    /// Begins at once where there is enough to do.
+    pub(super) fn add(&self, write: &Arc<Write>) {
+        let mut state = self.lock();
+        state.rows_waiting += rows(write);
+        state.waiting.push_back(Arc::clone(write));
+        if state.rows_waiting >= ROWS_MIN && !state.is_working {
+            let line = self.clone();
+            state.is_working = true;
+            state.worker = Some(tokio::task::spawn_blocking(move || line.work()));
+        }
+    }
+
+    /// The call is over.
+    pub(super) fn end(self, effects: Effects) -> Readying {
+        Readying { line: self, effects }
+    }
+
+    /// Until nothing waits.
+    fn work(&self) {
+        loop {
+            let mut state = self.lock();
+            let Some(write) = state.waiting.pop_front() else {
+                state.is_working = false;
+                return;
+            };
+            state.rows_waiting -= rows(&write);
+            drop(state);
+            let prepared = commit::prepare(self.owner.as_deref(), &self.tree, &write);
+            let mut state = self.lock();
+            match prepared {
+                Ok(prepared) => state.ready.extend(prepared),
+                Err(error) => drop(state.failed.get_or_insert(error)),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rows(write: &Write) -> usize {
+    match write {
+        Write::Upsert(batch) | Write::Patch(batch) => batch.rows,
+        _ => 0,
+    }
 }
 
 impl Readying {
-    /// Begins at once.
-    pub(super) fn of(owner: Option<String>, tree: Arc<TreeTables>, effects: Effects) -> Self {
-        let rows = |write: &Write| match write {
-            Write::Upsert(batch) | Write::Patch(batch) => batch.rows,
-            _ => 0,
-        };
-        if effects.writes.iter().map(rows).sum::<usize>() < ROWS_MIN {
-            return Self(Work::Done(ReadyEffects::of(owner.as_deref(), &tree, effects)));
-        }
-        let ready = move || ReadyEffects::of(owner.as_deref(), &tree, effects);
-        Self(Work::Begun(tokio::task::spawn_blocking(ready)))
-    }
-
     /// [`Error::Refused`]: the guest's rows are none of its tables.
     pub(super) async fn ready(self) -> Result<ReadyEffects, Error> {
-        let work = match self.0 {
-            Work::Done(ready) => return ready,
-            Work::Begun(work) => work,
-        };
-        match work.await {
-            Ok(ready) => ready,
-            // As if it had been done here: whoever runs the owner contains it.
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::Unavailable("the host shuts down".into())),
-            },
+        let Self { line, effects } = self;
+        let worker = line.lock().worker.take();
+        if let Some(worker) = worker {
+            worker.await.map_err(of_the_run)?;
         }
+        line.work();
+        let State { ready, failed, .. } = std::mem::take(&mut *line.lock());
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(ReadyEffects::of(effects, ready)),
+        }
+    }
+}
+
+/// A panic is as if it had been done here: whoever runs the owner contains it.
+fn of_the_run(error: tokio::task::JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Error::Unavailable("the host shuts down".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::panic::AssertUnwindSafe;
 
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::model::Batch;
+    use crate::rows::TableSpec;
+    use crate::rows::fixture::{batch, sample, texts};
+
+    const TABLE: &str = "thing_v1";
+
+    fn line() -> WriteLine {
+        let manifest = sample();
+        let spec = Arc::new(TableSpec::new(&manifest, TABLE, TABLE).unwrap());
+        let tables = HashMap::from([(TABLE.to_owned(), spec)]);
+        WriteLine::new(Some("a".into()), Arc::new(TreeTables { manifest: manifest.into(), tables }))
+    }
+
+    fn things(rows: usize) -> Arc<Write> {
+        let ids: Vec<String> = (0..rows).map(|id| format!("{id}")).collect();
+        let ids: Vec<Option<&str>> = ids.iter().map(|id| Some(id.as_str())).collect();
+        let shelves = vec![Some("s"); rows];
+        let columns = vec![texts("id", &ids), texts("shelf", &shelves)];
+        Arc::new(Write::Upsert(batch(TABLE, rows, columns)))
+    }
+
+    #[tokio::test]
+    async fn writes_keep_their_order_and_the_first_fault_counts() {
+        for sizes in [&[][..], &[1, 2], &[500, 1, 64, 63, 900, 0, 64], &[1, 63, 1]] {
+            let line = line();
+            sizes.iter().for_each(|rows| line.add(&things(*rows)));
+            let ready = line.end(Effects::default()).ready().await.unwrap();
+            assert_eq!(ready.rows().collect::<Vec<_>>(), sizes);
+        }
+        for faults in [&["first"][..], &["first", "second"]] {
+            let line = line();
+            line.add(&things(100));
+            for fault in faults {
+                let unknown =
+                    Batch { table: TABLE.into(), rows: 1, columns: vec![texts(fault, &[None])] };
+                line.add(&Arc::new(Write::Upsert(unknown)));
+                line.add(&things(100));
+            }
+            let refused = line.end(Effects::default()).ready().await.unwrap_err();
+            assert!(matches!(&refused, Error::Refused(why) if why.contains("first")), "{refused}");
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_the_runs_own() {
-        let work = tokio::task::spawn_blocking(|| panic!("a row"));
-        let ready = AssertUnwindSafe(Readying(Work::Begun(work)).ready()).catch_unwind().await;
-        let Err(panic) = ready else { panic!("it was taken for an answer") };
+        let line = line();
+        let worker = tokio::task::spawn_blocking(|| panic!("a row"));
+        line.lock().worker = Some(worker);
+        let ready = line.end(Effects::default()).ready();
+        let Err(panic) = AssertUnwindSafe(ready).catch_unwind().await else {
+            panic!("it was taken for an answer")
+        };
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"a row"));
     }
 }

@@ -19,7 +19,8 @@ use futures_util::future::BoxFuture;
 use rowgate_manifest::Manifest;
 use sqlx::FromRow;
 
-use super::tables::{self, ApplyError, ApplyScope, Prepared};
+pub use super::tables::Prepared;
+use super::tables::{self, ApplyError, ApplyScope};
 use super::{Connection, Database, Dialect, Error, query, query_as, unstorable};
 use crate::model::{Micros, OwnerId, StreamId, Write};
 use crate::rows::TableSpec;
@@ -99,7 +100,7 @@ pub async fn commit(replication: &Database, step: StepCommit) -> Result<Committe
     if replication.dialect() == Dialect::Sqlite && step.is_read_again() {
         let again = step.clone();
         let committed = replication
-            .write_unsynced(|connection| run(connection, again, Durability::Later))
+            .write_ahead_of_sync(|connection| run(connection, again, Durability::Later))
             .await;
         if !matches!(committed, Err(Error::Superseded(transaction::TO_BE_TOLD))) {
             return committed;
@@ -222,13 +223,13 @@ async fn new_commit(connection: &mut Connection, under: &Under, now: Micros) -> 
     Ok(row.get("id"))
 }
 
-fn prepare(
+/// See [`tables::prepare`]. [`Error::Refused`]: the guest's rows are none of its tables.
+pub fn prepare(
     owner: Option<&str>,
     tree: &TreeTables,
-    writes: &[Write],
-) -> Result<Vec<Prepared>, Error> {
-    let rows_max = tree.manifest.plugin.limits.rows as usize;
-    tables::prepare(owner, rows_max, &tree.tables, writes)
+    write: &Write,
+) -> Result<Option<Prepared>, Error> {
+    tables::prepare(owner, &tree.tables, write)
         .map_err(|rejected| Error::Refused(rejected.to_string()))
 }
 

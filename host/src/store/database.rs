@@ -89,9 +89,22 @@ impl Database {
 
     /// Runs one statement as a transaction of its own.
     pub async fn execute(&self, statement: Query<'static, Row>) -> Result<Done, Error> {
+        self.execute_to(OnDisk::Itself, statement).await
+    }
+
+    /// The same, durable as [`Database::write_unsynced`] is.
+    pub async fn execute_unsynced(&self, statement: Query<'static, Row>) -> Result<Done, Error> {
+        self.execute_to(OnDisk::Nothing, statement).await
+    }
+
+    async fn execute_to(
+        &self,
+        on_disk: OnDisk,
+        statement: Query<'static, Row>,
+    ) -> Result<Done, Error> {
         match self {
             Self::Sqlite(database) => {
-                let write = database.write(OnDisk::Itself, |connection| {
+                let write = database.write(on_disk, |connection| {
                     Box::pin(async move { Ok(statement.execute(connection).await?) })
                 });
                 write.await
@@ -123,9 +136,33 @@ impl Database {
         A: Answer + 'static,
         A::Item: 'static,
     {
+        self.fetch_to(OnDisk::Itself, statement).await
+    }
+
+    /// The same, durable as [`Database::write_unsynced`] is.
+    pub async fn fetch_unsynced<A>(
+        &self,
+        statement: Query<'static, A>,
+    ) -> Result<Option<A::Item>, Error>
+    where
+        A: Answer + 'static,
+        A::Item: 'static,
+    {
+        self.fetch_to(OnDisk::Nothing, statement).await
+    }
+
+    async fn fetch_to<A>(
+        &self,
+        on_disk: OnDisk,
+        statement: Query<'static, A>,
+    ) -> Result<Option<A::Item>, Error>
+    where
+        A: Answer + 'static,
+        A::Item: 'static,
+    {
         match self {
             Self::Sqlite(database) => {
-                let write = database.write(OnDisk::Itself, |connection| {
+                let write = database.write(on_disk, |connection| {
                     Box::pin(async move { Ok(statement.fetch_optional(connection).await?) })
                 });
                 write.await
@@ -181,6 +218,18 @@ impl Database {
     {
         match self {
             Self::Sqlite(database) => database.write(OnDisk::Nothing, operation).await,
+            Self::Postgres(database) => database.write(operation).await,
+        }
+    }
+
+    /// The same for what is long: a file's disk begins to take it at once.
+    pub async fn write_ahead_of_sync<T, F>(&self, operation: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
+        match self {
+            Self::Sqlite(database) => database.write(OnDisk::Soon, operation).await,
             Self::Postgres(database) => database.write(operation).await,
         }
     }

@@ -58,7 +58,9 @@ pub struct Claimant {
     pub organization_leases_max: i64,
 }
 
-/// Claims the organization's owner that has been due the longest, if any is due.
+/// Claims the organization's owner that has been due the longest, if any is due. A loss of power may take it
+/// back with all that the holder wrote here: then the owner is due as before, and its next holder finds the
+/// same fence planted already ([`plant`]).
 pub async fn claim(
     control: &Database,
     by: &Claimant,
@@ -71,7 +73,7 @@ pub async fn claim(
         .bind(by.host.clone())
         .bind(organization_id)
         .bind(by.organization_leases_max);
-    control.fetch(claim).await
+    control.fetch_unsynced(claim).await
 }
 
 /// What a claim asks: now, end of the lease, host, organization, its leases at most.
@@ -189,7 +191,7 @@ pub async fn take_back(control: &Database) -> Result<(), Error> {
 /// open inbox items, of its streams, and of what its push channels ask for, each no earlier than its
 /// pauses allow; of a tree that has ended only the channels count. If the configuration has moved since
 /// the claim, at once: an integration that was created meanwhile made the owner due, but this holder
-/// derived its streams before.
+/// derived its streams before. If a loss of power takes it back, the lease counts as not released.
 pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let (owner_id, fence, config_epoch) = (lease.owner_id, lease.fence, lease.config_epoch);
     // PostgreSQL waits for whoever has the owner's row, and then looks at that row anew, but at what
@@ -203,7 +205,7 @@ pub async fn release(control: &Database, lease: &Lease) -> Result<(), Error> {
     let statement = query(RELEASE.replace("{came_between}", came_between));
     let statement = statement.bind(owner_id).bind(fence).bind(config_epoch);
     let statement = statement.bind(lease.buckets.clone());
-    control.execute(statement).await.map(drop)
+    control.execute_unsynced(statement).await.map(drop)
 }
 
 const RELEASE: &str = "

@@ -5,6 +5,7 @@ mod pauses;
 #[cfg(test)]
 mod tests;
 
+use futures_util::future::BoxFuture;
 use sqlx::FromRow;
 
 use super::leases::Lease;
@@ -60,11 +61,12 @@ pub async fn due(
 }
 
 /// Marks streams as running under the lease. Committed before the first request to the vendor, so
-/// that an activation during the run finds `due_at` empty and sets it again.
+/// that an activation during the run finds `due_at` empty and sets it again. Where a loss of power takes it
+/// back, they are due as before.
 pub async fn take(control: &Database, lease: &Lease, streams: Vec<i64>) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control
-        .write(move |connection| {
+        .write_unsynced(move |connection| {
             Box::pin(async move {
                 holds(connection, owner_id, fence).await?;
                 for id in streams {
@@ -125,7 +127,8 @@ pub struct Ended {
     pub full: bool,
 }
 
-/// Gives a taken stream back.
+/// Gives a taken stream back. Where a loss of power takes that back, it is still taken under a fence that
+/// nobody holds any more, and so due: what has been committed isn't lost, it is looked at once more.
 pub async fn put_back(
     control: &Database,
     lease: &Lease,
@@ -144,7 +147,8 @@ pub async fn put_back(
         .bind(ended.succeeded)
         .bind(ended.full)
         .bind(lease.fence);
-    write_held(control, lease, statement).await
+    let (owner_id, fence) = (lease.owner_id, lease.fence);
+    control.write_unsynced(move |connection| held(connection, owner_id, fence, statement)).await
 }
 
 const PUT_BACK: &str = "
@@ -167,14 +171,20 @@ pub(super) async fn write_held(
     statement: Query<'static, Row>,
 ) -> Result<(), Error> {
     let (owner_id, fence) = (lease.owner_id, lease.fence);
-    let write = control.write(move |connection| {
-        Box::pin(async move {
-            holds(connection, owner_id, fence).await?;
-            statement.execute(connection).await?;
-            Ok(())
-        })
-    });
-    write.await
+    control.write(move |connection| held(connection, owner_id, fence, statement)).await
+}
+
+fn held<'c>(
+    connection: &'c mut Connection,
+    owner_id: OwnerId,
+    fence: i64,
+    statement: Query<'static, Row>,
+) -> BoxFuture<'c, Result<(), Error>> {
+    Box::pin(async move {
+        holds(connection, owner_id, fence).await?;
+        statement.execute(connection).await?;
+        Ok(())
+    })
 }
 
 /// Fails unless the fence is still the owner's.

@@ -111,55 +111,50 @@ enum Action {
     EndFull { scope: Tests, unseen: Option<Assignments> },
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// Of an upsert or a patch.
+    pub(crate) fn rows(&self) -> usize {
+        match &self.action {
+            Action::Upsert(rows) | Action::Patch(rows) => rows.rows,
+            _ => 0,
+        }
+    }
+}
+
 type Tests = Vec<Test<'static>>;
 type Assignments = Vec<(usize, Value<'static>)>;
 
-/// Checks and normalises the writes of one call for an owner (none: a service without owners), of
-/// `rows_max` rows at most. A write to a service that isn't in `tables` is dropped: nobody configured
-/// an integration for it. Pure and the long part of the work: do it before taking the transaction.
+/// Checks and normalises a write for an owner (none: a service without owners). None: its service isn't
+/// in `tables`, so nobody configured an integration for it, and it is dropped. Pure and the long part of
+/// the work: do it before taking the transaction.
 pub fn prepare(
     owner: Option<&str>,
-    rows_max: usize,
     tables: &HashMap<String, Arc<TableSpec>>,
-    writes: &[Write],
-) -> Result<Vec<Prepared>, Rejected> {
-    let (mut prepared, mut rows) = (Vec::with_capacity(writes.len()), 0_usize);
-    for write in writes {
-        let Some(spec) = tables.get(table(write)) else { continue };
-        if spec.owner.is_some() && owner.is_none() {
-            let text =
-                format!("table {}: its rows belong to owners, the call has none", spec.service);
-            return Err(Rejected::Other(text));
-        }
-        let action = match write {
-            Write::Upsert(batch) | Write::Patch(batch) => {
-                rows = rows.saturating_add(batch.rows);
-                if rows > rows_max {
-                    return Err(Rejected::Limit(format!("more than {rows_max} rows in a call")));
-                }
-                let rows = Rows::new(spec, batch, owner)?;
-                if matches!(write, Write::Patch(_)) {
-                    Action::Patch(rows)
-                } else {
-                    Action::Upsert(rows)
-                }
-            }
-            Write::Update { set, conditions, .. } => {
-                Action::Update { set: owned_set(spec, set)?, tests: owned_tests(spec, conditions)? }
-            }
-            Write::Delete { conditions, .. } => Action::Delete(owned_tests(spec, conditions)?),
-            Write::BeginFull { scope, .. } => Action::BeginFull(owned_tests(spec, scope)?),
-            Write::EndFull { scope, unseen, .. } => {
-                let unseen = match unseen {
-                    Unseen::Delete => None,
-                    Unseen::Set(set) => Some(owned_set(spec, set)?),
-                };
-                Action::EndFull { scope: owned_tests(spec, scope)?, unseen }
-            }
-        };
-        prepared.push(Prepared { spec: Arc::clone(spec), action });
+    write: &Write,
+) -> Result<Option<Prepared>, Rejected> {
+    let Some(spec) = tables.get(table(write)) else { return Ok(None) };
+    if spec.owner.is_some() && owner.is_none() {
+        let text = format!("table {}: its rows belong to owners, the call has none", spec.service);
+        return Err(Rejected::Other(text));
     }
-    Ok(prepared)
+    let action = match write {
+        Write::Upsert(batch) => Action::Upsert(Rows::new(spec, batch, owner)?),
+        Write::Patch(batch) => Action::Patch(Rows::new(spec, batch, owner)?),
+        Write::Update { set, conditions, .. } => {
+            Action::Update { set: owned_set(spec, set)?, tests: owned_tests(spec, conditions)? }
+        }
+        Write::Delete { conditions, .. } => Action::Delete(owned_tests(spec, conditions)?),
+        Write::BeginFull { scope, .. } => Action::BeginFull(owned_tests(spec, scope)?),
+        Write::EndFull { scope, unseen, .. } => {
+            let unseen = match unseen {
+                Unseen::Delete => None,
+                Unseen::Set(set) => Some(owned_set(spec, set)?),
+            };
+            Action::EndFull { scope: owned_tests(spec, scope)?, unseen }
+        }
+    };
+    Ok(Some(Prepared { spec: Arc::clone(spec), action }))
 }
 
 fn owned_tests(spec: &TableSpec, conditions: &[Condition]) -> Result<Tests, Rejected> {

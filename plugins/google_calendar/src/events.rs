@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use rowgate_plugin::{Batch, Context, Failure, Result, Step, StreamId, db, streams};
+use rowgate_plugin::{BATCH_ROWS, Batch, Context, Failure, Result, Step, StreamId, db, streams};
 use serde::{Deserialize, Serialize};
 
 use crate::listing::{Got, Listing};
@@ -243,16 +243,18 @@ fn write(
     full: bool,
     at: &mut Position,
 ) -> Result<()> {
-    let json_bytes = items.iter().map(|item| item.raw.len()).sum();
-    let mut live = feed.batch().room(items.len(), json_bytes);
-    // Stubs say less than the row knows: what they don't say stays, and so does `data`.
-    let mut stubs = feed.batch().merge().keep(EventTable::DATA);
-    for item in items {
-        let target = if row::is_stub(&item.parsed) { &mut stubs } else { &mut live };
-        target.push(&row::row(item));
+    for items in items.chunks(BATCH_ROWS) {
+        let json_bytes = items.iter().map(|item| item.raw.len()).sum();
+        let mut live = feed.batch().room(items.len(), json_bytes);
+        // Stubs say less than the row knows: what they don't say stays, and so does `data`.
+        let mut stubs = feed.batch().merge().keep(EventTable::DATA);
+        for item in items {
+            let target = if row::is_stub(&item.parsed) { &mut stubs } else { &mut live };
+            target.push(&row::row(item));
+        }
+        live.upsert()?;
+        stubs.upsert()?;
     }
-    live.upsert()?;
-    stubs.upsert()?;
     if !full {
         series::cascade(feed, items.iter().map(|item| &item.parsed), None)?;
     }

@@ -77,6 +77,10 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
+/// Rows that a large page is best given in at a time: the host makes a batch ready for its database while the
+/// component fills the next.
+pub const BATCH_ROWS: usize = 512;
+
 /// Rows of one table on their way to the host, held column by column.
 #[derive(Debug)]
 pub struct Batch<T> {

@@ -57,7 +57,7 @@ pub mod testing;
 pub mod time;
 
 pub use answer::Answer;
-pub use batch::{Batch, Cell, Row, Table, Value};
+pub use batch::{BATCH_ROWS, Batch, Cell, Row, Table, Value};
 pub use bindings::exports::rowgate::plugin::integration::{
     Channel, Progress, Subscription, Webhook,
 };

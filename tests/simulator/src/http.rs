@@ -21,11 +21,13 @@ use crate::shared::{Shared, locked};
 
 mod calendar;
 mod channels;
+mod compressed;
 mod oauth;
 mod plan;
 mod projection;
 mod transport;
 
+pub(crate) use compressed::Compressed;
 use plan::Plan;
 
 /// A request, read completely.
@@ -67,7 +69,7 @@ pub(crate) async fn serve(
     let call = Call::read(request).await.ok_or(NoAnswer)?;
     if call.path == "/control" || call.path.starts_with("/control/") {
         let reply = control::serve(&shared, &call).await;
-        return Ok(transport::send(reply, &call, &Plan::default()));
+        return Ok(transport::send(reply, &call, &Plan::default(), &shared.compressed));
     }
     let user = call.user(&shared.model());
     let hits = locked(&shared.faults).hits(&Subject {
@@ -98,7 +100,8 @@ pub(crate) async fn serve(
     plan.wait_after(&shared, held).await;
     reply.headers.extend(plan.headers.clone());
     shared.record_status(number, reply.status);
-    Ok(transport::send(reply, &call, &plan).map(|body| transport::before(body, sync)))
+    let response = transport::send(reply, &call, &plan, &shared.compressed);
+    Ok(response.map(|body| transport::before(body, sync)))
 }
 
 /// What the service says without faults other than those of pages.

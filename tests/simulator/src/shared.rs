@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::Options;
 use crate::fault::Faults;
 use crate::hold::Holds;
+use crate::http::Compressed;
 use crate::limits::Limits;
 use crate::model::Model;
 use crate::model::push::Push;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) seen: Mutex<Vec<Seen>>,
     pub(crate) arrivals: watch::Sender<()>,
     pub(crate) limits: Mutex<Limits>,
+    pub(crate) compressed: Compressed,
     wall: Wall,
     real_time: bool,
     /// Real time that the model's clock has taken in.
@@ -50,6 +52,7 @@ impl Shared {
             seen: Mutex::default(),
             arrivals: watch::Sender::new(()),
             limits: Mutex::new(Limits::new(options.limits)),
+            compressed: Compressed::default(),
             wall: Wall::start(),
             real_time: options.real_time,
             taken_us: Mutex::new(0),

@@ -49,8 +49,8 @@ async fn effects_come_in_call_order() {
     let batch = Batch { table: table(), rows: 2, columns: Vec::new() };
     let effects = Effects {
         writes: vec![
-            Write::Upsert(batch),
-            Write::Delete { table: table(), conditions: Vec::new() },
+            Arc::new(Write::Upsert(batch)),
+            Arc::new(Write::Delete { table: table(), conditions: Vec::new() }),
         ],
         streams: vec![StreamChange::Activate { stream: own_stream(), at: Some(5) }],
         owner: Vec::new(),

@@ -16,7 +16,7 @@ use crate::model::{Call, CallContext};
 use crate::plugin::{CallError, Called, Returned};
 use crate::run::call_secrets::CallSecrets;
 use crate::run::environment::CallEnvironment;
-use crate::run::readying::Readying;
+use crate::run::readying::{Readying, WriteLine};
 use crate::run::tree::Tree;
 use crate::store::Error;
 use crate::store::leases::Lease;
@@ -32,7 +32,7 @@ pub(in crate::run) struct Authority {
 /// What a call came to.
 pub(in crate::run) struct CalledAt {
     pub(in crate::run) result: Result<Returned, CallError>,
-    /// Nothing unless it returned ok.
+    /// To be committed if it returned ok.
     pub(in crate::run) effects: Readying,
     /// The owner's commit number when the call first looked something up.
     pub(in crate::run) read_at: Option<i64>,
@@ -73,6 +73,7 @@ impl Holder {
             external_owner_id: lease.external_owner(),
             config: tree.config.clone(),
         };
+        let writes = WriteLine::new(lease.external_owner(), Arc::clone(&tree.tables));
         let environment = Arc::new(CallEnvironment {
             egress: self.runner.egress.clone(),
             session: self.session(tree, &lease, authority),
@@ -83,6 +84,7 @@ impl Holder {
             stale_before: self.stale_before(),
             committed,
             read_at: AtomicI64::new(-1),
+            writes: writes.clone(),
         });
         let budget = &self.runner.budget;
         let outside = Arc::clone(&environment);
@@ -94,9 +96,7 @@ impl Holder {
         let called = tree.component.call(&context, call, outside, budget).instrument(span).await;
         self.count(tree, call, &called);
         let Called { result, effects, .. } = called;
-        let owner = environment.external_owner_id.clone();
-        let effects = Readying::of(owner, Arc::clone(&tree.tables), effects);
-        Ok(CalledAt { result, effects, read_at: environment.read_at() })
+        Ok(CalledAt { result, effects: writes.end(effects), read_at: environment.read_at() })
     }
 
     fn session(&self, tree: &Tree, lease: &Lease, authority: Authority) -> Session {

@@ -114,8 +114,8 @@ async fn settle_rows(
     let set = removed.set.iter().map(|(column, value)| (column.clone(), scalar(value))).collect();
     let update =
         Write::Update { table: stream.service.clone(), set, conditions: rows_of(kind, stream) };
-    let writes = prepare(scope.external_owner_id.as_deref(), tree, &[update])?;
-    tables::apply(connection, scope, &writes, SLICE).await.map(drop).map_err(apply_error)
+    let update = prepare(scope.external_owner_id.as_deref(), tree, &update)?;
+    tables::apply(connection, scope, update.as_slice(), SLICE).await.map(drop).map_err(apply_error)
 }
 
 /// The rows that are a stream's, as conditions.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use rowgate_manifest::Manifest;
 
-use super::{TreeTables, Under};
+use super::{ReadyEffects, TreeTables, Under, prepare};
 use crate::clock::Clock;
-use crate::model::Micros;
+use crate::model::{Effects, Micros, Write};
 use crate::rows::TableSpec;
 use crate::store::fixture::{self, Opened};
 use crate::store::{Database, Dialect, query_scalar, tables};
@@ -17,6 +17,13 @@ pub(super) const EXPANDED: &str = "google_calendar_event_v1";
 pub(super) const CALENDARS: &str = "google_calendar_v1";
 pub(super) const FENCE: i64 = 3;
 pub(super) const NOW: Micros = 1_000_000_000;
+
+/// What a call wants committed, made ready.
+pub(super) fn ready(tree: &TreeTables, effects: Effects) -> ReadyEffects {
+    let prepare = |write: &Arc<Write>| prepare(Some("a"), tree, write).unwrap();
+    let writes = effects.writes.iter().filter_map(prepare).collect();
+    ReadyEffects::of(effects, writes)
+}
 
 /// A tree's tables and one owner, `a`.
 pub(super) struct Case {

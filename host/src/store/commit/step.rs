@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{TreeTables, Under, prepare};
+use super::{TreeTables, Under};
 use crate::model::{Effects, InboxId, Micros, OwnerChange, StreamChange, StreamId};
-use crate::store::Error;
 use crate::store::tables::Prepared;
 
 /// Rows that one transaction of an UNLINK deletes at most, or sweeps at the end of a full listing. What
@@ -24,12 +23,16 @@ pub struct ReadyEffects {
 }
 
 impl ReadyEffects {
-    /// Pure, and the long part of the work before the database's: it is done beside the commit of the call
-    /// before. [`Error::Refused`]: the guest's rows are none of its tables.
-    pub fn of(owner: Option<&str>, tree: &TreeTables, effects: Effects) -> Result<Self, Error> {
-        let writes = prepare(owner, tree, &effects.writes)?.into();
+    /// `writes`: those of `effects`, prepared.
+    pub fn of(effects: Effects, writes: Vec<Prepared>) -> Self {
         let Effects { streams, owner, .. } = effects;
-        Ok(Self { writes, streams, owner, ..Self::default() })
+        Self { writes: writes.into(), streams, owner, ..Self::default() }
+    }
+
+    /// How many rows each write has.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
+        self.writes.iter().map(Prepared::rows)
     }
 
     /// The writes that aren't committed yet.

@@ -109,7 +109,8 @@ async fn write(
         mapping_version: 1,
         stale_before: None,
     };
-    let prepared = tables::prepare(Some(owner), 1_000, tables, writes).unwrap();
+    let prepare = |write| tables::prepare(Some(owner), tables, write).unwrap();
+    let prepared: Vec<_> = writes.iter().filter_map(prepare).collect();
     tables::apply(connection, &scope, &prepared, u32::MAX).await.unwrap();
 }
 

@@ -18,8 +18,9 @@ pub struct Planted {
 }
 
 /// Plants the control fence in the replication database. If that one is already as high though the
-/// control lease is live (it was restored from an older copy), the control fence is lifted above it
-/// and planted again; the lease then carries the lifted fence.
+/// control lease is live, the control fence is lifted above it and planted again; the lease then carries the
+/// lifted fence. The control database lacks a claim, then, as a loss of power or a restore leaves it, and
+/// with that perhaps word of what its holder committed: the lease counts as not released.
 pub async fn plant(
     control: &Database,
     replication: &Database,
@@ -108,5 +109,6 @@ async fn lift(control: &Database, lease: &mut Lease, fence: i64) -> Result<(), E
         return Err(Error::Superseded("the lease has passed on"));
     }
     lease.fence = fence;
+    lease.unreleased = true;
     Ok(())
 }

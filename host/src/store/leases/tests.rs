@@ -122,6 +122,7 @@ async fn a_fence_in_the_way_is_lifted_over(dialect: Dialect) {
     replication.execute(query(newer).bind(lease.owner_id)).await.unwrap();
     let planted = plant(store.control(), &replication, &mut lease).await.unwrap();
     assert_eq!((lease.fence, planted.commit_no), (71, 9));
+    assert!(lease.unreleased, "what was committed there may not have been told");
     let fence = query_scalar("select fence from owners where id = $1").bind(lease.owner_id);
     let fence: i64 = fence.fetch_one(store.control()).await.unwrap();
     assert_eq!(fence, 71, "the holder's writes still count");

@@ -1,6 +1,6 @@
 //! Reading rows back: one row for a `lookup`, counts.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 
 use rowgate_manifest::ColumnType;
@@ -24,13 +24,13 @@ pub async fn lookup(
     spec: &TableSpec,
     key: &[Scalar],
     columns: &[String],
-    pending: &[Write],
+    pending: &[impl Borrow<Write>],
 ) -> Result<Option<Vec<Scalar>>, ApplyError> {
     check_lookup(spec, key, columns)?;
     let owner = scope.external_owner_id.as_deref();
     let mut overlay = Overlay::new(spec, owner, key)?;
-    let pending: Vec<&Write> =
-        pending.iter().filter(|write| table(write) == spec.service).collect();
+    let pending = pending.iter().map(Borrow::borrow);
+    let pending: Vec<&Write> = pending.filter(|write| table(write) == spec.service).collect();
     let key = overlay.unique_key();
     let row = committed(conn, spec, owner, &key).await?;
     let stale_before = scope.stale_before.filter(|_| spec.stale.is_some());

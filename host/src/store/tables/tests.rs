@@ -28,10 +28,11 @@ mod statements;
 mod sweep;
 mod upsert;
 
-/// Of a call.
-const ROWS_MAX: usize = 100_000;
 const SQLITE: &str = include_str!("../../../migrations/sqlite/replication/0001_init.sql");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres/replication");
+
+/// A call's writes before its lookup.
+const NONE: &[Write] = &[];
 
 /// A database with all tables of the fixtures, and the owners `a` and `b`.
 struct Fixture {
@@ -109,7 +110,9 @@ impl Fixture {
     }
 
     fn prepared(&self, scope: &ApplyScope, writes: &[Write]) -> Result<Vec<Prepared>, Rejected> {
-        prepare(scope.external_owner_id.as_deref(), ROWS_MAX, &self.tables, writes)
+        let owner = scope.external_owner_id.as_deref();
+        let prepared = writes.iter().filter_map(|w| prepare(owner, &self.tables, w).transpose());
+        prepared.collect()
     }
 
     /// Rows of a query as text, columns joined by `|`, null as `-`.

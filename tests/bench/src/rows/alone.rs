@@ -20,7 +20,9 @@ pub(super) struct Fetched {
     pub(super) cpu_s: f64,
 }
 
-/// Fetches a user's events page by page, as the plugin does, and looks at the page tokens only.
+/// Fetches a user's events page by page, as the plugin does, and looks at the page tokens only. The simulator
+/// compresses its pages here: in what is measured afterwards it need not, as a vendor's own work is none of
+/// ours, and would take a tenth of two cores.
 pub(super) async fn vendor(simulator: &Simulator, email: &str, token: &str) -> Result<Fetched> {
     let client = reqwest::Client::builder().no_proxy().user_agent("rowgate (gzip)").build()?;
     let form = format!(
@@ -33,7 +35,7 @@ pub(super) async fn vendor(simulator: &Simulator, email: &str, token: &str) -> R
     let answer: Value = serde_json::from_str(&answer)?;
     let access = answer["access_token"].as_str().context("no access token")?;
     let list = format!(
-        "{}/calendars/{email}/events?prettyPrint=false&showDeleted=true&singleEvents=true&maxResults={PAGE}",
+        "{}/calendars/{email}/events?prettyPrint=false&showDeleted=true&showHiddenInvitations=true&singleEvents=true&maxResults={PAGE}",
         simulator.api_url()
     );
     let (mut url, before, stopwatch) =

@@ -1,10 +1,8 @@
 //! From an answer to bytes: gzip, chunks, and bodies that go wrong on the way.
 
-use std::io::{self, Write};
+use std::io;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use futures_util::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -13,6 +11,7 @@ use hyper::{Response, StatusCode};
 
 use crate::wall;
 
+use super::compressed::Compressed;
 use super::plan::{Plan, Transport};
 use super::{Call, Reply};
 
@@ -22,15 +21,23 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 const GZIP_FROM_BYTES: usize = 512;
 
 /// Turns an answer into what goes over the wire.
-pub(crate) fn send(mut reply: Reply, call: &Call, plan: &Plan) -> Response<Body> {
+pub(crate) fn send(
+    mut reply: Reply,
+    call: &Call,
+    plan: &Plan,
+    compressed: &Compressed,
+) -> Response<Body> {
     if plan.transport.truncate {
         reply.body.truncate(reply.body.len() / 2);
     }
-    if wants_gzip(call) && reply.body.len() >= GZIP_FROM_BYTES {
-        reply.body = gzip(&reply.body);
+    let plain = std::mem::take(&mut reply.body);
+    let bytes = if wants_gzip(call) && plain.len() >= GZIP_FROM_BYTES {
         reply.header("content-encoding", "gzip");
-    }
-    let mut response = Response::new(body(reply.body, plan.transport));
+        compressed.gzip(plain)
+    } else {
+        plain.into()
+    };
+    let mut response = Response::new(body(bytes, plan.transport));
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
@@ -59,15 +66,7 @@ fn wants_gzip(call: &Call) -> bool {
     says("accept-encoding") && says("user-agent")
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    // Writing to memory can't fail.
-    let _ = encoder.write_all(body);
-    encoder.finish().unwrap_or_default()
-}
-
-fn body(bytes: Vec<u8>, transport: Transport) -> Body {
-    let bytes = Bytes::from(bytes);
+fn body(bytes: Bytes, transport: Transport) -> Body {
     if transport.reset {
         let half = bytes.slice(..bytes.len() / 2);
         return streamed(vec![half], 0, true);

@@ -337,6 +337,20 @@ impl Object {
         self.out.extend_from_slice(value.as_bytes());
     }
 
+    /// The same, for many: a page of thousands isn't copied as it grows.
+    pub(crate) fn list(&mut self, name: &str, items: &[Arc<str>]) {
+        self.name(name);
+        self.out.reserve_exact(items.iter().map(|item| item.len() + 1).sum::<usize>() + 3);
+        self.out.push(b'[');
+        for (number, item) in items.iter().enumerate() {
+            if number > 0 {
+                self.out.push(b',');
+            }
+            self.out.extend_from_slice(item.as_bytes());
+        }
+        self.out.push(b']');
+    }
+
     pub(crate) fn finish(mut self) -> String {
         self.out.push(b'}');
         String::from_utf8(self.out).unwrap_or_default()

@@ -166,6 +166,6 @@ pub(super) fn list_end(mut out: Object, page: &Page) -> String {
     if let Some(token) = &page.next_sync_token {
         out.field("nextSyncToken", token);
     }
-    out.raw("items", &format!("[{}]", page.items.join(",")));
+    out.list("items", &page.items);
     out.finish()
 }

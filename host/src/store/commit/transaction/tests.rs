@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::model::{Condition, Effects, Scalar, StreamId, Unseen, Write};
 use crate::rows::fixture::{batch, google_calendar, is, texts};
-use crate::store::commit::fixture::{CALENDARS, Case, EXPANDED, FENCE, NOW, under};
-use crate::store::commit::{READ_MOVED, ReadyEffects, commit, load_cursor};
+use crate::store::commit::fixture::{CALENDARS, Case, EXPANDED, FENCE, NOW, ready, under};
+use crate::store::commit::{READ_MOVED, commit, load_cursor};
 use crate::store::fixture::on_both;
 use crate::store::{Dialect, query_scalar};
 
@@ -85,7 +85,7 @@ fn step(case: &Case, step: CommitOf, effects: Effects) -> StepCommit {
         now: NOW,
         tree: Arc::clone(&case.tree),
         step,
-        effects: ReadyEffects::of(Some("a"), &case.tree, effects).unwrap(),
+        effects: ready(&case.tree, effects),
         read_at: None,
         stale_before: None,
     }
@@ -95,6 +95,7 @@ fn page(case: &Case, version: i64, writes: Vec<Write>) -> StepCommit {
     let cursor = Some(format!("behind {version}").into_bytes());
     let of = CommitOf::Page { stream: stream(), version, cursor, half_read: false };
     let streams = vec![StreamChange::Activate { stream: stream(), at: None }];
+    let writes = writes.into_iter().map(Arc::new).collect();
     step(case, of, Effects { writes, streams, ..Effects::default() })
 }
 
@@ -219,6 +220,7 @@ async fn an_unlink_between_slices_wins(dialect: Dialect) {
 async fn a_receive_sweeps_in_slices_too(dialect: Dialect) {
     let (case, _) = Listing::OfOnePage.of(dialect).await;
     let writes = vec![begins(), event("e0", "confirmed"), event("e1", "tentative"), ends()];
+    let writes = writes.into_iter().map(Arc::new).collect();
     let effects = Effects { writes, owner: vec![OwnerChange::Resync], ..Effects::default() };
     let item = step(&case, CommitOf::Item { id: 9, grants: false }, effects);
     let applied = "select count(*) from rowgate_applied";
@@ -252,13 +254,14 @@ async fn a_page_that_ends_its_own_stream_may_end_a_listing(dialect: Dialect) {
 async fn only_a_page_that_nobody_hears_of_may_be_lost() {
     let case = Case::new(Dialect::Sqlite, google_calendar()).await;
     case.calendar("c", false, THEN).await;
-    let between = |version, writes| {
+    let between = |version, write: Write| {
+        let writes = vec![Arc::new(write)];
         let of = CommitOf::Page { stream: stream(), version, cursor: None, half_read: true };
         step(&case, of, Effects { writes, ..Effects::default() })
     };
     let calendar = batch(CALENDARS, 1, vec![texts("google_id", &[Some("d")])]);
-    let events = between(1, vec![event("e0", "confirmed")]);
-    let calendars = between(2, vec![Write::Upsert(calendar)]);
+    let events = between(1, event("e0", "confirmed"));
+    let calendars = between(2, Write::Upsert(calendar));
     assert!(events.is_read_again() && calendars.is_read_again());
     assert!(!page(&case, 1, Vec::new()).is_read_again());
     let last = CommitOf::Page { stream: stream(), version: 1, cursor: None, half_read: false };

@@ -98,9 +98,9 @@ impl Log {
         Ok(Arc::clone(self.file.insert(log)))
     }
 
-    /// To be called after a commit that wasn't synced. The disk takes it meanwhile: whoever must be sure of a later
-    /// one would wait for all of them.
-    pub(super) fn unsynced(&mut self) {
+    /// To be called after a long commit that wasn't synced. The disk takes it meanwhile: whoever must be sure of a
+    /// later one would wait for all of them.
+    pub(super) fn begin_sync(&mut self) {
         let is_syncing = self.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished());
         if is_syncing || self.file().is_err() {
             return;

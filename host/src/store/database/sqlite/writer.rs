@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(in crate::store::database) enum OnDisk {
     /// Perhaps nothing: a loss of power may take it back.
     Nothing,
+    /// Perhaps nothing yet, but it is on its way there.
+    Soon,
     /// What it wrote, and all before it. One that wrote nothing syncs nothing.
     Itself,
     /// All that was committed before it.
@@ -92,7 +94,7 @@ impl Writer {
         batch: &mut [Box<dyn Write>],
         on_disk: OnDisk,
     ) -> Result<(), sqlx::Error> {
-        let synced = on_disk > OnDisk::Nothing;
+        let synced = on_disk > OnDisk::Soon;
         if !synced {
             self.is_behind.store(true, Ordering::SeqCst);
         }
@@ -105,8 +107,8 @@ impl Writer {
         }
         self.synced_log.committed(synced);
         match on_disk {
-            OnDisk::Nothing => self.log.unsynced(),
-            OnDisk::Itself => {}
+            OnDisk::Nothing | OnDisk::Itself => {}
+            OnDisk::Soon => self.log.begin_sync(),
             OnDisk::All => {
                 self.log.synced().await?;
                 self.synced_log.synced();

@@ -33,17 +33,17 @@ async fn every_type_comes_back(dialect: Dialect) {
     let key = [text("s"), text("x")];
     let scope = fixture.scope("a");
     let conn = &mut fixture.conn;
-    assert_eq!(lookup(conn, &scope, &spec, &key, &names, &[]).await.unwrap(), None);
+    assert_eq!(lookup(conn, &scope, &spec, &key, &names, NONE).await.unwrap(), None);
     let pending = lookup(conn, &scope, &spec, &key, &names, &write).await.unwrap();
     assert_eq!(pending.as_ref(), Some(&expected));
     fixture.apply("a", &write).await.unwrap();
     let conn = &mut fixture.conn;
-    let committed = lookup(conn, &scope, &spec, &key, &names, &[]).await.unwrap();
+    let committed = lookup(conn, &scope, &spec, &key, &names, NONE).await.unwrap();
     assert_eq!(committed, Some(expected));
     let delete = [Write::Delete { table: "thing_v1".into(), conditions: Vec::new() }];
     assert_eq!(lookup(conn, &scope, &spec, &key, &names, &delete).await.unwrap(), None);
     let other = ApplyScope { external_owner_id: Some("b".into()), ..scope };
-    assert_eq!(lookup(conn, &other, &spec, &key, &names, &[]).await.unwrap(), None);
+    assert_eq!(lookup(conn, &other, &spec, &key, &names, NONE).await.unwrap(), None);
 }
 
 async fn a_sweep_of_this_call_shows(dialect: Dialect) {

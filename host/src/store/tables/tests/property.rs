@@ -92,7 +92,7 @@ async fn commit(
     let pks = applied.changed_pks.get("thing_v1").cloned().unwrap_or_default();
     assert_eq!(model.pks(&changed), pks, "{writes:#?}");
     assert_eq!(applied.rows_changed, changed.len() as u64);
-    let found = lookup(&mut fixture.conn, &scope, &spec, &key, &columns, &[]).await.unwrap();
+    let found = lookup(&mut fixture.conn, &scope, &spec, &key, &columns, NONE).await.unwrap();
     assert_eq!(found, foreseen, "lookup of {key:?} before {writes:#?}");
     seen.unmoved += applied.rows_presented.saturating_sub(applied.rows_changed);
     seen.changed += applied.rows_changed;

@@ -1,7 +1,7 @@
 use super::*;
 
 on_both! {
-    an_unchanged_row_does_not_move, every_type_is_stored_and_compared_by_value, each_way_to_treat_what_exists, absent_columns_stay, only_strictly_older_versions_are_refused, the_last_of_a_repeated_key_wins, a_patch_leaves_out_rows_that_are_not_there, another_owners_row_ends_the_whole_call, tables_of_one_row_an_owner_and_without_owners, writes_to_a_service_without_integration_are_dropped, a_call_has_a_row_limit, large_batches_go_in_chunks
+    an_unchanged_row_does_not_move, every_type_is_stored_and_compared_by_value, each_way_to_treat_what_exists, absent_columns_stay, only_strictly_older_versions_are_refused, the_last_of_a_repeated_key_wins, a_patch_leaves_out_rows_that_are_not_there, another_owners_row_ends_the_whole_call, tables_of_one_row_an_owner_and_without_owners, writes_to_a_service_without_integration_are_dropped, large_batches_go_in_chunks
 }
 
 const THINGS: &str = "select identity, owner_id, color, row_created_at, row_updated_at \
@@ -244,15 +244,6 @@ async fn writes_to_a_service_without_integration_are_dropped(dialect: Dialect) {
     elsewhere.table = "not_configured_v1".to_owned();
     let applied = fixture.apply("a", &upsert(elsewhere)).await.unwrap();
     assert_eq!(applied, Applied::default());
-}
-
-async fn a_call_has_a_row_limit(dialect: Dialect) {
-    let fixture = Fixture::new(dialect).await;
-    let two = Write::Upsert(things(&[("x", None), ("y", None)]));
-    let both = [two.clone(), two];
-    let error = prepare(Some("a"), 3, &fixture.tables, &both).unwrap_err();
-    assert!(matches!(error, Rejected::Limit(_)), "{error}");
-    assert_eq!(prepare(Some("a"), 4, &fixture.tables, &both).unwrap().len(), 2);
 }
 
 async fn large_batches_go_in_chunks(dialect: Dialect) {

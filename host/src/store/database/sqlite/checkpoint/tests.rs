@@ -40,7 +40,7 @@ impl Case {
         let mut lengths = Vec::new();
         for _ in 0..count {
             self.writer.execute("insert into t values (randomblob(32768))").await.unwrap();
-            self.log.unsynced();
+            self.log.begin_sync();
             self.log.grown().await;
             lengths.push(fs::metadata(&self.log.path).unwrap().len());
         }
