@@ -114,12 +114,12 @@ impl Runner {
     async fn hold(
         self: &Arc<Self>,
         run_id: &str,
-        lease: Lease,
+        mut lease: Lease,
         signals: &Arc<Signals>,
     ) -> Result<(), Error> {
         let listed = self.in_flight.list(run_id, &lease, self.clock.now());
         let (runner, told) = (Arc::clone(self), Arc::clone(signals));
-        let holder = match Holder::begin(runner, lease.clone(), listed, told).await {
+        let holder = match Holder::begin(runner, &mut lease, listed, told).await {
             Ok(holder) => holder,
             Err(error) => return self.abandon(&lease, error).await,
         };

@@ -25,6 +25,9 @@ const TABLES_PER_COMPONENT: u32 = 16;
 const TABLE_ELEMENTS: u64 = 20_000;
 const WASM_PAGE_BYTES: u64 = 65_536;
 const SLOT_MEMORY_BYTES: usize = 256 << 20;
+/// So much of a memory is zeroed after a call and kept, which takes less than to give its pages back and fault them
+/// in again. In all it is at most this times [`EngineOptions::memories`], 256 MiB, once as many calls ran at a time.
+const SLOT_KEPT_BYTES: usize = 4 << 20;
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -141,7 +144,7 @@ fn config(memories: u32) -> Config {
         .max_memory_size(SLOT_MEMORY_BYTES)
         .table_elements(TABLE_ELEMENTS as usize)
         .max_core_instance_size(10 << 20)
-        .linear_memory_keep_resident(16 << 20);
+        .linear_memory_keep_resident(SLOT_KEPT_BYTES);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))

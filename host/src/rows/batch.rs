@@ -14,9 +14,9 @@ use crate::model::{Batch, Existing};
 /// row holds the name of its table (63 bytes) beside the key: what can be stored can be deleted.
 const KEY_BYTES_MAX: usize = 2_500;
 
-/// From so many rows on two threads read a batch. It is the longest part of a page that one core does while
-/// the other waits for it, and a thread costs less than ten rows do.
-const HALVED_ROWS: usize = 512;
+/// From so many rows on two threads read a batch: of a page that comes as one it is the longest part that one core
+/// does while the other waits for it. Smaller batches are read two at a time.
+const HALVED_ROWS: usize = 1_024;
 
 /// What an error shows of a key that is too long.
 const KEY_SHOWN_CHARS: usize = 60;

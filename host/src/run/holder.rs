@@ -60,16 +60,17 @@ pub(super) struct Standpoint {
 }
 
 impl Holder {
-    /// Takes up a claimed lease: what the former holder left untold is told first.
+    /// Takes up a claimed lease: what the former holder left untold is told first. Who gives up needs the fence
+    /// that the lease has then.
     pub(super) async fn begin(
         runner: Arc<Runner>,
-        mut lease: Lease,
+        lease: &mut Lease,
         listed: Listed,
         signals: Arc<Signals>,
     ) -> Result<Self, Error> {
         let tree = runner.trees.get(&lease.root_id).await?;
         let control = runner.store.control();
-        let planted = leases::plant(control, &tree.replication, &mut lease).await?;
+        let planted = leases::plant(control, &tree.replication, lease).await?;
         failpoint::reach("fence_planted");
         runner.egress.adopt(CountedUnder {
             owner_id: lease.owner_id,
@@ -82,11 +83,11 @@ impl Holder {
             // The control database is told how many commits there are.
             tree.replication.sync().await?;
             let epoch = runner.chance.uuid();
-            feed::found_put_back(control, &tree.replication, &lease, epoch).await?;
-            relay::drive_again(control, &tree.replication, &mut lease, no, now, since).await?;
+            feed::found_put_back(control, &tree.replication, lease, epoch).await?;
+            relay::drive_again(control, &tree.replication, lease, no, now, since).await?;
         }
         if lease.unreleased {
-            relay::relay(control, &tree.replication, &mut lease, runner.clock.now()).await?;
+            relay::relay(control, &tree.replication, lease, runner.clock.now()).await?;
             // The holder before may have died between a commit and the mark of its targets.
             runner.store.changed().note(&lease.root_id);
         }
@@ -96,7 +97,7 @@ impl Holder {
         let holder = Self {
             runner,
             signals,
-            lease: Mutex::new(lease),
+            lease: Mutex::new(lease.clone()),
             generation: AtomicI64::new(planted.generation),
             grant_id: AtomicI64::new(planted.grant_id.unwrap_or(0)),
             elections: Arc::default(),

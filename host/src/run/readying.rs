@@ -12,24 +12,30 @@ use crate::store::commit::{self, Prepared, ReadyEffects, TreeTables};
 
 /// From so many rows on: to hand over less takes longer than to do it.
 const ROWS_MIN: usize = 64;
+/// Threads that a call's writes may take: a guest's many small batches must not take one each.
+const WORKERS: usize = 2;
 
-/// The writes of one call, in their order. Clones are the same.
+/// The writes of one call, in their order. Clones are the same. When the last one is dropped, what waits is left.
 #[derive(Clone)]
-pub(super) struct WriteLine {
+pub(super) struct WriteLine(Arc<Line>);
+
+struct Line {
     owner: Option<String>,
     tree: Arc<TreeTables>,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Write>>,
+    /// Each with its number.
+    waiting: VecDeque<(usize, Arc<Write>)>,
     rows_waiting: usize,
-    ready: Vec<Prepared>,
-    failed: Option<Error>,
-    /// One at a time: a guest's many small batches must not take a thread each.
-    worker: Option<JoinHandle<()>>,
-    is_working: bool,
+    /// By their numbers; none: not yet, or dropped.
+    ready: Vec<Option<Prepared>>,
+    /// Of the first write that has one.
+    failed: Option<(usize, Error)>,
+    workers: Vec<JoinHandle<()>>,
+    working: usize,
 }
 
 /// What a call that has ended wants committed.
@@ -40,43 +46,51 @@ pub(super) struct Readying {
 
 impl WriteLine {
     pub(super) fn new(owner: Option<String>, tree: Arc<TreeTables>) -> Self {
-        Self { owner, tree, state: Arc::default() }
+        Self(Arc::new(Line { owner, tree, state: Mutex::default() }))
     }
 
     /// Begins at once where there is enough to do.
     pub(super) fn add(&self, write: &Arc<Write>) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.rows_waiting += rows(write);
-        state.waiting.push_back(Arc::clone(write));
-        if state.rows_waiting >= ROWS_MIN && !state.is_working {
-            let line = self.clone();
-            state.is_working = true;
-            state.worker = Some(tokio::task::spawn_blocking(move || line.work()));
+        let number = state.ready.len();
+        state.ready.push(None);
+        state.waiting.push_back((number, Arc::clone(write)));
+        if state.rows_waiting >= ROWS_MIN && state.working < WORKERS {
+            let line = Arc::downgrade(&self.0);
+            state.working += 1;
+            state.workers.push(tokio::task::spawn_blocking(move || {
+                while line.upgrade().is_some_and(|line| line.work()) {}
+            }));
         }
     }
 
-    /// The call is over.
+    /// The call is over. Its writes are here: each goes when it is ready.
     pub(super) fn end(self, effects: Effects) -> Readying {
-        Readying { line: self, effects }
+        Readying { line: self, effects: Effects { writes: Vec::new(), ..effects } }
     }
+}
 
-    /// Until nothing waits.
-    fn work(&self) {
-        loop {
-            let mut state = self.lock();
-            let Some(write) = state.waiting.pop_front() else {
-                state.is_working = false;
-                return;
-            };
-            state.rows_waiting -= rows(&write);
-            drop(state);
-            let prepared = commit::prepare(self.owner.as_deref(), &self.tree, &write);
-            let mut state = self.lock();
-            match prepared {
-                Ok(prepared) => state.ready.extend(prepared),
-                Err(error) => drop(state.failed.get_or_insert(error)),
+impl Line {
+    /// Makes one write ready; false: none waits, and who works is one less.
+    fn work(&self) -> bool {
+        let mut state = self.lock();
+        let Some((number, write)) = state.waiting.pop_front() else {
+            state.working -= 1;
+            return false;
+        };
+        state.rows_waiting -= rows(&write);
+        drop(state);
+        let prepared = commit::prepare(self.owner.as_deref(), &self.tree, &write);
+        let mut state = self.lock();
+        match prepared {
+            Ok(prepared) => state.ready[number] = prepared,
+            Err(error) if state.failed.as_ref().is_none_or(|(first, _)| number < *first) => {
+                state.failed = Some((number, error));
             }
+            Err(_) => {}
         }
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -94,16 +108,18 @@ fn rows(write: &Write) -> usize {
 impl Readying {
     /// [`Error::Refused`]: the guest's rows are none of its tables.
     pub(super) async fn ready(self) -> Result<ReadyEffects, Error> {
-        let Self { line, effects } = self;
-        let worker = line.lock().worker.take();
-        if let Some(worker) = worker {
+        let Self { line: WriteLine(line), effects } = self;
+        let workers = std::mem::take(&mut line.lock().workers);
+        for worker in workers {
             worker.await.map_err(of_the_run)?;
         }
-        line.work();
+        // Too little for a worker.
+        line.lock().working += 1;
+        while line.work() {}
         let State { ready, failed, .. } = std::mem::take(&mut *line.lock());
         match failed {
-            Some(error) => Err(error),
-            None => Ok(ReadyEffects::of(effects, ready)),
+            Some((_, error)) => Err(error),
+            None => Ok(ReadyEffects::of(effects, ready.into_iter().flatten().collect())),
         }
     }
 }
@@ -150,6 +166,10 @@ mod tests {
         for sizes in [&[][..], &[1, 2], &[500, 1, 64, 63, 900, 0, 64], &[1, 63, 1]] {
             let line = line();
             sizes.iter().for_each(|rows| line.add(&things(*rows)));
+            // More than one piece is made ready before the call ends.
+            let begun = line.0.lock().workers.len();
+            assert_eq!(begun > 0, sizes.iter().sum::<usize>() >= ROWS_MIN, "{sizes:?}");
+            assert!(begun <= sizes.len());
             let ready = line.end(Effects::default()).ready().await.unwrap();
             assert_eq!(ready.rows().collect::<Vec<_>>(), sizes);
         }
@@ -171,7 +191,7 @@ mod tests {
     async fn a_panic_is_the_runs_own() {
         let line = line();
         let worker = tokio::task::spawn_blocking(|| panic!("a row"));
-        line.lock().worker = Some(worker);
+        line.0.lock().workers.push(worker);
         let ready = line.end(Effects::default()).ready();
         let Err(panic) = AssertUnwindSafe(ready).catch_unwind().await else {
             panic!("it was taken for an answer")

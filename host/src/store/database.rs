@@ -209,8 +209,8 @@ impl Database {
         }
     }
 
-    /// The same, but on a file a loss of power may take it back as long as no later [`Database::write`] has
-    /// been answered.
+    /// The same, but on a file a loss of power may take it back as long as no later [`Database::write`] that wrote
+    /// something has been answered.
     pub async fn write_unsynced<T, F>(&self, operation: F) -> Result<T, Error>
     where
         T: Send + 'static,

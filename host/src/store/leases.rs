@@ -29,7 +29,7 @@ pub struct Lease {
     pub relayed_no: i64,
     /// Epoch of the feed when they had. None: nothing was relayed yet.
     pub relayed_epoch: Option<String>,
-    /// The former holder did not release it: relay before anything else.
+    /// The former holder did not release it, or what is known of it is out of date: relay before anything else.
     pub unreleased: bool,
     /// The configuration's epoch at the claim.
     pub config_epoch: i64,
@@ -59,8 +59,8 @@ pub struct Claimant {
 }
 
 /// Claims the organization's owner that has been due the longest, if any is due. A loss of power may take it
-/// back with all that the holder wrote here: then the owner is due as before, and its next holder finds the
-/// same fence planted already ([`plant`]).
+/// back with all that the holder wrote here: then the owner is due as before, and its next holder finds a fence
+/// in its way if anything was committed under that claim ([`plant`]).
 pub async fn claim(
     control: &Database,
     by: &Claimant,

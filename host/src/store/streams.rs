@@ -128,13 +128,15 @@ pub struct Ended {
 }
 
 /// Gives a taken stream back. Where a loss of power takes that back, it is still taken under a fence that
-/// nobody holds any more, and so due: what has been committed isn't lost, it is looked at once more.
+/// nobody holds any more, and so due: what has been committed isn't lost, it is looked at once more. What a
+/// vendor asked to be waited for is on disk.
 pub async fn put_back(
     control: &Database,
     lease: &Lease,
     stream: i64,
     ended: Ended,
 ) -> Result<(), Error> {
+    let waits = ended.not_before > 0;
     let statement = query(PUT_BACK)
         .bind(stream)
         .bind(ended.next_at)
@@ -147,6 +149,9 @@ pub async fn put_back(
         .bind(ended.succeeded)
         .bind(ended.full)
         .bind(lease.fence);
+    if waits {
+        return write_held(control, lease, statement).await;
+    }
     let (owner_id, fence) = (lease.owner_id, lease.fence);
     control.write_unsynced(move |connection| held(connection, owner_id, fence, statement)).await
 }

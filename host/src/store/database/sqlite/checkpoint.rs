@@ -33,8 +33,8 @@ pub(super) struct Lengths {
 /// The log of one file.
 pub(super) struct Log {
     path: PathBuf,
-    /// Tells whether commits that SQLite left to the disk are on it. Open before the disk is asked for the
-    /// first: an error is told once, to each descriptor that was open then. (`fsync(2)`)
+    /// Tells whether commits that SQLite left to the disk are on it. Open before the disk is asked for a long
+    /// one: an error is told once, to each descriptor that was open then. (`fsync(2)`)
     file: Option<Arc<fs::File>>,
     /// Commits may be gone that could be read.
     has_failed: bool,

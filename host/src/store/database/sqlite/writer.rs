@@ -17,7 +17,7 @@ use crate::store::database::{Connection, Error};
 
 /// Writes that one transaction takes in at most; more wait for the next one.
 const BATCH_MAX: usize = 256;
-/// So long without a write, and a log that has become long is copied.
+/// So long without a write, and the disk is asked for what it wasn't yet, and a log that has become long is copied.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What is on disk when a write is answered.
@@ -84,6 +84,9 @@ impl Writer {
     ) -> Option<Box<dyn Write>> {
         if let Ok(next) = tokio::time::timeout(QUIET, waiting.recv()).await {
             return next;
+        }
+        if self.is_behind.load(Ordering::SeqCst) {
+            self.log.begin_sync();
         }
         self.log.quiet();
         waiting.recv().await
