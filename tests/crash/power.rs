@@ -13,7 +13,7 @@ use std::process::Command;
 use rand::Rng;
 use serde_json::json;
 use simulator::{Fault, Then, When};
-use tests::{Settings, TestHost, host_binary};
+use tests::{Settings, TestHost, Tree, host_binary};
 
 use crate::kills::Kill;
 use crate::posts::email;
@@ -130,10 +130,7 @@ fn beside(database: &Path, end: &str) -> PathBuf {
 /// from.
 #[tokio::test]
 async fn the_loss_of_what_was_synced_is_noticed() {
-    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
-    let tree = host.integrations().await;
-    host.link(&tree, "ann", &email("ann")).await;
-    host.settle().await;
+    let (mut host, tree) = linked().await;
     let before = replication(&host).end;
     let event = json!({
         "id": "lost", "start": { "date": "2026-11-03" }, "end": { "date": "2026-11-04" },
@@ -190,10 +187,7 @@ async fn a_log_is_on_disk_before_anybody_reads_it() {
 /// The control database knows nothing of who committed, but the tables do: what was committed is told.
 #[tokio::test]
 async fn what_a_lost_claim_brought_about_stands() {
-    let mut host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
-    let tree = host.integrations().await;
-    host.link(&tree, "ann", &email("ann")).await;
-    host.settle().await;
+    let (mut host, tree) = linked().await;
     Kill::edge("item_committed", 1).arm(&mut host).await;
     host.resync(&tree, "ann").await;
     host.dies().await;
@@ -207,6 +201,15 @@ async fn what_a_lost_claim_brought_about_stands() {
     let requests = host.simulator.requests();
     let mut listings = requests.iter().filter(|seen| seen.path.ends_with("/events"));
     assert!(listings.any(|seen| !seen.query.contains("syncToken")), "{requests:?}");
+}
+
+/// A host that notes what is on disk, with an owner whose first sync is over.
+async fn linked() -> (TestHost, Tree) {
+    let host = Settings::default().on_files().env("ROWGATE_NOTE_SYNCED", "1").start().await;
+    let tree = host.integrations().await;
+    host.link(&tree, "ann", &email("ann")).await;
+    host.settle().await;
+    (host, tree)
 }
 
 fn replication(host: &TestHost) -> Log {

@@ -203,10 +203,7 @@ impl Database {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        match self {
-            Self::Sqlite(database) => database.write(OnDisk::Itself, operation).await,
-            Self::Postgres(database) => database.write(operation).await,
-        }
+        self.write_to(OnDisk::Itself, operation).await
     }
 
     /// The same, but on a file a loss of power may take it back as long as no later [`Database::write`] that wrote
@@ -216,10 +213,7 @@ impl Database {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
-        match self {
-            Self::Sqlite(database) => database.write(OnDisk::Nothing, operation).await,
-            Self::Postgres(database) => database.write(operation).await,
-        }
+        self.write_to(OnDisk::Nothing, operation).await
     }
 
     /// The same for what is long: a file's disk begins to take it at once.
@@ -228,8 +222,16 @@ impl Database {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
+        self.write_to(OnDisk::Soon, operation).await
+    }
+
+    async fn write_to<T, F>(&self, on_disk: OnDisk, operation: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
         match self {
-            Self::Sqlite(database) => database.write(OnDisk::Soon, operation).await,
+            Self::Sqlite(database) => database.write(on_disk, operation).await,
             Self::Postgres(database) => database.write(operation).await,
         }
     }

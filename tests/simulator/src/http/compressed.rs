@@ -13,7 +13,7 @@ use crate::shared::locked;
 
 /// Smaller ones are quicker compressed than found.
 const KEPT_FROM_BYTES: usize = 64 << 10;
-/// Of bodies that are kept, in all: the pages of some ten thousand events.
+/// Of bodies that are kept, in all: the pages of some 60,000 events.
 const KEPT_BYTES: usize = 96 << 20;
 
 /// The latest ones.
